@@ -1,0 +1,32 @@
+"""Torch modules, and how a CNN is cut: universal blocks, proxies, gates, complexity. Knows no task, file or command line.
+
+Read in this order: trace, cut, ruler, norms, paths, proxies, gates, backbone, student, complexity, compact.
+"""
+
+from blocks.backbone import Backbone, InputSpec, Plan
+from blocks.compact import CompactNet, compact
+from blocks.complexity import expected_exact, expected_paper
+from blocks.cut import Cut, cut
+from blocks.paths import Path
+from blocks.ruler import Cost, count_macs, count_params
+from blocks.student import Activity, TailoredNet
+from blocks.trace import CutError
+
+__all__ = [
+    "Activity",
+    "Backbone",
+    "CompactNet",
+    "Cost",
+    "Cut",
+    "CutError",
+    "InputSpec",
+    "Path",
+    "Plan",
+    "TailoredNet",
+    "compact",
+    "count_macs",
+    "count_params",
+    "cut",
+    "expected_exact",
+    "expected_paper",
+]

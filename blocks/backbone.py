@@ -1,0 +1,177 @@
+"""The backbone: a pretrained CNN in pieces, frozen, with the shapes and costs of its pieces.
+
+    model -> cut -> Backbone(stem, G_1..G_L, head) -> { one student, teacher or compact net per task }
+
+It holds the model's own modules. Students share them; a teacher is a deep copy of them that is free to change.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+
+from blocks.cut import cut, new_classifier
+from blocks.norms import BatchNormPolicy, own_norms
+from blocks.paths import Path
+from blocks.proxies import Proxy, Shape
+from blocks.ruler import Cost, count_macs, count_params, measure, tensors_of
+from blocks.trace import with_modules
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The pictures that a backbone reads: RGB, `size` x `size`, scaled to 0..1 and normalised channel by channel."""
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Backbone(nn.Module):
+    """Stem, universal blocks and head; pictures (B, 3, H, W) in, logits (B, classes) out.
+
+    Args:
+        model: a CNN in whose output the last linear layer gives the logits. Its modules are used, not copied; they are
+            frozen and put in eval mode, and its in-place activations are made out-of-place.
+        spec: the pictures it reads.
+        name: what reports and deltas call it.
+
+    Raises:
+        CutError: the model can't be cut.
+    """
+
+    def __init__(self, model: nn.Module, spec: InputSpec, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.spec = spec
+        example = torch.zeros(1, 3, spec.size, spec.size)
+        pieces = cut(model, example)
+        self.stem = pieces.stem
+        self.blocks = nn.ModuleList(piece.body for piece in pieces.pieces)
+        self.acts = nn.ModuleList(piece.act if piece.act is not None else nn.Identity() for piece in pieces.pieces)
+        self.head = pieces.head
+        self.block_names = [piece.name for piece in pieces.pieces]
+        self.classifier_path = pieces.classifier
+        self.requires_grad_(False).eval()
+        with torch.no_grad():
+            xs = self.activations(example)[:-1]
+            self.shapes: list[Shape] = [(x.shape[1], x.shape[2], x.shape[3]) for x in xs]
+            self.stem_cost = measure(self.stem, example)
+            self.block_costs = [measure(block, x) for block, x in zip(self.blocks, xs, strict=False)]
+            self.head_cost = self._headless_cost(xs[-1])
+
+    @property
+    def depth(self) -> int:
+        """Number of universal blocks."""
+        return len(self.blocks)
+
+    @property
+    def cost(self) -> Cost:
+        """MACs and parameters of all that tasks share: the source classifier is not counted."""
+        return sum(self.block_costs, self.stem_cost + self.head_cost)
+
+    def activations(self, x: Tensor) -> list[Tensor]:
+        """x_0..x_L and, last, the logits."""
+        found = [self.stem(x)]
+        for block, act in zip(self.blocks, self.acts, strict=True):
+            found.append(act(block(found[-1])))
+        return [*found, self.head(found[-1])]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activations(x)[-1]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What tasks share, by the names that the original model gave it; the source classifier is left out."""
+        named: dict[str, Tensor] = {}
+        for segment in (self.stem, *self.blocks, *self.acts, self.head):
+            named |= tensors_of(segment)
+        return {name: t for name, t in named.items() if not name.startswith(self.classifier_path + ".")}
+
+    def teacher(self, classes: int) -> Backbone:
+        """A deep copy with a new classifier, all of it trainable."""
+        twin = copy.deepcopy(self)
+        twin.name = f"{self.name}'s teacher"
+        twin.head = self.head_for(classes, copied=True)
+        twin.requires_grad_(True)
+        return twin
+
+    def head_for(self, classes: int, copied: bool = False) -> fx.GraphModule:
+        """The head with a classifier of its own for `classes` classes; the rest of it is shared unless `copied`."""
+        head = copy.deepcopy(self.head) if copied else self.head
+        fresh = new_classifier(self.head.get_submodule(self.classifier_path), classes)
+        return with_modules(head, {self.classifier_path: fresh})
+
+    def _headless_cost(self, x: Tensor) -> Cost:
+        bare = with_modules(self.head, {self.classifier_path: nn.Identity()})
+        return measure(bare, x)
+
+    def __repr__(self) -> str:
+        cost = self.cost
+        lines = [f"Backbone {self.name}: {cost.macs / 1e6:.1f} M MACs, {cost.params / 1e6:.2f} M parameters"]
+        rows = zip(self.block_names, self.block_costs, self.shapes[1:], strict=True)
+        lines.append(f"  stem {' ' * 17} -> {_show(self.shapes[0])}")
+        for number, (name, block, shape) in enumerate(rows, 1):
+            share = block.macs / cost.macs
+            lines.append(f"  G_{number:<3} {name:<18} -> {_show(shape)}   {share:6.1%} of the MACs")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a student is made of.
+
+    Attributes:
+        skips: k, how many activations back a layer's proxies reach; 0 for none.
+        proxies: form of the proxies, a key of `blocks.proxies.FORMS`.
+        gates: kind of the gates, a key of `blocks.gates.KINDS`.
+        batch_norm: who owns the backbone's batch norms, see `blocks.norms`.
+    """
+
+    skips: int = 3
+    proxies: str = "conv1x1"
+    gates: str = "softmax"
+    batch_norm: BatchNormPolicy = "source"
+
+
+@dataclass
+class Parts:
+    """One task's modules over a backbone: its own norms, proxies and classifier, everything else shared."""
+
+    stem: fx.GraphModule
+    blocks: dict[int, fx.GraphModule]
+    proxies: dict[tuple[int, int], Proxy]
+    head: fx.GraphModule
+    norms: list[nn.Module]
+
+
+def build_parts(backbone: Backbone, paths: list[Path], classes: int, policy: BatchNormPolicy) -> Parts:
+    """The modules that `paths` need; the one builder for students and compact nets, so that they agree."""
+    stem, norms = own_norms(backbone.stem, policy)
+    head, head_norms = own_norms(backbone.head_for(classes), policy)
+    blocks: dict[int, fx.GraphModule] = {}
+    proxies: dict[tuple[int, int], Proxy] = {}
+    for path in paths:
+        if path.is_universal:
+            blocks[path.target], own = own_norms(backbone.blocks[path.target - 1], policy)  # type: ignore[arg-type]
+            norms += own
+        else:
+            shapes = backbone.shapes[path.source], backbone.shapes[path.target]
+            proxies[path.source, path.target] = Proxy(path.form, *shapes)
+    return Parts(stem, blocks, proxies, head, norms + head_norms)
+
+
+def path_costs(backbone: Backbone, path: Path, module: nn.Module) -> Cost:
+    """MACs of a path at the backbone's input size, and the parameters of the module that computes it."""
+    x = torch.zeros(1, *backbone.shapes[path.source], device=_device(module))
+    return Cost(count_macs(module, x), count_params(tensors_of(module).values()))
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next((tensor.device for tensor in tensors_of(module).values()), torch.device("cpu"))
+
+
+def _show(shape: Shape) -> str:
+    return f"{shape[0]:>4} x {shape[1]:>3} x {shape[2]:>3}"

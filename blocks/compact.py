@@ -1,0 +1,107 @@
+"""The compact net: a student after pruning, with nothing left in it that it does not run.
+
+    student + kept paths -> compact -> CompactNet          (shares the backbone, copies what the task owns)
+    backbone + kept paths + tensors -> CompactNet          (what loading a delta does; the same builder, so the same bits)
+
+The gates are constants here, one vector per layer, in the order of the layer's paths.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import torch
+from torch import Tensor, nn
+
+from blocks.backbone import Backbone, build_parts, path_costs
+from blocks.norms import BatchNormPolicy
+from blocks.paths import Path
+from blocks.ruler import Cost, count_macs, count_params, tensors_of
+from blocks.student import TailoredNet, proxy_key, task_tensors
+
+
+class CompactNet(nn.Module):
+    """Pictures (B, 3, H, W) in, logits (B, classes) out, over the kept paths alone.
+
+    Args:
+        backbone: shared, not copied.
+        paths: kept paths; every source must be x_0 or the target of another, and x_L must be a target.
+        classes: number of classes.
+        policy: who owns the batch norms.
+    """
+
+    def __init__(self, backbone: Backbone, paths: list[Path], classes: int, policy: BatchNormPolicy) -> None:
+        super().__init__()
+        self.paths = sorted(paths)
+        self.classes = classes
+        self.spec = backbone.spec
+        self.depth = backbone.depth
+        parts = build_parts(backbone, self.paths, classes, policy)
+        self.stem = parts.stem
+        self.blocks = nn.ModuleDict({str(target): block for target, block in parts.blocks.items()})
+        self.proxies = nn.ModuleDict({proxy_key(*ends): proxy for ends, proxy in parts.proxies.items()})
+        self.acts = nn.ModuleDict({str(p.target): backbone.acts[p.target - 1] for p in self.paths})
+        self.head = parts.head
+        self._backbone = (backbone,)
+        self._layers: dict[int, list[Path]] = defaultdict(list)
+        for path in self.paths:
+            self._layers[path.target].append(path)
+        self.gates = nn.ParameterDict({str(t): nn.Parameter(torch.ones(len(p))) for t, p in self._layers.items()})
+        self.requires_grad_(False).eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        xs = {0: self.stem(x)}
+        pooled: dict[tuple[int, tuple[int, int]], Tensor] = {}
+        for layer, paths in self._layers.items():
+            total: Tensor | None = None
+            for weight, path in zip(self.gates[str(layer)].unbind(0), paths, strict=True):
+                out = weight * self._compute(path, xs[path.source], pooled)
+                total = out if total is None else total + out
+            xs[layer] = self.acts[str(layer)](total)
+        return self.head(xs[self.depth])
+
+    def train(self, mode: bool = True) -> CompactNet:
+        """A compact net only answers; it stays in eval mode."""
+        return super().train(False)
+
+    def task_tensors(self) -> dict[str, Tensor]:
+        """Every tensor that is not the backbone's own, as it is saved in the delta."""
+        return task_tensors(self, self._backbone[0])
+
+    def cost(self) -> Cost:
+        """MACs of one picture, and elements of all tensors in this module."""
+        x = torch.zeros(1, 3, self.spec.size, self.spec.size, device=next(self.parameters()).device)
+        return Cost(count_macs(self, x), count_params(tensors_of(self).values()))
+
+    def path_cost(self, path: Path) -> Cost:
+        """MACs and parameters of one kept path."""
+        key = str(path.target) if path.is_universal else proxy_key(path.source, path.target)
+        return path_costs(self._backbone[0], path, (self.blocks if path.is_universal else self.proxies)[key])
+
+    def _compute(self, path: Path, source: Tensor, pooled: dict[tuple[int, tuple[int, int]], Tensor]) -> Tensor:
+        if path.is_universal:
+            return self.blocks[str(path.target)](source)
+        proxy = self.proxies[proxy_key(path.source, path.target)]
+        place = path.source, proxy.resolution
+        if place not in pooled:
+            pooled[place] = proxy.resample(source)
+        return proxy.transform(pooled[place])
+
+
+def compact(student: TailoredNet, paths: list[Path]) -> CompactNet:
+    """The student's kept paths as a network of their own. Its logits equal the masked student's in eval mode.
+
+    Args:
+        student: its removed paths must be just those that are not in `paths`.
+        paths: the kept paths, closed under the exclusion rules (`nettailor.graph`).
+    """
+    net = CompactNet(student.backbone, paths, student.classes, student.plan.batch_norm)
+    gates = student.gates().detach()
+    own = student.task_tensors()
+    with torch.no_grad():
+        for name, tensor in net.task_tensors().items():
+            if not name.startswith("gates."):
+                tensor.copy_(own[name])
+        for layer, members in net._layers.items():
+            net.gates[str(layer)].copy_(torch.stack([gates[path.place] for path in members]))
+    return net.to(gates.device)

@@ -1,0 +1,63 @@
+"""Gates: the attention weight `a_p^l` of every path (DESIGN section 4; NetTailor, section 3.2).
+
+    softmax        a = softmax of the logits over the paths into a layer; universal +2, proxies -2 at the start
+    independent    a = sigmoid of each logit on its own; universal +4, proxies -4 at the start
+
+A third kind is one more entry of `KINDS`. Every gate has a fade in [0, 1] beside its logit: 1 is untouched, 0 is removed.
+In a softmax the fade multiplies the exponentials, so the paths that stay take over smoothly what a fading one gives up; an
+independent gate is multiplied by its fade, and its neighbours keep their weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from blocks.paths import slots
+
+
+def softmax_gates(logits: Tensor, fade: Tensor) -> Tensor:
+    """Rows (L, 1 + k) of weights that add up to 1, or to 0 in a layer whose every path is removed."""
+    present = fade > 0
+    top = logits.masked_fill(~present, -torch.inf).amax(1, keepdim=True)
+    top = torch.where(torch.isfinite(top), top, torch.zeros_like(top)).detach()
+    weights = fade * torch.exp((logits - top).masked_fill(~present, 0.0))
+    total = weights.sum(1, keepdim=True)
+    return weights / torch.where(total > 0, total, torch.ones_like(total))
+
+
+def independent_gates(logits: Tensor, fade: Tensor) -> Tensor:
+    """A sigmoid each (L, 1 + k), times its fade."""
+    return torch.sigmoid(logits) * fade
+
+
+KINDS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], float]] = {
+    "softmax": (softmax_gates, 2.0),
+    "independent": (independent_gates, 4.0),
+}
+
+
+class Gates(nn.Module):
+    """The gate matrix of a student (L, 1 + k): logits that are trained, fades that are set."""
+
+    fade: Tensor
+
+    def __init__(self, depth: int, skips: int, kind: str) -> None:
+        super().__init__()
+        if kind not in KINDS:
+            raise ValueError(f"gates are one of {', '.join(KINDS)}, not {kind!r}")
+        self.kind = kind
+        present = slots(depth, skips)
+        start = torch.full((depth, skips + 1), -KINDS[kind][1])
+        start[:, 0] = KINDS[kind][1]
+        self.logits = nn.Parameter(start.masked_fill(~present, 0.0))
+        self.register_buffer("fade", present.float())
+
+    def forward(self) -> Tensor:
+        """The weight of every path (L, 1 + k); 0 where there is no path or it is removed."""
+        return KINDS[self.kind][0](self.logits, self.fade)
+
+    def extra_repr(self) -> str:
+        return f"{self.kind}, {int((self.fade > 0).sum())} paths"

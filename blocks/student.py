@@ -1,0 +1,188 @@
+"""The student: a frozen backbone with proxies beside its blocks and a gate on every path (DESIGN section 4).
+
+    x_l = act_l( a_l^l * G_l(x_(l-1))  +  sum over p of a_p^l * A_p^l(x_p) )          p = max(0, l - k) .. l - 1
+
+Every frozen block runs once per forward. A path whose fade is 0, and one whose source has no live path left, is not
+computed at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from blocks.backbone import Backbone, Plan, build_parts, path_costs
+from blocks.gates import Gates
+from blocks.paths import UNIVERSAL, Path
+from blocks.ruler import Cost, tensors_of
+
+
+@dataclass
+class Activity:
+    """One forward of a student.
+
+    Attributes:
+        activations: x_0..x_L; None where no live path arrives.
+        logits: (B, classes).
+        gates: the gate matrix (L, 1 + k).
+        rows: its L rows, the very tensors that the layers were weighted with. The gradient of a layer's matching loss with
+            respect to its row stays in that layer.
+    """
+
+    activations: list[Tensor | None]
+    logits: Tensor
+    gates: Tensor
+    rows: tuple[Tensor, ...]
+
+
+class TailoredNet(nn.Module):
+    """A student of `backbone` for a task of `classes` classes.
+
+    `train()` trains the proxies, gates, classifier and the norms that the task owns; whatever is the backbone's stays in
+    eval mode, so that no frozen statistic drifts.
+    """
+
+    def __init__(self, backbone: Backbone, classes: int, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+        self.classes = classes
+        self.spec = backbone.spec
+        self.depth = backbone.depth
+        self.paths = candidate_paths(backbone.depth, plan)
+        parts = build_parts(backbone, self.paths, classes, plan.batch_norm)
+        self.stem = parts.stem
+        self.blocks = nn.ModuleDict({str(target): block for target, block in parts.blocks.items()})
+        self.proxies = nn.ModuleDict({proxy_key(*ends): proxy for ends, proxy in parts.proxies.items()})
+        self.acts = backbone.acts
+        self.gates = Gates(backbone.depth, plan.skips, plan.gates)
+        self.head = parts.head
+        self._backbone = (backbone,)  # in a tuple, so that it is no submodule and its source classifier no weight of ours
+        self._own_norms = tuple(parts.norms)
+        self.costs = {path: path_costs(backbone, path, self.module_of(path)) for path in self.paths}
+        self.cost_matrix = self._cost_matrix()
+        self.train(self.training)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone whose modules this student shares."""
+        return self._backbone[0]
+
+    def module_of(self, path: Path) -> nn.Module:
+        """The block or proxy that computes a path."""
+        if path.is_universal:
+            return self.blocks[str(path.target)]
+        return self.proxies[proxy_key(path.source, path.target)]
+
+    def run(self, x: Tensor) -> Activity:
+        """Forward with everything that losses need to see; x is (B, 3, H, W)."""
+        gates = self.gates()
+        rows = gates.unbind(0)
+        fades = self.gates.fade.tolist()
+        xs: list[Tensor | None] = [self.stem(x)]
+        pooled: dict[tuple[int, tuple[int, int]], Tensor] = {}
+        for layer in range(1, self.depth + 1):
+            total: Tensor | None = None
+            weights = rows[layer - 1].unbind(0)
+            for path in self._into(layer):
+                source = xs[path.source]
+                if fades[layer - 1][path.slot] == 0 or source is None:
+                    continue
+                out = weights[path.slot] * self._compute(path, source, pooled)
+                total = out if total is None else total + out
+            xs.append(None if total is None else self.acts[layer - 1](total))
+        last = xs[-1]
+        if last is None:
+            raise RuntimeError("no live path leads from the input to the output")
+        return Activity(xs, self.head(last), gates, rows)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(x).logits
+
+    def keep(self, paths: Iterable[Path]) -> None:
+        """Remove every path that is not among `paths`, at once."""
+        fade = torch.zeros_like(self.gates.fade)
+        for path in paths:
+            fade[path.place] = 1.0
+        self.gates.fade.copy_(fade)
+
+    def live_paths(self) -> list[Path]:
+        """The paths that are not removed."""
+        fades = self.gates.fade.tolist()
+        return [path for path in self.paths if fades[path.target - 1][path.slot] > 0]
+
+    def layer_parameters(self, layer: int) -> list[nn.Parameter]:
+        """What trains in layer 1..L, gates excepted: its live proxies and the norms of its block that the task owns."""
+        modules = [self.module_of(path) for path in self._into(layer) if self.gates.fade[path.place] > 0]
+        return [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
+
+    def task_tensors(self) -> dict[str, Tensor]:
+        """Every floating-point tensor that is not the backbone's own: what trains, what is saved, what is counted."""
+        return task_tensors(self, self.backbone)
+
+    def fixed_cost(self) -> Cost:
+        """Stem and head with this task's classifier."""
+        bare, classifier = self.backbone.head_cost, self.head.get_submodule(self.backbone.classifier_path)
+        weight = classifier.get_parameter("weight")
+        own = Cost(weight.numel(), sum(parameter.numel() for parameter in classifier.parameters()))
+        return self.backbone.stem_cost + bare + own
+
+    def train(self, mode: bool = True) -> TailoredNet:
+        super().train(mode)
+        for part in (self.stem, self.blocks, self.head, self.acts):
+            part.eval()
+        for norm in self._own_norms:
+            norm.train(mode)
+        return self
+
+    def _into(self, layer: int) -> Iterator[Path]:
+        return (path for path in self.paths if path.target == layer)
+
+    def _compute(self, path: Path, source: Tensor, pooled: dict[tuple[int, tuple[int, int]], Tensor]) -> Tensor:
+        module = self.module_of(path)
+        if path.is_universal:
+            return module(source)
+        place = path.source, module.resolution
+        if place not in pooled:
+            pooled[place] = module.resample(source)
+        return module.transform(pooled[place])
+
+    def _cost_matrix(self) -> Tensor:
+        whole = sum(cost.macs for path, cost in self.costs.items() if path.is_universal)
+        matrix = torch.zeros_like(self.gates.fade)
+        for path, cost in self.costs.items():
+            matrix[path.place] = cost.macs / whole
+        return matrix
+
+    def __repr__(self) -> str:
+        own = sum(tensor.numel() for tensor in self.task_tensors().values())
+        plan = f"{self.plan.gates} gates, {self.plan.proxies} proxies, batch norm: {self.plan.batch_norm}"
+        gates = self.gates().detach()
+        lines = [f"TailoredNet over {self.backbone.name}, {self.classes} classes; {plan}; {own:,} task parameters"]
+        live = set(self.live_paths())
+        for layer in range(1, self.depth + 1):
+            shown = (f"{path.key} {gates[path.place]:.2f}" for path in self._into(layer) if path in live)
+            lines.append(f"  x_{layer:<3} = " + " + ".join(shown))
+        return "\n".join(lines)
+
+
+def candidate_paths(depth: int, plan: Plan) -> list[Path]:
+    """Every universal block and every proxy of a plan, layer by layer."""
+    paths = []
+    for layer in range(1, depth + 1):
+        paths.append(Path(layer, 0, UNIVERSAL))
+        paths += [Path(layer, slot, plan.proxies) for slot in range(1, min(plan.skips, layer) + 1)]
+    return paths
+
+
+def proxy_key(source: int, target: int) -> str:
+    """The name of a proxy among a network's modules."""
+    return f"{source}-{target}"
+
+
+def task_tensors(net: nn.Module, backbone: Backbone) -> dict[str, Tensor]:
+    """The one predicate for what a task owns: a tensor of the network that is not the backbone's own object."""
+    shared = {id(tensor) for tensor in backbone.tensors().values()}
+    return {name: tensor for name, tensor in tensors_of(net).items() if id(tensor) not in shared}

@@ -1,0 +1,139 @@
+"""See a CNN as a graph of operations, and find where one single tensor carries everything.
+
+    model -> trace -> fx graph -> legal_cuts -> [node, node, ...]        extract(from, to) -> a runnable segment
+
+A node of the traced graph that post-dominates the input lies on every way from the input to the output, so the network
+can be cut right behind it: whatever comes later reads nothing older. networkx finds those nodes as the chain of immediate
+dominators on the reversed graph.
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+from typing import Any
+
+import networkx as nx
+import torch
+from timm.models import _features_fx
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
+
+
+class CutError(ValueError):
+    """The model can't be cut into universal blocks; the message says what was found and what would work."""
+
+
+class _Tracer(fx.Tracer):
+    """Leaves timm's own untraceable modules and functions whole, as timm's feature extraction does."""
+
+    def __init__(self) -> None:
+        super().__init__(autowrap_functions=tuple(_features_fx.get_notrace_functions()))
+        self._whole = tuple(_features_fx.get_notrace_modules())
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, self._whole) or super().is_leaf_module(m, module_qualified_name)
+
+
+def trace(model: nn.Module, example: Tensor) -> fx.GraphModule:
+    """Trace `model` in eval mode and write each node's output shape into its `meta`.
+
+    Args:
+        example: a batch of pictures (B, 3, H, W) that the model can take; it is run once.
+
+    Raises:
+        CutError: the forward depends on the data, or the model can't take the example.
+    """
+    model.eval()
+    try:
+        graph = _Tracer().trace(model)
+    except Exception as error:  # what a forward may raise under tracing is open-ended; the message is what helps
+        raise CutError(f"torch.fx can't trace {type(model).__name__}: {error}") from error
+    traced = fx.GraphModule(model, graph)
+    traced.graph.eliminate_dead_code()
+    traced.recompile()
+    try:
+        with torch.no_grad():
+            ShapeProp(traced).propagate(example)
+    except RuntimeError as error:
+        size = "x".join(str(n) for n in example.shape[2:])
+        raise CutError(f"{type(model).__name__} can't take a picture of {size}: {error.__cause__ or error}") from error
+    return traced
+
+
+def output_shape(node: fx.Node) -> tuple[int, ...] | None:
+    """The shape of the tensor that a node returns, or None where it returns no single tensor."""
+    meta = node.meta.get("tensor_meta")
+    return tuple(meta.shape) if isinstance(meta, TensorMetadata) else None
+
+
+def legal_cuts(graph: fx.Graph) -> list[fx.Node]:
+    """The nodes behind which the network can be cut, in order; the input and the output's own node are left out."""
+    (source,) = [node for node in graph.nodes if node.op == "placeholder"]
+    (sink,) = [node for node in graph.nodes if node.op == "output"]
+    flow = nx.DiGraph((user, node) for node in graph.nodes for user in node.users)
+    if source not in flow or not nx.has_path(flow, sink, source):
+        raise CutError("the model's output does not depend on its input")
+    reached = flow.subgraph({sink, *nx.descendants(flow, sink)} & {source, *nx.ancestors(flow, source)})
+    dominator = nx.immediate_dominators(reached, sink)
+    chain = []
+    node = dominator[source] if source != sink else sink
+    while node is not sink:
+        chain.append(node)
+        node = dominator[node]
+    return [node for node in chain if output_shape(node) is not None]
+
+
+def owner(node: fx.Node) -> str:
+    """The path of the innermost module whose forward made this node; "" for the model itself."""
+    stack = node.meta.get("nn_module_stack")
+    return next(reversed(stack.values()))[0] if stack else ""
+
+
+def extract(model: nn.Module, source: fx.Node, target: fx.Node) -> fx.GraphModule:
+    """The part of a traced network between two cuts, as a module that shares `model`'s own submodules and parameters.
+
+    Every operation is made out-of-place: an in-place activation at the start of a segment would overwrite a tensor that
+    a proxy also reads. The values are the same.
+    """
+    needed = {target}
+    for node in reversed(source.graph.nodes):
+        if node in needed and node is not source:
+            needed.update(node.all_input_nodes)
+    graph = fx.Graph()
+    copies = {source: graph.placeholder("x")}
+    for node in source.graph.nodes:
+        if node in needed and node is not source:
+            if node.op == "placeholder":
+                raise CutError(f"the part up to {target.name} also reads the model's input")
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+            _out_of_place(copies[node], model)
+    graph.output(copies[target])
+    return fx.GraphModule(model, graph)
+
+
+def with_modules(segment: fx.GraphModule, replaced: dict[str, nn.Module]) -> fx.GraphModule:
+    """A copy of a segment in which some modules are others; all that is not replaced is shared, not copied.
+
+    Args:
+        replaced: the new module by the path that it has within the segment.
+    """
+    parts: dict[str, Any] = {}
+    for node in segment.graph.nodes:
+        if node.op == "call_module":
+            parts[node.target] = replaced.get(node.target) or segment.get_submodule(node.target)
+        elif node.op == "get_attr":
+            parts[node.target] = operator.attrgetter(node.target)(segment)
+    return fx.GraphModule(parts, copy.deepcopy(segment.graph))
+
+
+def _out_of_place(node: fx.Node, model: nn.Module) -> None:
+    if node.op == "call_module":
+        module = model.get_submodule(str(node.target))
+        for part in module.modules():
+            if getattr(part, "inplace", False) is True:
+                part.inplace = False
+    elif node.op == "call_method" and str(node.target).endswith("_") and not str(node.target).endswith("__"):
+        node.target = str(node.target)[:-1]
+    elif node.op == "call_function" and "inplace" in node.kwargs:
+        node.kwargs = {**node.kwargs, "inplace": False}

@@ -1,0 +1,37 @@
+"""The errors a user can mend. Each says in one or two plain lines what is wrong, where, and what to do.
+
+The command line prints the message and ends with the error's exit status; `--debug` shows the traceback. Anything else
+that is raised is a fault of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class NettailorError(Exception):
+    """A failure that the user can mend: exit status 1."""
+
+    exit_status = 1
+
+
+class UsageProblem(NettailorError):
+    """An option, key or value that is not one of ours: exit status 2."""
+
+    exit_status = 2
+
+
+class FileProblem(NettailorError):
+    """A file or folder that is missing, unreadable, unwritable or not what it should be."""
+
+    def __init__(self, path: Path | str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = Path(path)
+
+
+class DataProblem(NettailorError):
+    """Pictures, classes or splits that no network can be trained or measured on."""
+
+
+class BackboneProblem(NettailorError):
+    """A backbone that can't be found, loaded or cut."""
