@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from blocks.backbone import Backbone, build_parts, path_costs
 from blocks.norms import BatchNormPolicy
 from blocks.paths import Path
+from blocks.proxies import Proxy, Resampled
 from blocks.ruler import Cost, count_macs, count_params, tensors_of
 from blocks.student import TailoredNet, proxy_key, task_tensors
 
@@ -34,6 +35,7 @@ class CompactNet(nn.Module):
         super().__init__()
         self.paths = sorted(paths)
         self.classes = classes
+        self.batch_norm = policy
         self.spec = backbone.spec
         self.depth = backbone.depth
         parts = build_parts(backbone, self.paths, classes, policy)
@@ -49,13 +51,18 @@ class CompactNet(nn.Module):
         self.gates = nn.ParameterDict({str(t): nn.Parameter(torch.ones(len(p))) for t, p in self._layers.items()})
         self.requires_grad_(False).eval()
 
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone whose modules this net shares."""
+        return self._backbone[0]
+
     def forward(self, x: Tensor) -> Tensor:
         xs = {0: self.stem(x)}
-        pooled: dict[tuple[int, tuple[int, int]], Tensor] = {}
+        resampled = Resampled()
         for layer, paths in self._layers.items():
             total: Tensor | None = None
             for weight, path in zip(self.gates[str(layer)].unbind(0), paths, strict=True):
-                out = weight * self._compute(path, xs[path.source], pooled)
+                out = weight * self._through(path, xs[path.source], resampled)
                 total = out if total is None else total + out
             xs[layer] = self.acts[str(layer)](total)
         return self.head(xs[self.depth])
@@ -66,26 +73,26 @@ class CompactNet(nn.Module):
 
     def task_tensors(self) -> dict[str, Tensor]:
         """Every tensor that is not the backbone's own, as it is saved in the delta."""
-        return task_tensors(self, self._backbone[0])
+        return task_tensors(self, self.backbone)
 
     def cost(self) -> Cost:
         """MACs of one picture, and elements of all tensors in this module."""
         x = torch.zeros(1, 3, self.spec.size, self.spec.size, device=next(self.parameters()).device)
         return Cost(count_macs(self, x), count_params(tensors_of(self).values()))
 
+    def module_of(self, path: Path) -> nn.Module:
+        """The block or proxy that computes a path."""
+        if path.is_universal:
+            return self.blocks[str(path.target)]
+        return self.proxies[proxy_key(path.source, path.target)]
+
     def path_cost(self, path: Path) -> Cost:
         """MACs and parameters of one kept path."""
-        key = str(path.target) if path.is_universal else proxy_key(path.source, path.target)
-        return path_costs(self._backbone[0], path, (self.blocks if path.is_universal else self.proxies)[key])
+        return path_costs(self.backbone, path, self.module_of(path))
 
-    def _compute(self, path: Path, source: Tensor, pooled: dict[tuple[int, tuple[int, int]], Tensor]) -> Tensor:
-        if path.is_universal:
-            return self.blocks[str(path.target)](source)
-        proxy = self.proxies[proxy_key(path.source, path.target)]
-        place = path.source, proxy.resolution
-        if place not in pooled:
-            pooled[place] = proxy.resample(source)
-        return proxy.transform(pooled[place])
+    def _through(self, path: Path, source: Tensor, resampled: Resampled) -> Tensor:
+        module = self.module_of(path)
+        return resampled.through(module, path.source, source) if isinstance(module, Proxy) else module(source)
 
 
 def compact(student: TailoredNet, paths: list[Path]) -> CompactNet:

@@ -109,7 +109,9 @@ class _UnitFinder:
 
     def __init__(self, model: nn.Module, graph: fx.Graph, legal: set[fx.Node]) -> None:
         self.model = model
-        self.nodes = [(node, owner(node)) for node in graph.nodes if node.op not in ("placeholder", "output", "get_attr")]
+        self.nodes = [
+            (node, owner(node)) for node in graph.nodes if node.op not in ("placeholder", "output", "get_attr")
+        ]
         self.entries = legal | {node for node in graph.nodes if node.op == "placeholder"}
         self.exits = legal
 
@@ -198,7 +200,9 @@ def _result(graph: fx.Graph) -> fx.Node:
     value = output.args[0]
     if not isinstance(value, fx.Node):
         kind = type(value).__name__
-        raise CutError(f"the model returns a {kind} of several things; one tensor of logits (pictures, classes) is needed")
+        raise CutError(
+            f"the model returns a {kind} of several things; one tensor of logits (pictures, classes) is needed"
+        )
     shape = output_shape(value)
     if shape is None or len(shape) != 2:
         raise CutError(f"the model returns {shape}; one tensor of logits (pictures, classes) is needed")

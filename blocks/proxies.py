@@ -27,12 +27,26 @@ class Proxy(nn.Module):
         super().__init__()
         if form not in FORMS:
             raise ValueError(f"a proxy is one of {', '.join(FORMS)}, not {form!r}")
-        self.resolution = target[1:]
+        self.resolution: tuple[int, int] = target[1:]
         self.resample = resampling(source, target)
         self.transform = FORMS[form](source, target)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.transform(self.resample(x))
+
+
+class Resampled:
+    """The resampled activations of one forward: each activation is resampled once for each resolution."""
+
+    def __init__(self) -> None:
+        self._done: dict[tuple[int, tuple[int, int]], Tensor] = {}
+
+    def through(self, proxy: Proxy, source: int, x: Tensor) -> Tensor:
+        """What a proxy makes of activation `x`, which is x_`source`."""
+        place = source, proxy.resolution
+        if place not in self._done:
+            self._done[place] = proxy.resample(x)
+        return proxy.transform(self._done[place])
 
 
 def resampling(source: Shape, target: Shape) -> nn.Module:

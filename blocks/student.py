@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from blocks.backbone import Backbone, Plan, build_parts, path_costs
 from blocks.gates import Gates
 from blocks.paths import UNIVERSAL, Path
+from blocks.proxies import Proxy, Resampled
 from blocks.ruler import Cost, tensors_of
 
 
@@ -59,7 +60,9 @@ class TailoredNet(nn.Module):
         self.acts = backbone.acts
         self.gates = Gates(backbone.depth, plan.skips, plan.gates)
         self.head = parts.head
-        self._backbone = (backbone,)  # in a tuple, so that it is no submodule and its source classifier no weight of ours
+        self._backbone = (
+            backbone,
+        )  # in a tuple, so that it is no submodule and its source classifier no weight of ours
         self._own_norms = tuple(parts.norms)
         self.costs = {path: path_costs(backbone, path, self.module_of(path)) for path in self.paths}
         self.cost_matrix = self._cost_matrix()
@@ -82,7 +85,7 @@ class TailoredNet(nn.Module):
         rows = gates.unbind(0)
         fades = self.gates.fade.tolist()
         xs: list[Tensor | None] = [self.stem(x)]
-        pooled: dict[tuple[int, tuple[int, int]], Tensor] = {}
+        resampled = Resampled()
         for layer in range(1, self.depth + 1):
             total: Tensor | None = None
             weights = rows[layer - 1].unbind(0)
@@ -90,7 +93,7 @@ class TailoredNet(nn.Module):
                 source = xs[path.source]
                 if fades[layer - 1][path.slot] == 0 or source is None:
                     continue
-                out = weights[path.slot] * self._compute(path, source, pooled)
+                out = weights[path.slot] * self._through(path, source, resampled)
                 total = out if total is None else total + out
             xs.append(None if total is None else self.acts[layer - 1](total))
         last = xs[-1]
@@ -140,14 +143,9 @@ class TailoredNet(nn.Module):
     def _into(self, layer: int) -> Iterator[Path]:
         return (path for path in self.paths if path.target == layer)
 
-    def _compute(self, path: Path, source: Tensor, pooled: dict[tuple[int, tuple[int, int]], Tensor]) -> Tensor:
+    def _through(self, path: Path, source: Tensor, resampled: Resampled) -> Tensor:
         module = self.module_of(path)
-        if path.is_universal:
-            return module(source)
-        place = path.source, module.resolution
-        if place not in pooled:
-            pooled[place] = module.resample(source)
-        return module.transform(pooled[place])
+        return resampled.through(module, path.source, source) if isinstance(module, Proxy) else module(source)
 
     def _cost_matrix(self) -> Tensor:
         whole = sum(cost.macs for path, cost in self.costs.items() if path.is_universal)

@@ -9,6 +9,7 @@ ResNet-34's layout at a quarter of its width, built with timm's own ResNet class
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
@@ -28,8 +29,8 @@ def resnet34_tiny(num_classes: int = SOURCE_CLASSES) -> ResNet:
     The stem is three 3x3 convolutions, the first of stride 2; there is no max-pool, so a 32 px picture enters the first
     block at 16 x 16.
     """
-    model = ResNet(
-        BasicBlock,
+    model: Any = ResNet(  # timm's own annotations name an instance where its constructor takes the class
+        BasicBlock,  # type: ignore[arg-type]
         layers=(3, 4, 6, 3),
         num_classes=num_classes,
         channels=(16, 32, 64, 128),

@@ -70,6 +70,19 @@ class ZipSource:
         return _decoded(self._archive.read(name))
 
 
+class FileSource:
+    """One picture on its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.where = str(path.parent)
+        self.names = [path.name]
+        self.folders: set[str] = set()
+        self._path = path
+
+    def open(self, name: str) -> Image.Image:
+        return _decoded(self._path.read_bytes())
+
+
 class MemorySource:
     """Pictures that some data set hands out one by one."""
 
@@ -119,7 +132,9 @@ def read_square(source: Source, name: str, size: int) -> Tensor:
         return square(source.open(name), size)
     except (OSError, ValueError, SyntaxError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
         reason = str(error) or type(error).__name__
-        raise DataProblem(f"{source.where}: {name}: can't be read ({reason}); mend it, or go on without it: --skip-bad") from error
+        raise DataProblem(
+            f"{source.where}: {name}: can't be read ({reason}); mend it or leave it out (adapt and eval: --skip-bad)"
+        ) from error
 
 
 def _decoded(data: bytes) -> Image.Image:

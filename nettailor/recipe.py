@@ -32,11 +32,18 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 class DataChoice:
     """Which pictures, how they are split, and how training varies them."""
 
-    source: Annotated[str, Field(description="digits, a directory or zip of class folders, or a torchvision data set")] = "digits"
+    source: Annotated[
+        str, Field(description="digits, a directory or zip of class folders, or a torchvision data set")
+    ] = "digits"
     root: Annotated[str, Field(description="where torchvision data sets are kept")] = "~/.cache/nettailor"
     val_fraction: Annotated[Fraction, Field(description="of the training pictures, where there is no val split")] = 0.15
     test_fraction: Annotated[Fraction, Field(description="of all pictures, where there is no test split")] = 0.2
-    group: Annotated[str | None, Field(description="regular expression on file names; one class's pictures that agree in its first group stay on one side of a split")] = None
+    group: Annotated[
+        str | None,
+        Field(
+            description="regular expression on file names; one class's pictures that agree in its first group stay on one side of a split"
+        ),
+    ] = None
     skip_bad: Annotated[bool, Field(description="go on without pictures that can't be read")] = False
     shift: Annotated[Fraction, Field(description="largest random shift, as a fraction of the side")] = 0.08
     scale: Annotated[Fraction, Field(description="largest random change of size, as a fraction")] = 0.1
@@ -49,9 +56,13 @@ class DataChoice:
 class BackboneChoice:
     """Which pretrained network."""
 
-    name: Annotated[str, Field(description="resnet34_tiny, timm/NAME, torchvision/NAME or package.module:callable")] = "resnet34_tiny"
+    name: Annotated[str, Field(description="resnet34_tiny, timm/NAME, torchvision/NAME or package.module:callable")] = (
+        "resnet34_tiny"
+    )
     weights: Annotated[str | None, Field(description="a local safetensors file with its weights")] = None
-    input_size: Annotated[int | None, Field(ge=8, description="side of the input in pixels; the backbone's own if left out")] = None
+    input_size: Annotated[
+        int | None, Field(ge=8, description="side of the input in pixels; the backbone's own if left out")
+    ] = None
 
 
 @dataclass(config=STRICT, frozen=True)
@@ -70,9 +81,13 @@ class StudentChoice:
     """What the student is made of, and how it is trained (DESIGN section 4)."""
 
     skips: Annotated[int, Field(ge=0, description="how many activations back proxies reach")] = 3
-    proxies: Annotated[Literal["conv1x1", "bottleneck", "identity"], Field(description="form of the proxies")] = "conv1x1"
+    proxies: Annotated[Literal["conv1x1", "bottleneck", "identity"], Field(description="form of the proxies")] = (
+        "conv1x1"
+    )
     gates: Annotated[Literal["softmax", "independent"], Field(description="kind of the gates")] = "independent"
-    batch_norm: Annotated[Literal["source", "stats", "affine"], Field(description="what of the batch norms the task owns")] = "affine"
+    batch_norm: Annotated[
+        Literal["source", "stats", "affine"], Field(description="what of the batch norms the task owns")
+    ] = "affine"
     epochs: Count = 12
     lr: Positive = 4e-3
     gate_lr: Annotated[Positive, Field(description="learning rate of the gates' logits")] = 0.05
@@ -80,9 +95,14 @@ class StudentChoice:
     batch: Annotated[int, Field(ge=2)] = 64
     complexity: Annotated[Literal["paper", "exact"], Field(description="form of the expected complexity")] = "exact"
     complexity_weight: Annotated[NotNegative, Field(description="g1")] = 0.3
-    matching: Annotated[Literal["local", "end_to_end"], Field(description="does layer l learn to imitate on its own, or with all before it")] = "end_to_end"
+    matching: Annotated[
+        Literal["local", "end_to_end"],
+        Field(description="does layer l learn to imitate on its own, or with all before it"),
+    ] = "end_to_end"
     matching_weight: Annotated[NotNegative, Field(description="g2")] = 10.0
-    distill_weight: Annotated[NotNegative, Field(description="weight of the softened KL divergence to the teacher's answers")] = 1.0
+    distill_weight: Annotated[
+        NotNegative, Field(description="weight of the softened KL divergence to the teacher's answers")
+    ] = 1.0
     temperature: Annotated[Positive, Field(description="of that softening")] = 4.0
 
 
@@ -90,13 +110,23 @@ class StudentChoice:
 class PruneChoice:
     """What is removed."""
 
-    how: Annotated[Literal["tolerance", "paper"], Field(description="remove little by little, or several amounts at once")] = "tolerance"
-    drop: Annotated[NotNegative, Field(description="points of validation accuracy that may be lost against the teacher")] = 0.5
+    how: Annotated[
+        Literal["tolerance", "paper"], Field(description="remove little by little, or several amounts at once")
+    ] = "tolerance"
+    drop: Annotated[
+        NotNegative, Field(description="points of validation accuracy that may be lost against the teacher")
+    ] = 0.5
     proxies_below: Annotated[Fraction, Field(description="proxies with a smaller gate are removed")] = 0.05
-    remove: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, description="paper: numbers of universal blocks to try without")] = (2, 4, 6, 8, 10)
+    remove: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...],
+        Field(min_length=1, description="paper: numbers of universal blocks to try without"),
+    ] = (2, 4, 6, 8, 10)
     per_round: Annotated[Count, Field(description="tolerance: universal blocks removed in a round")] = 1
+    patience: Annotated[int, Field(ge=0, description="tolerance: rounds to go on after one that fell below")] = 1
     epochs: Annotated[Count, Field(description="training in each round, or for each number of removed blocks")] = 2
-    fade_epochs: Annotated[NotNegative, Field(description="of these, how many a removed path takes to fade out; 0 is at once")] = 1.0
+    fade_epochs: Annotated[
+        NotNegative, Field(description="of these, how many a removed path takes to fade out; 0 is at once")
+    ] = 1.0
     lr: Positive = 2e-3
 
 
@@ -112,8 +142,12 @@ class RecoverChoice:
 class MachineChoice:
     """Where and how it runs."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda or mps")] = "auto"
-    precision: Annotated[Literal["float32", "bfloat16"], Field(description="bfloat16 autocast while training")] = "float32"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda or mps")] = (
+        "auto"
+    )
+    precision: Annotated[Literal["float32", "bfloat16"], Field(description="bfloat16 autocast while training")] = (
+        "float32"
+    )
     threads: Annotated[int | None, Field(ge=1, description="CPU threads of torch; its own choice if left out")] = None
 
 

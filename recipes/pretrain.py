@@ -50,9 +50,7 @@ def read_pictures(data: Path) -> tuple[Pictures, Pictures]:
         classes = sorted({n.split("/")[1] for n in names})
         for split in ("train", "val"):
             own = [n for n in names if n.startswith(split + "/")]
-            images = numpy.stack(
-                [numpy.asarray(Image.open(io.BytesIO(archive.read(n))).convert("RGB")) for n in own]
-            )
+            images = numpy.stack([numpy.asarray(Image.open(io.BytesIO(archive.read(n))).convert("RGB")) for n in own])
             labels = torch.tensor([classes.index(n.split("/")[1]) for n in own])
             splits[split] = Pictures(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels)
     return splits["train"], splits["val"]
@@ -199,9 +197,15 @@ The validation pictures were read after every epoch for the log; nothing was cho
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m recipes.pretrain", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="zip of train/ and val/ class folders, larger than 32 px")
-    parser.add_argument("--out", type=Path, default=embedded.WEIGHTS, help="weights file; the card is written beside it")
-    parser.add_argument("--checkpoint", type=Path, default=Path("runs/pretrain.safetensors"), help="where to go on from")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="zip of train/ and val/ class folders, larger than 32 px"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=embedded.WEIGHTS, help="weights file; the card is written beside it"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, default=Path("runs/pretrain.safetensors"), help="where to go on from"
+    )
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--lr", type=float, default=0.3, help="peak learning rate")

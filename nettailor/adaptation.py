@@ -1,0 +1,234 @@
+"""The main job: one backbone, one task, a compact network on disk.
+
+    recipe -> Task -> Backbone -> teacher -> student -> train -> BlockGraph -> prune -> recover -> compact -> delta, report
+
+Every stage leaves a checkpoint after each epoch, so the same call goes on where it was stopped and ends with the same
+report. `adapt_all` runs several recipes one after the other over the same backbone.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from blocks import Backbone, CompactNet, TailoredNet, compact
+from nettailor import delta
+from nettailor.backbones import fingerprint, load_backbone
+from nettailor.card import model_card
+from nettailor.checkpoint import restore
+from nettailor.display import Display
+from nettailor.errors import DataProblem, NettailorError
+from nettailor.files import write_text
+from nettailor.fit import Fitted, Run, accuracy
+from nettailor.graph import BlockGraph
+from nettailor.losses import expected_complexity
+from nettailor.pruning import Pruned, prune, snapshot
+from nettailor.recipe import Recipe
+from nettailor.report import (
+    BackboneFigures,
+    CompactFigures,
+    DataFigures,
+    PruneFigures,
+    RemovedFigures,
+    Report,
+    StudentFigures,
+    TeacherFigures,
+    device_name,
+    latencies_ms,
+)
+from nettailor.runfolder import RunFolder
+from nettailor.task import Task, check_name, load_task
+from nettailor.training import finetune, recover, tailor, train
+
+
+def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: Backbone | None = None) -> Report:
+    """Adapt a backbone to one task, or go on with a run that was stopped; a finished run is not run again.
+
+    Args:
+        out: the run's folder.
+        backbone: loaded already, as the recipe names it.
+
+    Raises:
+        NettailorError: anything a user can mend; what was on disk before is still there.
+    """
+    display = display or Display()
+    recipe = resolve(recipe)
+    folder = RunFolder(out)
+    if (finished := folder.claim(recipe)) is not None:
+        display.say(f"{out}: finished already; nothing to run")
+        return finished
+    machine = recipe.machine
+    if machine.threads is not None:
+        torch.set_num_threads(machine.threads)
+    device = pick_device(machine.device)
+    backbone = backbone or load_backbone(recipe.backbone.name, recipe.backbone.weights, recipe.backbone.input_size)
+    display.say(f"reading {recipe.data.source} ...")
+    task = load_task(recipe.data, backbone.spec.size, recipe.seed, recipe.task)
+    for problem in task.skipped:
+        display.say(f"left out: {problem}")
+    data_hash = folder.settle_split(task)
+    display.say(
+        f"{task.name}: {len(task.train)} pictures to train on, {len(task.val)} to choose by, {len(task.test)} to test on, "
+        f"{len(task.classes)} classes, over {backbone.name} ({backbone.depth} universal blocks)"
+    )
+    with SummaryWriter(str(out)) as writer:
+        run = Run(recipe.seed, device, machine.precision, recipe.data, folder.checkpoints, display, writer.add_scalar)
+        trained = _train_all(recipe, backbone.to(device), task, run)
+        net = compact(trained.student, trained.pruned.graph.paths)
+        writer.add_text("graph", _as_markdown(trained.pruned.graph))
+    delta.save(net, folder.delta, task.name, task.classes, settings=recipe.as_dict())
+    report = _measure(recipe, backbone, task, trained, net, data_hash, folder, device)
+    report.write(folder.report)
+    write_text(folder.delta / delta.CARD, model_card(report, task.classes))
+    folder.checkpoints.remove()
+    return report
+
+
+def adapt_all(
+    recipes: list[Recipe], parent: Path, display: Display | None = None
+) -> tuple[list[Report], dict[str, str]]:
+    """Adapt to several tasks, one after the other; a task that fails does not stop the others.
+
+    Returns:
+        The reports of the tasks that ended well, and what went wrong with each other task, by its name.
+    """
+    display = display or Display()
+    names = [resolve(recipe).task or "" for recipe in recipes]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataProblem(f"tasks: two are called {twice[0]!r}; give them names of their own (task: NAME)")
+    reports: list[Report] = []
+    failed: dict[str, str] = {}
+    loaded: dict[object, Backbone] = {}
+    for number, (recipe, name) in enumerate(zip(recipes, names, strict=True), 1):
+        display.say(f"\n{name} ({number} of {len(recipes)})")
+        try:
+            choice = recipe.backbone
+            if choice not in loaded:
+                loaded[choice] = load_backbone(choice.name, choice.weights, choice.input_size)
+            reports.append(adapt(recipe, parent / name, display, loaded[choice]))
+        except NettailorError as error:
+            failed[name] = str(error)
+            display.say(f"{name} failed: {error}")
+        except Exception as error:  # a fault of ours in one task must not cost the user the other tasks
+            failed[name] = f"{type(error).__name__}: {error}"
+            display.say(f"{name} failed:\n{traceback.format_exc()}")
+    return reports, failed
+
+
+def resolve(recipe: Recipe) -> Recipe:
+    """The recipe with its task's name and absolute paths filled in, so that running it again repeats the run."""
+    data, backbone = recipe.data, recipe.backbone
+    path = Path(data.source).expanduser()
+    name = recipe.task or (path.resolve().name if path.is_dir() else path.stem if path.is_file() else data.source)
+    if path.exists() and data.source != "digits":
+        data = replace(data, source=str(path.resolve()))
+    if backbone.weights is not None:
+        backbone = replace(backbone, weights=str(Path(backbone.weights).expanduser().resolve()))
+    return replace(recipe, task=check_name(recipe.task or Path(name).name), data=data, backbone=backbone)
+
+
+def pick_device(choice: str) -> torch.device:
+    """`auto` is a GPU where there is one.
+
+    Raises:
+        DataProblem: a device was named that this machine does not have.
+    """
+    if choice == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind = choice.split(":")[0]
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not here[kind]:
+        raise DataProblem(f"--device {choice}: this machine has none; --device auto takes what there is")
+    return torch.device(choice)
+
+
+@dataclass
+class _Trained:
+    """The nets of a run, and what its stages measured."""
+
+    teacher: Backbone
+    student: TailoredNet
+    unpruned: dict[str, torch.Tensor]
+    pruned: Pruned
+    stages: dict[str, Fitted]
+    expected: float
+
+
+def _train_all(recipe: Recipe, backbone: Backbone, task: Task, run: Run) -> _Trained:
+    teacher, taught = finetune(backbone, task, recipe.teacher, run)
+    student = tailor(backbone, task, recipe.student, run)
+    learned = train(student, teacher, task, recipe.student, run)
+    unpruned = snapshot(student)
+    expected = float(expected_complexity(student, student.gates().detach(), recipe.student.complexity))
+    pruned = prune(student, teacher, task, recipe.prune, recipe.student, run)
+    stages = {"teacher": taught, "student": learned}
+    stages["prune"] = Fitted({"val_accuracy": pruned.val_accuracy}, pruned.seconds)
+    if recipe.recover.epochs:
+        stages["recover"] = recover(student, teacher, task, recipe.recover, recipe.student, run)
+    return _Trained(teacher, student, unpruned, pruned, stages, expected)
+
+
+def _measure(
+    recipe: Recipe,
+    backbone: Backbone,
+    task: Task,
+    trained: _Trained,
+    net: CompactNet,
+    data_hash: str,
+    folder: RunFolder,
+    device: torch.device,
+) -> Report:
+    """Read the test split, once for each of teacher, student and compact net, and count everything."""
+    teacher, student, pruned = trained.teacher, trained.student, trained.pruned
+    graph = BlockGraph.of(net)
+    cost, whole = net.cost(), backbone.cost
+    teacher_cost = student.fixed_cost()
+    for block in backbone.block_costs:
+        teacher_cost += block
+    tested = {"teacher": accuracy(teacher, task.test, backbone.spec, device)}
+    tested["compact"] = accuracy(net, task.test, backbone.spec, device)
+    compact_val = accuracy(net, task.val, backbone.spec, device)
+    teacher_ms, compact_ms = latencies_ms([teacher, net], backbone.spec.size, device)
+    restore(student.task_tensors(), trained.unpruned, "student")
+    tested["student"] = accuracy(student, task.test, backbone.spec, device)
+    kept = len(graph.universal())
+    return Report(
+        task=task.name,
+        method="nettailor",
+        backbone=BackboneFigures(backbone.name, fingerprint(backbone), whole.macs, whole.params, backbone.depth),
+        data=DataFigures(len(task.train), len(task.val), len(task.test), len(task.classes), task.size, data_hash),
+        seed=recipe.seed,
+        teacher=TeacherFigures(
+            tested["teacher"],
+            trained.stages["teacher"].judged["val_accuracy"],
+            teacher_cost.macs,
+            teacher_cost.params,
+            teacher_ms,
+        ),
+        student=StudentFigures(tested["student"], trained.stages["student"].judged["val_accuracy"], trained.expected),
+        compact=CompactFigures(
+            test_accuracy=tested["compact"],
+            val_accuracy=compact_val,
+            macs=cost.macs,
+            params=cost.params,
+            task_params=sum(tensor.numel() for tensor in net.task_tensors().values()),
+            task_bytes=delta.task_bytes(folder.delta),
+            latency_ms=compact_ms,
+            universal_blocks_kept=kept,
+            proxies_kept=len(graph.proxies()),
+        ),
+        removed=RemovedFigures(1 - cost.macs / whole.macs, 1 - cost.params / whole.params, 1 - kept / backbone.depth),
+        prune=PruneFigures(
+            recipe.prune.how, recipe.prune.drop, pruned.within_drop, [vars(trial) for trial in pruned.trials]
+        ),
+        seconds={name: fitted.seconds for name, fitted in trained.stages.items()},
+        device=device_name(device),
+    )
+
+
+def _as_markdown(graph: BlockGraph) -> str:
+    return "    " + str(graph).replace("\n", "\n    ")

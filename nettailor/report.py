@@ -1,0 +1,177 @@
+"""The figures of a run: one schema for every method, so that tables, boards and scripts can read them (DESIGN section 6).
+
+Accuracies are fractions, MACs are of one picture, params count every floating-point tensor that the network needs, and
+`removed` gives fractions of the backbone's. What is chosen is chosen on the validation split; the three test accuracies
+are read once, at the end.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import asdict, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from nettailor.errors import FileProblem
+from nettailor.files import read_json, write_json
+
+FORMAT = 1
+STRICT = ConfigDict(extra="forbid")
+LATENCY_RUNS, LATENCY_WARMUP = 21, 5
+
+
+@dataclass(config=STRICT)
+class BackboneFigures:
+    """The shared backbone, its source classifier left out."""
+
+    name: str
+    sha256: str
+    macs: int
+    params: int
+    universal_blocks: int
+
+
+@dataclass(config=STRICT)
+class DataFigures:
+    """Pictures in each split, number of classes, side of the input in pixels, hash of names, labels and pixels."""
+
+    train: int
+    val: int
+    test: int
+    classes: int
+    input_size: int
+    sha256: str
+
+
+@dataclass(config=STRICT)
+class TeacherFigures:
+    """The fine-tuned copy of the backbone."""
+
+    test_accuracy: float
+    val_accuracy: float
+    macs: int
+    params: int
+    latency_ms: float
+
+
+@dataclass(config=STRICT)
+class StudentFigures:
+    """The student before pruning."""
+
+    test_accuracy: float
+    val_accuracy: float
+    expected_complexity: float
+
+
+@dataclass(config=STRICT)
+class CompactFigures:
+    """The compact net on disk."""
+
+    test_accuracy: float
+    val_accuracy: float
+    macs: int
+    params: int
+    task_params: int
+    task_bytes: int
+    latency_ms: float
+    universal_blocks_kept: int
+    proxies_kept: int
+
+
+@dataclass(config=STRICT)
+class RemovedFigures:
+    """What the compact net does without, as a fraction of the backbone's: 1 - compact / backbone."""
+
+    macs: float
+    params: float
+    universal_blocks: float
+
+
+@dataclass(config=STRICT)
+class PruneFigures:
+    """How the compact net was chosen, on the validation split."""
+
+    how: str
+    drop_allowed: float
+    within_drop: bool
+    trials: list[dict[str, Any]]
+
+
+@dataclass(config=STRICT)
+class Report:
+    """What `report.json` holds."""
+
+    task: str
+    method: str
+    backbone: BackboneFigures
+    data: DataFigures
+    seed: int
+    teacher: TeacherFigures
+    student: StudentFigures
+    compact: CompactFigures
+    removed: RemovedFigures
+    prune: PruneFigures
+    seconds: dict[str, float]
+    device: str
+    versions: dict[str, str] = field(default_factory=lambda: versions())
+    format: Literal[1] = FORMAT
+
+    def write(self, path: Path) -> None:
+        """Write it atomically; `format` comes first."""
+        tree = asdict(self)
+        write_json(path, {"format": tree.pop("format"), **tree})
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """Read and check a report.
+
+        Raises:
+            FileProblem: no such file, or not this schema.
+        """
+        tree = read_json(path)
+        try:
+            return TypeAdapter(cls).validate_python(tree)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise FileProblem(path, f"{place}: {first['msg'].lower()}; is it a report of another version?") from None
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the figures depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("nettailor", "torch", "torchvision", "timm", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+@torch.inference_mode()
+def latencies_ms(nets: list[torch.nn.Module], size: int, device: torch.device) -> list[float]:
+    """Median milliseconds for one picture, the nets taking turns so that the machine's moods meet all of them."""
+    x = torch.zeros(1, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
+    times: list[list[float]] = [[] for _ in nets]
+    for turn in range(LATENCY_WARMUP + LATENCY_RUNS):
+        for net, taken in zip(nets, times, strict=True):
+            start = time.perf_counter()
+            net.eval()(x)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if turn >= LATENCY_WARMUP:
+                taken.append((time.perf_counter() - start) * 1000)
+    return [sorted(taken)[len(taken) // 2] for taken in times]

@@ -1,0 +1,307 @@
+"""What each verb does: a dataclass of its options, and a function that turns them into a call of the library.
+
+The heavy imports stand inside the functions, so that `--help` and `recipes` answer at once.
+"""
+
+from __future__ import annotations
+
+import runpy
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nettailor.errors import FileProblem, UsageProblem
+from nettailor.options import option, position
+from nettailor.shipped import find_recipe, headline, shipped_procedures, shipped_recipes
+
+if TYPE_CHECKING:
+    from blocks import Backbone
+
+DEVICES = "cpu, cuda or auto: a GPU where there is one"
+
+
+@dataclass
+class AdaptOptions:
+    """Adapt a backbone to a task: teacher, student, prune, recover, compact, delta and report.
+
+    Without arguments: the embedded backbone on scikit-learn's handwritten digits. A run that was stopped goes on; one
+    that is finished is not run again. Every key of the recipe can be set as section.key=value; `nettailor recipes cat
+    default` shows them all.
+    """
+
+    overrides: list[str] = position(
+        "settings over the recipe's, such as student.epochs=20", "section.key=value", optional=True
+    )
+    recipe: str | None = option("a shipped recipe, or a YAML file of one or several tasks", metavar="NAME|FILE")
+    data: str | None = option("class folders, a zip of them, digits, or a torchvision data set", metavar="DIR|ZIP|NAME")
+    backbone: str | None = option("resnet34_tiny, timm/NAME, torchvision/NAME or module:callable", metavar="NAME")
+    weights: str | None = option("the backbone's weights in a local safetensors file", metavar="FILE")
+    out: Path | None = option(
+        "folder of the run; the folder around the runs where there are several tasks", metavar="RUN"
+    )
+    seed: int | None = option("seed of everything that is random", metavar="N")
+    device: str | None = option(DEVICES, metavar="DEVICE")
+    skip_bad: bool = option("go on without pictures that can't be read", default=False)
+
+
+@dataclass
+class EvalOptions:
+    """Accuracy of a compact net, from its delta, on the test pictures of its task or on others."""
+
+    run: Path = position("a run's folder, or its delta's", "RUN")
+    data: str | None = option("other pictures, in the same classes", metavar="DIR|ZIP|NAME")
+    split: str = option("which split", default="test", choices=("train", "val", "test"))
+    backbone: str | None = option("the backbone, where its name in the delta is not enough", metavar="NAME")
+    weights: str | None = option("the backbone's weights in a local file", metavar="FILE")
+    device: str = option(DEVICES, default="auto", metavar="DEVICE")
+    skip_bad: bool = option("go on without pictures that can't be read", default=False)
+
+
+@dataclass
+class PredictOptions:
+    """Classes of pictures, from the delta, each with its probability."""
+
+    run: Path = position("a run's folder, or its delta's", "RUN")
+    images: list[str] = position("pictures", "IMAGE")
+    top: int = option("how many classes for each picture", default=1, metavar="K")
+    backbone: str | None = option("the backbone, where its name in the delta is not enough", metavar="NAME")
+    weights: str | None = option("the backbone's weights in a local file", metavar="FILE")
+    device: str = option(DEVICES, default="auto", metavar="DEVICE")
+
+
+@dataclass
+class ShowOptions:
+    """The kept blocks and proxies of a finished run, layer by layer."""
+
+    run: Path = position("a run's folder, or its delta's", "RUN")
+    svg: Path | None = option("also draw them into this file", metavar="FILE")
+    backbone: str | None = option("the backbone, where its name in the delta is not enough", metavar="NAME")
+    weights: str | None = option("the backbone's weights in a local file", metavar="FILE")
+
+
+@dataclass
+class RecipesOptions:
+    """List, read, copy, run and check recipes: ls, cat NAME, cp NAME FILE, run NAME [...], validate NAME|FILE.
+
+    `run` passes what follows the name on: to `adapt` for a YAML recipe, to the procedure itself for one that is code.
+    """
+
+    action: str = position("ls, cat, cp, run or validate", "ACTION")
+    words: list[str] = position("what the action needs", "ARGUMENT", optional=True)
+
+
+def adapt(options: AdaptOptions) -> int:
+    """`nettailor adapt`."""
+    from nettailor.adaptation import adapt as adapt_one
+    from nettailor.adaptation import adapt_all, resolve
+    from nettailor.display import Display
+    from nettailor.recipe import merge, parse_overrides, parse_recipe, read_recipes
+    from nettailor.tables import files_text, report_table, summary_table
+
+    tree = merge(parse_overrides(options.overrides or []), _as_tree(options))
+    if options.recipe is None:
+        recipes, several = [parse_recipe(tree, "command line")], False
+    else:
+        path = find_recipe(options.recipe)
+        recipes = read_recipes(path, tree)
+        several = len(recipes) > 1
+    display = Display()
+    if several:
+        if options.data is not None:
+            raise UsageProblem("--data: the recipe has several tasks, each with data of its own; leave --data out")
+        parent = options.out or Path("runs")
+        reports, failed = adapt_all(recipes, parent, display)
+        display.console.print(summary_table(reports, failed))
+        display.say(f"runs in {parent}")
+        return 1 if failed else 0
+    recipe = resolve(recipes[0])
+    out = options.out or Path("runs") / str(recipe.task)
+    report = adapt_one(recipe, out, display)
+    display.console.print(report_table(report, out))
+    display.say(files_text(report, out))
+    return 0
+
+
+def evaluate(options: EvalOptions) -> int:
+    """`nettailor eval`."""
+    from dataclasses import replace
+
+    from nettailor.adaptation import pick_device
+    from nettailor.delta import delta_folder, load
+    from nettailor.fit import accuracy
+    from nettailor.recipe import DataChoice, parse_recipe, read_recipes
+    from nettailor.task import load_task
+
+    delta = load(options.run, _backbone(options))
+    recipe = parse_recipe(delta.description.settings, str(options.run)) if delta.description.settings else None
+    recipe_file = delta_folder(options.run).parent / "recipe.yaml"
+    if recipe_file.is_file():
+        (recipe,) = read_recipes(recipe_file)
+    if options.data is not None:
+        choice = DataChoice(source=options.data)
+    elif recipe is not None:
+        choice = recipe.data
+    else:
+        raise UsageProblem(f"{options.run}: says nothing of its pictures; name some with --data")
+    if options.skip_bad:
+        choice = replace(choice, skip_bad=True)
+    task = load_task(choice, delta.net.spec.size, recipe.seed if recipe else 0)
+    if task.classes != delta.classes:
+        odd = sorted(set(task.classes) ^ set(delta.classes))
+        raise FileProblem(
+            choice.source, f"has other classes than the task ({', '.join(odd[:3]) or 'in another order'})"
+        )
+    device = pick_device(options.device)
+    split = task.split(options.split)
+    value = accuracy(delta.net.to(device), split, delta.net.spec, device)
+    print(f"{options.run}: {value:.4f} of {len(split)} {options.split} pictures right")
+    return 0
+
+
+def predict(options: PredictOptions) -> int:
+    """`nettailor predict`."""
+    from nettailor.adaptation import pick_device
+    from nettailor.delta import load
+    from nettailor.predicting import predict as answers
+
+    delta = load(options.run, _backbone(options))
+    device = pick_device(options.device)
+    bad = 0
+    width = max(len(image) for image in options.images)
+    for image, answer in zip(options.images, answers(delta, options.images, max(1, options.top), device), strict=True):
+        if isinstance(answer, str):
+            print(f"nettailor: {answer}", file=sys.stderr)
+            bad += 1
+        else:
+            print(f"{image:<{width}}  " + "  ".join(f"{label} {chance:.3f}" for label, chance in answer))
+    return 1 if bad else 0
+
+
+def show(options: ShowOptions) -> int:
+    """`nettailor show`."""
+    from rich.console import Console
+
+    from nettailor.delta import load
+    from nettailor.drawing import draw_svg, graph_table
+    from nettailor.files import write_text
+    from nettailor.graph import BlockGraph
+
+    delta = load(options.run, _backbone(options))
+    graph, backbone = BlockGraph.of(delta.net), delta.net.backbone
+    Console(highlight=False).print(graph_table(graph, backbone, delta.description.task))
+    if options.svg is not None:
+        write_text(options.svg, draw_svg(graph, backbone, delta.description.task))
+        print(f"drawn into {options.svg}")
+    return 0
+
+
+def recipes(options: RecipesOptions) -> int:
+    """`nettailor recipes`."""
+    actions: dict[str, Callable[[list[str]], int]] = {
+        "ls": _list_recipes,
+        "cat": _print_recipe,
+        "cp": _copy_recipe,
+        "run": _run_recipe,
+        "validate": _validate_recipe,
+    }
+    if options.action not in actions:
+        raise UsageProblem(f"recipes: there is no {options.action!r}; there are {', '.join(actions)}")
+    return actions[options.action](options.words or [])
+
+
+def _list_recipes(words: list[str]) -> int:
+    _want(words, 0, "recipes ls")
+    known = shipped_recipes() | shipped_procedures()
+    width = max(len(name) for name in known)
+    for name, path in known.items():
+        print(f"{name:<{width}}  {headline(path)}")
+    return 0
+
+
+def _print_recipe(words: list[str]) -> int:
+    _want(words, 1, "recipes cat NAME")
+    path = shipped_procedures().get(words[0]) or find_recipe(words[0])
+    print(path.read_text(encoding="utf-8"), end="")
+    return 0
+
+
+def _copy_recipe(words: list[str]) -> int:
+    _want(words, 2, "recipes cp NAME FILE")
+    target = Path(words[1])
+    if target.exists():
+        raise FileProblem(target, "exists already; choose another name")
+    source = find_recipe(words[0])
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise FileProblem(target, f"can't be written ({error.strerror})") from error
+    print(f"{source.name} copied to {target}; run it with: nettailor adapt --recipe {target}")
+    return 0
+
+
+def _run_recipe(words: list[str]) -> int:
+    if not words:
+        raise UsageProblem("recipes run NAME [arguments]")
+    name, rest = words[0], words[1:]
+    if name in shipped_procedures():
+        sys.argv = [name, *rest]
+        runpy.run_module(f"recipes.{name}", run_name="__main__")
+        return 0
+    from nettailor.options import parse
+
+    return adapt(parse("adapt", AdaptOptions, ["--recipe", name, *rest]))
+
+
+def _validate_recipe(words: list[str]) -> int:
+    from nettailor.recipe import read_recipes
+
+    _want(words, 1, "recipes validate NAME|FILE")
+    found = read_recipes(find_recipe(words[0]))
+    print(f"{words[0]}: valid, {len(found)} task{'s' if len(found) > 1 else ''}")
+    return 0
+
+
+def _want(words: list[str], count: int, usage: str) -> None:
+    if len(words) != count:
+        raise UsageProblem(f"usage: nettailor {usage}")
+
+
+def _as_tree(options: AdaptOptions) -> dict[str, Any]:
+    """The short options as a tree of recipe settings; what was not given is not in it."""
+    tree: dict[str, dict[str, Any]] = {
+        "data": {"source": options.data, "skip_bad": options.skip_bad or None},
+        "backbone": {"name": options.backbone, "weights": options.weights},
+        "machine": {"device": options.device},
+    }
+    given: dict[str, Any] = {s: {k: v for k, v in keys.items() if v is not None} for s, keys in tree.items()}
+    given = {section: keys for section, keys in given.items() if keys}
+    return given if options.seed is None else {**given, "seed": options.seed}
+
+
+def _backbone(options: EvalOptions | PredictOptions | ShowOptions) -> Backbone | None:
+    """The backbone that the options or the run's recipe name; None where its name in the delta will do."""
+    from nettailor.backbones import load_backbone
+    from nettailor.delta import delta_folder, read_description
+    from nettailor.recipe import read_recipes
+
+    folder = delta_folder(options.run)
+    description = read_description(folder)
+    weights = options.weights
+    recipe_file = folder.parent / "recipe.yaml"
+    if weights is None and options.backbone is None and recipe_file.is_file():
+        weights = read_recipes(recipe_file)[0].backbone.weights
+    if options.backbone is None and (weights is None or ":" in description.backbone.name):
+        return None  # `load` finds it by its name, or says why a name of code has to be given by hand
+    return load_backbone(options.backbone or description.backbone.name, weights, description.input.size)
+
+
+VERBS: dict[str, tuple[type, Callable[[Any], int]]] = {
+    "adapt": (AdaptOptions, adapt),
+    "eval": (EvalOptions, evaluate),
+    "predict": (PredictOptions, predict),
+    "show": (ShowOptions, show),
+    "recipes": (RecipesOptions, recipes),
+}

@@ -1,0 +1,152 @@
+"""The student: frozen stays frozen, every block runs once, removed paths cost nothing, local gradients stay local."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, mse_loss
+
+from blocks import Backbone, Plan, TailoredNet
+from blocks.ruler import tensors_of
+from nettailor.losses import backward
+from nettailor.recipe import StudentChoice
+
+POLICIES = ("source", "stats", "affine")
+FORMS = ("conv1x1", "bottleneck", "identity")
+
+
+def student_of(backbone: Backbone, **plan: Any) -> TailoredNet:
+    return TailoredNet(backbone, 5, Plan(**plan))
+
+
+def pictures(count: int = 6) -> tuple[Tensor, Tensor]:
+    return torch.randn(count, 3, 16, 16), torch.arange(count) % 5
+
+
+def test_with_universal_paths_alone_it_is_the_backbone(backbone: Backbone) -> None:
+    student = student_of(backbone, gates="independent").eval()
+    student.keep([path for path in student.paths if path.is_universal])
+    with torch.no_grad():
+        student.gates.logits.fill_(50.0)  # a gate of exactly 1
+        x = pictures()[0]
+        for mine, theirs in zip(student.run(x).activations, backbone.activations(x)[:-1], strict=True):
+            assert mine is not None
+            assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("matching", ["local", "end_to_end"])
+def test_training_changes_no_tensor_of_the_backbone(backbone: Backbone, policy: str, matching: str) -> None:
+    before = {name: t.clone() for name, t in backbone.state_dict().items()}  # statistics and counters included
+    teacher = backbone.teacher(5)
+    student = student_of(backbone, batch_norm=policy).train()
+    optimizer = torch.optim.SGD([p for p in student.parameters() if p.requires_grad], lr=0.1)
+    own = {name: t.detach().clone() for name, t in student.task_tensors().items()}
+    for _ in range(2):
+        optimizer.zero_grad()
+        backward(student, teacher, *pictures(), StudentChoice(matching=matching))
+        optimizer.step()
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    same = [name for name, t in student.task_tensors().items() if torch.equal(t, own[name])]
+    assert same == ["gates.fade"]  # all else that the task owns has moved
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_each_policy_owns_what_it_says(backbone: Backbone, policy: str) -> None:
+    student = student_of(backbone, batch_norm=policy)
+    kinds = {name.rsplit(".", 1)[-1] for name in student.task_tensors() if name.startswith("blocks.")}
+    statistics = {"running_mean", "running_var"}
+    assert kinds == {"source": set(), "stats": statistics, "affine": statistics | {"weight", "bias"}}[policy]
+
+
+@pytest.mark.parametrize("matching", ["local", "end_to_end"])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_step_runs_every_frozen_block_once(backbone: Backbone, matching: str, policy: str) -> None:
+    teacher = backbone.teacher(5)
+    student = student_of(backbone, batch_norm=policy).train()
+    calls = {name: 0 for name in student.blocks}
+    for name, block in student.blocks.items():
+        block.register_forward_hook(lambda *_, name=name: calls.__setitem__(name, calls[name] + 1))
+    backward(student, teacher, *pictures(), StudentChoice(matching=matching))
+    assert calls == {name: 1 for name in student.blocks}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_local_matching_gives_each_layer_the_gradient_of_its_own_error_alone(backbone: Backbone, policy: str) -> None:
+    """Against the definition: a second forward in which every layer reads detached activations."""
+    choice = StudentChoice(matching="local", complexity_weight=0.0, distill_weight=0.0, matching_weight=3.0)
+    teacher = backbone.teacher(5).eval()
+    student = student_of(backbone, batch_norm=policy, gates="softmax").train()
+    x, labels = pictures()
+    backward(student, teacher, x, labels, choice)
+    found = {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None}
+    student.zero_grad()
+    activity = student.run(x)
+    cross_entropy(activity.logits, labels).backward()
+    with torch.no_grad():
+        targets = teacher.activations(x)
+    for layer in range(1, student.depth + 1):
+        read = [a.detach() for a in activity.activations if a is not None]
+        row = student.gates()[layer - 1]
+        total = sum(
+            row[path.slot] * student.module_of(path)(read[path.source]) for path in student.paths if path.target == layer
+        )
+        error = mse_loss(student.acts[layer - 1](total), targets[layer])
+        (3.0 / (student.depth + 1) * error).backward()
+    error = mse_loss(student.head(activity.activations[-1].detach()), targets[-1])
+    (3.0 / (student.depth + 1) * error).backward()
+    for name, parameter in student.named_parameters():
+        if parameter.grad is not None:
+            assert torch.allclose(found[name], parameter.grad, atol=1e-5, rtol=1e-4), name
+
+
+def test_end_to_end_matching_reaches_earlier_layers_and_local_does_not(backbone: Backbone) -> None:
+    teacher = backbone.teacher(5).eval()
+    alone = StudentChoice(complexity_weight=0.0, distill_weight=0.0, matching_weight=1.0)
+    gradients = {}
+    for matching in ("local", "end_to_end"):
+        torch.manual_seed(0)
+        student = student_of(backbone).train()
+        backward(student, teacher, *pictures(), replace(alone, matching=matching))
+        gradients[matching] = student.proxies["0-1"].transform[0].weight.grad.clone()
+    assert not torch.allclose(gradients["local"], gradients["end_to_end"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("skips", [0, 1, 3, 9])
+def test_any_plan_runs_forward_and_backward(backbone: Backbone, form: str, skips: int) -> None:
+    student = student_of(backbone, proxies=form, skips=skips).train()
+    student(pictures()[0]).sum().backward()
+    assert all(p.grad is not None for p in student.proxies.parameters())
+    assert len(student.paths) == sum(1 + min(skips, layer) for layer in range(1, student.depth + 1))
+
+
+def test_a_removed_path_is_not_computed(backbone: Backbone) -> None:
+    student = student_of(backbone).eval()
+    gone = next(path for path in student.paths if path.key == "G2")
+    student.keep([path for path in student.paths if path != gone])
+    student.blocks["2"].register_forward_hook(lambda *_: pytest.fail("a removed block ran"))
+    student(pictures()[0])
+
+
+def test_several_students_share_one_backbone(backbone: Backbone) -> None:
+    one, other = student_of(backbone, batch_norm="affine"), student_of(backbone, batch_norm="source")
+    shared = {id(t) for t in backbone.tensors().values()}
+    for student in (one, other):
+        held = {id(t) for t in tensors_of(student).values()}
+        own = {id(t) for t in student.task_tensors().values()}
+        assert held - own <= shared
+        assert not own & shared
+    mine, theirs = (set(map(id, s.task_tensors().values())) for s in (one, other))
+    assert not mine & theirs
+
+
+def test_it_prints_its_paths(backbone: Backbone) -> None:
+    text = str(student_of(backbone))
+    assert "x_4   = G4" in text
+    assert "A1-4" in text

@@ -1,0 +1,58 @@
+"""Fixtures: small real pictures, a small backbone, and the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from blocks import Backbone
+from nettailor.cli import main
+from tests import tiny
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def digit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real digits 0 to 3 as PNG: 12 for training, 6 for validation and 6 for testing in each class."""
+    return tiny.write_digits(tmp_path_factory.mktemp("data") / "digits4")
+
+
+@pytest.fixture
+def backbone() -> Backbone:
+    """Six residual blocks with random weights and lived-in batch-norm statistics, 16 px input."""
+    return tiny.tiny_backbone()
+
+
+class CommandLine:
+    """Runs `nettailor` in this process and keeps what it printed."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *words: str | Path) -> tuple[int, str, str]:
+        self._capsys.readouterr()
+        status = main([str(word) for word in words])
+        said = self._capsys.readouterr()
+        return status, said.out, said.err
+
+    def fails(self, *words: str | Path, status: int = 1) -> str:
+        """Run it, see it fail in one or two plain lines, and return them."""
+        code, _, said = self(*words)
+        assert code == status, said
+        assert 1 <= len(said.strip().splitlines()) <= 2, said
+        assert "Traceback" not in said
+        assert "unexpected" not in said, said
+        return said
+
+
+@pytest.fixture
+def nettailor(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """The command line, in an empty current directory."""
+    monkeypatch.chdir(tmp_path)
+    return CommandLine(capsys)

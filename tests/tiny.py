@@ -1,0 +1,66 @@
+"""Small things that tests are run on: a residual network of six blocks, and folders of real digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from timm.models.resnet import BasicBlock, ResNet
+from torch import nn
+
+from blocks import Backbone, InputSpec
+
+QUICK = (
+    "teacher.epochs=1",
+    "student.epochs=1",
+    "prune.epochs=1",
+    "prune.patience=0",
+    "prune.drop=100",
+    "prune.per_round=6",
+    "recover.epochs=1",
+    "teacher.batch=16",
+    "student.batch=16",
+)
+"""Settings with which a whole adaptation takes some seconds."""
+
+
+def tiny_resnet(num_classes: int = 7) -> nn.Module:
+    """Six basic blocks over four resolutions, as a user's own module would be given: by import path."""
+    torch.manual_seed(7)
+    return ResNet(BasicBlock, layers=(2, 2, 1, 1), num_classes=num_classes, channels=(8, 8, 16, 16), stem_type="deep", stem_width=4)
+
+
+def live_in(model: nn.Module, size: int) -> nn.Module:
+    """Give batch norms statistics, scales and shifts that differ from their start, so that tests can see them."""
+    generator = torch.Generator().manual_seed(3)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            with torch.no_grad():
+                module.running_mean.copy_(torch.randn(module.num_features, generator=generator) * 0.1)
+                module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
+                module.weight.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
+                module.bias.copy_(torch.randn(module.num_features, generator=generator) * 0.1)
+    return model.eval()
+
+
+def tiny_backbone(size: int = 16) -> Backbone:
+    """The tiny network, cut."""
+    return Backbone(live_in(tiny_resnet(), size), InputSpec(size, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)), "tiny")
+
+
+def write_digits(root: Path, classes: int = 4, train: int = 12, val: int = 6, test: int = 6) -> Path:
+    """Real digits as PNG in split/class folders."""
+    data = load_digits()
+    for label in range(classes):
+        rows = np.flatnonzero(data.target == label)
+        start = 0
+        for split, count in (("train", train), ("val", val), ("test", test)):
+            folder = root / split / f"digit {label}"
+            folder.mkdir(parents=True)
+            for row in rows[start : start + count]:
+                Image.fromarray((data.images[row] * 255 / 16).astype(np.uint8)).save(folder / f"{row:04d}.png")
+            start += count
+    return root
