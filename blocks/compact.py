@@ -95,13 +95,13 @@ class CompactNet(nn.Module):
         return resampled.through(module, path.source, source) if isinstance(module, Proxy) else module(source)
 
 
-def compact(student: TailoredNet, paths: list[Path]) -> CompactNet:
-    """The student's kept paths as a network of their own. Its logits equal the masked student's in eval mode.
+def compact(student: TailoredNet) -> CompactNet:
+    """A student's live paths as a network of their own. Its logits equal the masked student's in eval mode.
 
     Args:
-        student: its removed paths must be just those that are not in `paths`.
-        paths: the kept paths, closed under the exclusion rules (`nettailor.graph`).
+        student: its live paths must be closed under the exclusion rules, as `nettailor.graph` leaves them.
     """
+    paths = student.live_paths()
     net = CompactNet(student.backbone, paths, student.classes, student.plan.batch_norm)
     gates = student.gates().detach()
     own = student.task_tensors()

@@ -19,11 +19,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, fx, nn
 
-from blocks.trace import CutError, extract, legal_cuts, output_shape, owner, trace
+from blocks.trace import CutError, extract, legal_cuts, output_shape, owner, picture_of, trace
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 ACTIVATIONS = {
@@ -80,9 +81,8 @@ def cut(model: nn.Module, example: Tensor) -> Cut:
             f"{type(model).__name__} has {len(units)} units between which one tensor carries everything; at least "
             f"{FEWEST_BLOCKS} are needed (a CNN with repeated blocks)"
         )
-    ends = [_absorb(unit.exit, following.entry, model) for unit, following in zip(units, units[1:], strict=False)]
+    ends = [_absorb(unit.exit, following.entry, model) for unit, following in pairwise(units)]
     ends.append(_absorb(units[-1].exit, None, model))
-    (picture,) = [node for node in traced.graph.nodes if node.op == "placeholder"]
     pieces, start = [], units[0].entry
     for unit, end in zip(units, ends, strict=True):
         inner = end.all_input_nodes[0] if _is_activation(end, model) else end
@@ -90,7 +90,7 @@ def cut(model: nn.Module, example: Tensor) -> Cut:
         pieces.append(Piece(unit.path, extract(model, start, inner), act))
         start = end
     head = extract(model, ends[-1], result)
-    return Cut(extract(model, picture, units[0].entry), tuple(pieces), head, _classifier(head, result))
+    return Cut(extract(model, picture_of(traced.graph), units[0].entry), tuple(pieces), head, _classifier(head, result))
 
 
 def find_units(model: nn.Module, graph: fx.Graph, legal: list[fx.Node]) -> list[Unit]:

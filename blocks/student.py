@@ -8,7 +8,7 @@ computed at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,14 +79,19 @@ class TailoredNet(nn.Module):
             return self.blocks[str(path.target)]
         return self.proxies[proxy_key(path.source, path.target)]
 
-    def run(self, x: Tensor) -> Activity:
-        """Forward with everything that losses need to see; x is (B, 3, H, W)."""
+    def run(self, x: Tensor, known: Sequence[Tensor | None] = ()) -> Activity:
+        """Forward with everything that losses need to see.
+
+        Args:
+            x: pictures (B, 3, H, W).
+            known: x_0..x_m for these very pictures, as another run gave them; only what follows is computed.
+        """
         gates = self.gates()
-        rows = gates.unbind(0)
+        rows = tuple(gates[layer] for layer in range(self.depth))  # a node each: unbind would tie all layers together
         fades = self.gates.fade.tolist()
-        xs: list[Tensor | None] = [self.stem(x)]
+        xs: list[Tensor | None] = list(known) or [self.stem(x)]
         resampled = Resampled()
-        for layer in range(1, self.depth + 1):
+        for layer in range(len(xs), self.depth + 1):
             total: Tensor | None = None
             weights = rows[layer - 1].unbind(0)
             for path in self._into(layer):

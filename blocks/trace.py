@@ -10,6 +10,7 @@ dominators on the reversed graph.
 from __future__ import annotations
 
 import copy
+import inspect
 import operator
 from typing import Any
 
@@ -46,7 +47,7 @@ def trace(model: nn.Module, example: Tensor) -> fx.GraphModule:
     """
     model.eval()
     try:
-        graph = _Tracer().trace(model)
+        graph = _Tracer().trace(model, concrete_args=_defaults(model))
     except Exception as error:  # what a forward may raise under tracing is open-ended; the message is what helps
         raise CutError(f"torch.fx can't trace {type(model).__name__}: {error}") from error
     traced = fx.GraphModule(model, graph)
@@ -61,6 +62,11 @@ def trace(model: nn.Module, example: Tensor) -> fx.GraphModule:
     return traced
 
 
+def picture_of(graph: fx.Graph) -> fx.Node:
+    """The node of the model's first input; further ones are fixed at their defaults."""
+    return next(node for node in graph.nodes if node.op == "placeholder")
+
+
 def output_shape(node: fx.Node) -> tuple[int, ...] | None:
     """The shape of the tensor that a node returns, or None where it returns no single tensor."""
     meta = node.meta.get("tensor_meta")
@@ -69,7 +75,7 @@ def output_shape(node: fx.Node) -> tuple[int, ...] | None:
 
 def legal_cuts(graph: fx.Graph) -> list[fx.Node]:
     """The nodes behind which the network can be cut, in order; the input and the output's own node are left out."""
-    (source,) = [node for node in graph.nodes if node.op == "placeholder"]
+    source = picture_of(graph)
     (sink,) = [node for node in graph.nodes if node.op == "output"]
     flow = nx.DiGraph((user, node) for node in graph.nodes for user in node.users)
     if source not in flow or not nx.has_path(flow, sink, source):
@@ -127,12 +133,18 @@ def with_modules(segment: fx.GraphModule, replaced: dict[str, nn.Module]) -> fx.
     return fx.GraphModule(parts, copy.deepcopy(segment.graph))
 
 
+def _defaults(model: nn.Module) -> dict[str, Any]:
+    """What the optional arguments of a model's forward are when it is just given a picture."""
+    parameters = list(inspect.signature(model.forward).parameters.values())[1:]
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
 def _out_of_place(node: fx.Node, model: nn.Module) -> None:
     if node.op == "call_module":
         module = model.get_submodule(str(node.target))
         for part in module.modules():
             if getattr(part, "inplace", False) is True:
-                part.inplace = False
+                part.inplace = False  # type: ignore[assignment]
     elif node.op == "call_method" and str(node.target).endswith("_") and not str(node.target).endswith("__"):
         node.target = str(node.target)[:-1]
     elif node.op == "call_function" and "inplace" in node.kwargs:

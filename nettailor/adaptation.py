@@ -58,7 +58,7 @@ def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: B
     display = display or Display()
     recipe = resolve(recipe)
     folder = RunFolder(out)
-    if (finished := folder.claim(recipe)) is not None:
+    if (finished := folder.look(recipe)) is not None:
         display.say(f"{out}: finished already; nothing to run")
         return finished
     machine = recipe.machine
@@ -70,7 +70,7 @@ def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: B
     task = load_task(recipe.data, backbone.spec.size, recipe.seed, recipe.task)
     for problem in task.skipped:
         display.say(f"left out: {problem}")
-    data_hash = folder.settle_split(task)
+    data_hash = folder.begin(recipe, task)
     display.say(
         f"{task.name}: {len(task.train)} pictures to train on, {len(task.val)} to choose by, {len(task.test)} to test on, "
         f"{len(task.classes)} classes, over {backbone.name} ({backbone.depth} universal blocks)"
@@ -78,7 +78,7 @@ def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: B
     with SummaryWriter(str(out)) as writer:
         run = Run(recipe.seed, device, machine.precision, recipe.data, folder.checkpoints, display, writer.add_scalar)
         trained = _train_all(recipe, backbone.to(device), task, run)
-        net = compact(trained.student, trained.pruned.graph.paths)
+        net = compact(trained.student)
         writer.add_text("graph", _as_markdown(trained.pruned.graph))
     delta.save(net, folder.delta, task.name, task.classes, settings=recipe.as_dict())
     report = _measure(recipe, backbone, task, trained, net, data_hash, folder, device)
@@ -159,17 +159,15 @@ class _Trained:
 
 
 def _train_all(recipe: Recipe, backbone: Backbone, task: Task, run: Run) -> _Trained:
-    teacher, taught = finetune(backbone, task, recipe.teacher, run)
+    teacher = finetune(backbone, task, recipe.teacher, run)
     student = tailor(backbone, task, recipe.student, run)
-    learned = train(student, teacher, task, recipe.student, run)
+    train(student, teacher, task, recipe.student, run)
     unpruned = snapshot(student)
     expected = float(expected_complexity(student, student.gates().detach(), recipe.student.complexity))
     pruned = prune(student, teacher, task, recipe.prune, recipe.student, run)
-    stages = {"teacher": taught, "student": learned}
-    stages["prune"] = Fitted({"val_accuracy": pruned.val_accuracy}, pruned.seconds)
     if recipe.recover.epochs:
-        stages["recover"] = recover(student, teacher, task, recipe.recover, recipe.student, run)
-    return _Trained(teacher, student, unpruned, pruned, stages, expected)
+        recover(student, teacher, task, recipe.recover, recipe.student, run)
+    return _Trained(teacher, student, unpruned, pruned, run.fitted, expected)
 
 
 def _measure(
@@ -189,12 +187,12 @@ def _measure(
     teacher_cost = student.fixed_cost()
     for block in backbone.block_costs:
         teacher_cost += block
-    tested = {"teacher": accuracy(teacher, task.test, backbone.spec, device)}
-    tested["compact"] = accuracy(net, task.test, backbone.spec, device)
-    compact_val = accuracy(net, task.val, backbone.spec, device)
+    tested = {"teacher": accuracy(teacher, task.test)}
+    tested["compact"] = accuracy(net, task.test)
+    compact_val = accuracy(net, task.val)
     teacher_ms, compact_ms = latencies_ms([teacher, net], backbone.spec.size, device)
     restore(student.task_tensors(), trained.unpruned, "student")
-    tested["student"] = accuracy(student, task.test, backbone.spec, device)
+    tested["student"] = accuracy(student, task.test)
     kept = len(graph.universal())
     return Report(
         task=task.name,
@@ -225,7 +223,12 @@ def _measure(
         prune=PruneFigures(
             recipe.prune.how, recipe.prune.drop, pruned.within_drop, [vars(trial) for trial in pruned.trials]
         ),
-        seconds={name: fitted.seconds for name, fitted in trained.stages.items()},
+        seconds={
+            "teacher": trained.stages["teacher"].seconds,
+            "student": trained.stages["student"].seconds,
+            "prune": pruned.seconds,
+            "recover": trained.stages["recover"].seconds if recipe.recover.epochs else 0.0,
+        },
         device=device_name(device),
     )
 

@@ -32,6 +32,12 @@ def main(words: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone; nothing is wrong
         return 0
+    except OSError as error:  # a disk that is full or gone, met outside `files.py`: by TensorBoard's writer, say
+        return _fail(
+            f"{error.filename or 'a file'}: {error.strerror or error}; free some space or choose another --out",
+            1,
+            debug,
+        )
     except SystemExit as done:  # argparse ends so after --help
         return int(done.code or 0)
     except Exception as error:  # the last resort: a fault of ours still ends in a plain line

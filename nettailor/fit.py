@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from blocks import InputSpec
+from blocks import Backbone, CompactNet, InputSpec, TailoredNet
 from nettailor.batches import epoch_generator, evaluation_batches, steps_per_epoch, training_batches
 from nettailor.checkpoint import Checkpoints, optimizer_tensors, restore, restore_optimizer
 from nettailor.display import Display
@@ -42,8 +42,19 @@ def no_scalars(tag: str, value: float, step: int) -> None:
 
 
 @dataclass
+class Fitted:
+    """What a stage leaves behind: the measurements of its last epoch, and how long all its epochs took."""
+
+    judged: dict[str, float]
+    seconds: float
+
+
+@dataclass
 class Run:
-    """What stages need beside nets and data. The default keeps nothing, shows nothing and runs on the CPU."""
+    """What stages need beside nets and data. The default keeps nothing, shows nothing and runs on the CPU.
+
+    `fitted` fills with what each stage measured, by the stage's name.
+    """
 
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -52,6 +63,7 @@ class Run:
     checkpoints: Checkpoints = field(default_factory=lambda: Checkpoints(None))
     display: Display = field(default_factory=lambda: Display(quiet=True))
     scalars: Scalars = no_scalars
+    fitted: dict[str, Fitted] = field(default_factory=dict)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 autocast where the recipe wants it."""
@@ -71,14 +83,6 @@ class Schedule:
         if step < warmup:
             return (step + 1) / warmup
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-@dataclass
-class Fitted:
-    """What a stage leaves behind: the measurements of its last epoch, and how long all its epochs took."""
-
-    judged: dict[str, float]
-    seconds: float
 
 
 def fit(
@@ -113,7 +117,8 @@ def fit(
             restore_optimizer(optimizer, _part(tensors, "optimizer."))
     done, seconds = notes["epoch"], notes["seconds"]
     if done >= schedule.epochs:
-        return Fitted(notes["judged"], seconds)
+        run.fitted[stage] = Fitted(notes["judged"], seconds)
+        return run.fitted[stage]
     judged = notes["judged"]
     steps = steps_per_epoch(task.train, schedule.batch)
     with run.display.stage(stage, schedule.epochs, done, steps) as shown:
@@ -147,16 +152,18 @@ def fit(
             state |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(optimizer).items()}
             run.checkpoints.save(stage, state, notes)
             shown.epoch(epoch + 1, dict(sums), judged)
-    return Fitted(judged, seconds)
+    run.fitted[stage] = Fitted(judged, seconds)
+    return run.fitted[stage]
 
 
 @torch.no_grad()
-def accuracy(net: nn.Module, split: Split, spec: InputSpec, device: torch.device) -> float:
-    """Top-1 accuracy of a net in eval mode, as a fraction; the net's mode is put back."""
+def accuracy(net: Backbone | TailoredNet | CompactNet, split: Split) -> float:
+    """Top-1 accuracy of a net in eval mode, as a fraction, where the net is; its mode is put back."""
+    device = next(net.parameters()).device
     training = net.training
     net.eval()
     hits = 0
-    for x, labels in evaluation_batches(split, spec, device):
+    for x, labels in evaluation_batches(split, net.spec, device):
         hits += int((net(x).argmax(1) == labels).sum())
     net.train(training)
     return hits / len(split)

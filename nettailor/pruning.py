@@ -2,14 +2,16 @@
 
     paper        proxies with a small gate and the n weakest universal blocks go at once, for several n; each is retrained
                  with g1 = 0, and the leanest within the drop is kept
-    tolerance    in rounds: measure what each block's removal costs, fade the cheapest out while training, look again; the
-                 leanest network that stayed within the drop is kept
+    tolerance    in rounds: measure what each path's removal costs, fade the cheapest out while training, look again; the
+                 leanest network that was within the drop is kept
 
-The drop is counted in points of accuracy against the teacher, on the validation split.
+The drop is counted in points of accuracy against the teacher, on the validation split; `tolerance` rounds it up to whole
+pictures, because a small split shows no finer difference.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -19,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from blocks import Backbone, Path, TailoredNet
-from nettailor.batches import evaluation_batches
+from nettailor.batches import normalise
 from nettailor.checkpoint import restore
 from nettailor.fit import Run, accuracy
 from nettailor.graph import BlockGraph, GraphProblem
@@ -65,7 +67,7 @@ def prune(
     """
     choice, run = choice or PruneChoice(), run or Run()
     settings = replace(settings or StudentChoice(), complexity_weight=0.0)
-    floor = accuracy(teacher, task.val, student.spec, run.device)
+    floor = accuracy(teacher, task.val)
     how = {"paper": _paper, "tolerance": _tolerance}[choice.how]
     result = how(student, teacher, task, choice, settings, run, floor)
     student.keep(result.graph.paths)
@@ -84,19 +86,29 @@ def weak_proxies(graph: BlockGraph, below: float) -> list[Path]:
 
 
 @torch.no_grad()
-def measured_losses(student: TailoredNet, task: Task, graphs: dict[Path, BlockGraph], run: Run) -> dict[Path, float]:
-    """Validation loss of the student under each of several graphs, nothing trained; its own fades are put back."""
-    before = student.gates.fade.clone()
-    student.eval()
-    losses = {}
+def removal_costs(student: TailoredNet, task: Task, graphs: dict[Path, BlockGraph], pictures: int) -> dict[Path, float]:
+    """What the step to each of several graphs adds to the validation loss, nothing trained.
+
+    Layers before the first one that a graph changes are computed once for all graphs.
+
+    Args:
+        graphs: sub-graphs of the student's live paths, by what was removed.
+        pictures: how many validation pictures to measure on, at most; always the same ones.
+    """
+    before, live = student.gates.fade.clone(), set(student.live_paths())
+    changed = {key: min(path.target for path in live.difference(graph.paths)) for key, graph in graphs.items()}
+    rows = torch.randperm(len(task.val), generator=torch.Generator().manual_seed(0))[:pictures]
+    x = normalise(task.val.batch(rows), student.spec, before.device)
+    labels = task.val.labels[rows].to(before.device)
+    whole = student.eval().run(x)
+    base = float(cross_entropy(whole.logits, labels))
+    costs = {}
     for key, graph in graphs.items():
         student.keep(graph.paths)
-        total = 0.0
-        for x, labels in evaluation_batches(task.val, student.spec, run.device):
-            total += float(cross_entropy(student(x), labels, reduction="sum"))
-        losses[key] = total / len(task.val)
+        activity = student.run(x, whole.activations[: changed[key]])
+        costs[key] = float(cross_entropy(activity.logits, labels)) - base
     student.gates.fade.copy_(before)
-    return losses
+    return costs
 
 
 def removable(graph: BlockGraph, paths: list[Path]) -> dict[Path, BlockGraph]:
@@ -108,16 +120,6 @@ def removable(graph: BlockGraph, paths: list[Path]) -> dict[Path, BlockGraph]:
         except GraphProblem:
             continue
     return left
-
-
-def spare_proxies(graph: BlockGraph, below: float) -> BlockGraph:
-    """Remove weak proxies, weakest first, except where another path would go with them."""
-    gates = {path: data["gate"] for path, data in graph.edges()}
-    for path in sorted(weak_proxies(graph, below), key=lambda path: (gates[path], path)):
-        alone = graph.exclude_self([path])
-        if alone.exclude_unreached().exclude_dead_ends().paths == alone.paths:
-            graph = alone
-    return graph
 
 
 def snapshot(student: TailoredNet) -> dict[str, Tensor]:
@@ -168,11 +170,13 @@ def _tolerance(
     run: Run,
     floor: float,
 ) -> Pruned:
+    allowed = math.ceil(choice.drop / 100 * len(task.val)) / len(task.val)  # whole pictures: the split shows no less
     state = _Rounds.resume(student, task, run)
     while not state.over:
         number = len(state.trials) + 1
         graph = BlockGraph.of(student)
-        chosen = _cheapest_blocks(student, task, graph, choice.per_round, run)
+        together = choice.per_round if not state.misses else 1
+        chosen = _cheapest(student, task, graph, choice, together, state.barred)
         if not chosen:
             break
         left = graph.without(chosen)
@@ -182,21 +186,23 @@ def _tolerance(
             before_step=partial(fade, student, gone, choice.fade_epochs),
         )  # fmt: skip
         student.keep(left.paths)
-        value = accuracy(student, task.val, student.spec, run.device)
+        value = accuracy(student, task.val)
         state.trials.append(_trial(left, value, chosen))
         state.seconds += fitted.seconds
-        if value >= floor - choice.drop / 100:
+        if value >= floor - allowed:
             state.best, state.best_value, state.misses = snapshot(student), value, 0
         else:
+            restore(student.task_tensors(), state.best, "student")
             state.misses += 1
+            if together == 1:
+                state.barred.update(path.key for path in chosen if path.is_universal)
         state.over = state.misses > choice.patience
         state.save(student, run, number)
         run.display.say(f"prune      round {number}: without {', '.join(p.key for p in chosen)}: "
                         f"{left.macs() / 1e6:.2f} M MACs in paths, val_accuracy {value:.3f} (teacher {floor:.3f})")  # fmt: skip
     restore(student.task_tensors(), state.best, "student")
-    graph = spare_proxies(BlockGraph.of(student), choice.proxies_below)
-    within = state.best_value >= floor - choice.drop / 100
-    return Pruned(graph, within, floor, state.best_value, state.trials, state.seconds)
+    within = state.best_value >= floor - allowed
+    return Pruned(BlockGraph.of(student), within, floor, state.best_value, state.trials, state.seconds)
 
 
 def fade(student: TailoredNet, gone: list[Path], fade_epochs: float, epoch: float) -> None:
@@ -206,17 +212,44 @@ def fade(student: TailoredNet, gone: list[Path], fade_epochs: float, epoch: floa
         student.gates.fade[path.place] = left
 
 
-def _cheapest_blocks(student: TailoredNet, task: Task, graph: BlockGraph, count: int, run: Run) -> list[Path]:
-    """The universal blocks whose removal costs least validation loss for each MAC that goes with them."""
-    left = removable(graph, graph.universal())
-    if not left:
+def _cheapest(
+    student: TailoredNet, task: Task, graph: BlockGraph, choice: PruneChoice, together: int, barred: set[str]
+) -> list[Path]:
+    """This round's removals: the blocks that cost least for each MAC that goes with them, and proxies that cost less still.
+
+    A proxy goes only where no block would go with it, and only where it costs something itself. Blocks that are `barred`
+    went in a round that failed; they stay.
+    """
+    left = removable(graph, graph.paths)
+    costs = removal_costs(student, task, left, choice.measured_on)
+    whole, blocks = graph.macs(), set(graph.universal())
+    price = {path: costs[path] / max(1, whole - left[path].macs()) for path in left}
+    by_price = sorted(left, key=lambda path: (price[path], path))
+    chosen = _first(graph, [path for path in by_price if path in blocks and path.key not in barred], together)
+    if not chosen:
         return []
-    whole = graph.macs()
-    (now,) = measured_losses(student, task, {graph.paths[0]: graph}, run).values()
-    losses = measured_losses(student, task, left, run)
-    price = {path: (losses[path] - now) / (whole - left[path].macs()) for path in left}
+    graph = graph.without(chosen)
+    still = {path for path in graph.proxies() if student.costs[path].macs}
+    dearest = max(price[path] for path in chosen)
+    proxies = [path for path in by_price if path in still and price[path] <= dearest]
+    kept = set(graph.universal())
+    for path in proxies:
+        if len(chosen) == together + choice.proxies_per_round:
+            break
+        try:
+            without = graph.without([path])
+        except GraphProblem:
+            continue
+        if kept <= set(without.paths):
+            graph = without
+            chosen.append(path)
+    return chosen
+
+
+def _first(graph: BlockGraph, paths: list[Path], count: int) -> list[Path]:
+    """The first `count` of `paths` that can go together."""
     chosen: list[Path] = []
-    for path in sorted(price, key=lambda path: (price[path], path)):
+    for path in paths:
         try:
             graph = graph.without([path])
         except GraphProblem:
@@ -240,6 +273,7 @@ class _Rounds:
     trials: list[Trial] = field(default_factory=list)
     seconds: float = 0.0
     misses: int = 0
+    barred: set[str] = field(default_factory=set)
     over: bool = False
 
     @classmethod
@@ -247,7 +281,7 @@ class _Rounds:
         """The state at the last finished round, also put into the student; a fresh state if there is none."""
         kept = run.checkpoints.load("prune")
         if kept is None:
-            return cls(snapshot(student), accuracy(student, task.val, student.spec, run.device))
+            return cls(snapshot(student), accuracy(student, task.val))
         tensors, notes = kept
         now = {name[4:]: tensor for name, tensor in tensors.items() if name.startswith("now.")}
         best = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("best.")}
@@ -255,7 +289,8 @@ class _Rounds:
         device = student.gates.fade.device
         best = {name: tensor.to(device) for name, tensor in best.items()}
         trials = [Trial(**trial) for trial in notes["trials"]]
-        return cls(best, notes["best_value"], trials, notes["seconds"], notes["misses"], notes["over"])
+        barred = set(notes["barred"])
+        return cls(best, notes["best_value"], trials, notes["seconds"], notes["misses"], barred, notes["over"])
 
     def save(self, student: TailoredNet, run: Run, number: int) -> None:
         """Save, then drop the checkpoint of the round that is now behind us."""
@@ -266,6 +301,7 @@ class _Rounds:
             "trials": [vars(trial) for trial in self.trials],
             "seconds": self.seconds,
             "misses": self.misses,
+            "barred": sorted(self.barred),
             "over": self.over,
         }
         run.checkpoints.save("prune", tensors, notes)

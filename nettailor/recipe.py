@@ -40,9 +40,7 @@ class DataChoice:
     test_fraction: Annotated[Fraction, Field(description="of all pictures, where there is no test split")] = 0.2
     group: Annotated[
         str | None,
-        Field(
-            description="regular expression on file names; one class's pictures that agree in its first group stay on one side of a split"
-        ),
+        Field(description="regular expression; files of a class that agree in its first group stay on one side"),
     ] = None
     skip_bad: Annotated[bool, Field(description="go on without pictures that can't be read")] = False
     shift: Annotated[Fraction, Field(description="largest random shift, as a fraction of the side")] = 0.08
@@ -81,25 +79,32 @@ class StudentChoice:
     """What the student is made of, and how it is trained (DESIGN section 4)."""
 
     skips: Annotated[int, Field(ge=0, description="how many activations back proxies reach")] = 3
-    proxies: Annotated[Literal["conv1x1", "bottleneck", "identity"], Field(description="form of the proxies")] = (
-        "conv1x1"
-    )
-    gates: Annotated[Literal["softmax", "independent"], Field(description="kind of the gates")] = "independent"
+    proxies: Annotated[
+        Literal["conv1x1", "bottleneck", "identity"],
+        Field(description="conv1x1, bottleneck, or identity where shapes agree"),
+    ] = "conv1x1"
+    gates: Annotated[
+        Literal["softmax", "independent"],
+        Field(description="softmax over the paths into a layer, or independent (a sigmoid each)"),
+    ] = "softmax"
     batch_norm: Annotated[
-        Literal["source", "stats", "affine"], Field(description="what of the batch norms the task owns")
+        Literal["source", "stats", "affine"],
+        Field(description="what the task owns: source (nothing), stats (statistics), affine (also scale and shift)"),
     ] = "affine"
-    epochs: Count = 12
+    epochs: Count = 20
     lr: Positive = 4e-3
     gate_lr: Annotated[Positive, Field(description="learning rate of the gates' logits")] = 0.05
     weight_decay: NotNegative = 0.02
     batch: Annotated[int, Field(ge=2)] = 64
-    complexity: Annotated[Literal["paper", "exact"], Field(description="form of the expected complexity")] = "exact"
-    complexity_weight: Annotated[NotNegative, Field(description="g1")] = 0.3
+    complexity: Annotated[
+        Literal["paper", "exact"], Field(description="form of the expected complexity: exact, or the paper's")
+    ] = "exact"
+    complexity_weight: Annotated[NotNegative, Field(description="g1, weight of the expected complexity")] = 0.3
     matching: Annotated[
         Literal["local", "end_to_end"],
-        Field(description="does layer l learn to imitate on its own, or with all before it"),
+        Field(description="end_to_end, or local: each layer learns to imitate the teacher on its own"),
     ] = "end_to_end"
-    matching_weight: Annotated[NotNegative, Field(description="g2")] = 10.0
+    matching_weight: Annotated[NotNegative, Field(description="g2, weight of the matching of activations")] = 0.3
     distill_weight: Annotated[
         NotNegative, Field(description="weight of the softened KL divergence to the teacher's answers")
     ] = 1.0
@@ -111,30 +116,35 @@ class PruneChoice:
     """What is removed."""
 
     how: Annotated[
-        Literal["tolerance", "paper"], Field(description="remove little by little, or several amounts at once")
+        Literal["tolerance", "paper"],
+        Field(description="tolerance: remove, recover, look again; paper: several amounts at once"),
     ] = "tolerance"
     drop: Annotated[
         NotNegative, Field(description="points of validation accuracy that may be lost against the teacher")
     ] = 0.5
-    proxies_below: Annotated[Fraction, Field(description="proxies with a smaller gate are removed")] = 0.05
+    proxies_below: Annotated[Fraction, Field(description="paper: proxies with a smaller gate are removed")] = 0.05
     remove: Annotated[
         tuple[Annotated[int, Field(ge=0)], ...],
         Field(min_length=1, description="paper: numbers of universal blocks to try without"),
     ] = (2, 4, 6, 8, 10)
-    per_round: Annotated[Count, Field(description="tolerance: universal blocks removed in a round")] = 1
-    patience: Annotated[int, Field(ge=0, description="tolerance: rounds to go on after one that fell below")] = 1
-    epochs: Annotated[Count, Field(description="training in each round, or for each number of removed blocks")] = 2
+    per_round: Annotated[Count, Field(description="tolerance: universal blocks removed in a round")] = 2
+    proxies_per_round: Annotated[int, Field(ge=0, description="tolerance: proxies removed in a round")] = 4
+    measured_on: Annotated[
+        Count, Field(description="tolerance: validation pictures on which removals are measured")
+    ] = 400
+    patience: Annotated[int, Field(ge=0, description="tolerance: rounds to go on after one that fell below")] = 3
+    epochs: Annotated[Count, Field(description="training in each round, or for each number of removed blocks")] = 10
     fade_epochs: Annotated[
         NotNegative, Field(description="of these, how many a removed path takes to fade out; 0 is at once")
     ] = 1.0
-    lr: Positive = 2e-3
+    lr: Positive = 4e-3
 
 
 @dataclass(config=STRICT, frozen=True)
 class RecoverChoice:
     """The last training of what is left: teacher kept, complexity off."""
 
-    epochs: Annotated[int, Field(ge=0)] = 6
+    epochs: Annotated[int, Field(ge=0)] = 12
     lr: Positive = 2e-3
 
 
@@ -145,9 +155,9 @@ class MachineChoice:
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda or mps")] = (
         "auto"
     )
-    precision: Annotated[Literal["float32", "bfloat16"], Field(description="bfloat16 autocast while training")] = (
-        "float32"
-    )
+    precision: Annotated[
+        Literal["float32", "bfloat16"], Field(description="float32, or bfloat16 autocast while training")
+    ] = "float32"
     threads: Annotated[int | None, Field(ge=1, description="CPU threads of torch; its own choice if left out")] = None
 
 
@@ -250,14 +260,6 @@ def differences(one: Recipe, other: Recipe) -> list[str]:
     """The keys in which two recipes differ; where and how fast they run does not count."""
     mine, theirs = dict(_leaves(one.as_dict())), dict(_leaves(other.as_dict()))
     return [key for key in mine if mine[key] != theirs[key] and not key.startswith("machine.")]
-
-
-def describe(section: type) -> Iterator[tuple[str, str, Any]]:
-    """Key, help and default of every leaf of a section, for `--help`."""
-    for entry in fields(section):  # type: ignore[arg-type]
-        hint = get_type_hints(section, include_extras=True)[entry.name]
-        texts = [m.description for m in getattr(hint, "__metadata__", ()) if getattr(m, "description", None)]
-        yield entry.name, texts[0] if texts else "", entry.default
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 from nettailor.errors import FileProblem
 from nettailor.files import read_json, write_json
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 STRICT = ConfigDict(extra="forbid")
 LATENCY_RUNS, LATENCY_WARMUP = 21, 5
 

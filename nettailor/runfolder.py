@@ -48,11 +48,13 @@ class RunFolder:
         """What is needed to go on."""
         return Checkpoints(self.root / "checkpoint")
 
-    def claim(self, recipe: Recipe) -> Report | None:
-        """Make the folder this recipe's own; returns the report if the run is finished already.
+    def look(self, recipe: Recipe) -> Report | None:
+        """See whether the folder is free for this recipe or its own; returns the report if the run is finished already.
+
+        Nothing is written: that waits until the pictures and the backbone have been found.
 
         Raises:
-            FileProblem: the folder holds another run or something else, or can't be written.
+            FileProblem: the folder holds another run or something else.
         """
         if self.recipe.is_file():
             (there,) = read_recipes(self.recipe)
@@ -62,21 +64,32 @@ class RunFolder:
                     self.root, f"holds another run ({shown} differs); choose another --out, or remove the folder"
                 )
             return Report.read(self.report) if self.report.is_file() else None
-        if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
+        if self.root.is_dir() and all(_is_leftover(path) for path in self.root.iterdir()):
+            return None
+        if self.root.exists():
             raise FileProblem(self.root, "is not empty and holds no run; choose another --out")
+        return None
+
+    def begin(self, recipe: Recipe, task: Task) -> str:
+        """Make the folder this recipe's own and write down who is in which split; returns the pictures' fingerprint.
+
+        In a run that goes on, the pictures are held to what was written down. What a killed write left is swept away.
+
+        Raises:
+            FileProblem: the folder can't be written, or the pictures are not those with which the run began.
+        """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileProblem(self.root, f"can't be made ({error.strerror}); choose another --out") from error
-        recipe.write(self.recipe)
-        return None
+        for path in self.root.rglob(".*.tmp"):
+            if _is_leftover(path):
+                path.unlink(missing_ok=True)
+        if not self.recipe.is_file():
+            recipe.write(self.recipe)
+        return self._settle_split(task)
 
-    def settle_split(self, task: Task) -> str:
-        """Write down who is in which split, or hold the pictures to what was written; returns their fingerprint.
-
-        Raises:
-            FileProblem: the pictures are not those with which the run began.
-        """
+    def _settle_split(self, task: Task) -> str:
         fingerprint = task.fingerprint()
         if self.split.is_file():
             if read_json(self.split)["sha256"] != fingerprint:
@@ -86,3 +99,8 @@ class RunFolder:
         else:
             write_json(self.split, {"sha256": fingerprint, "skipped": task.skipped, **task.record()})
         return fingerprint
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a file is what `files.write_atomic` leaves when it is killed."""
+    return path.name.startswith(".") and path.suffix == ".tmp" and path.is_file()

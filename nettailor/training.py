@@ -20,9 +20,7 @@ from nettailor.recipe import RecoverChoice, StudentChoice, TeacherChoice
 from nettailor.task import Task
 
 
-def finetune(
-    backbone: Backbone, task: Task, choice: TeacherChoice | None = None, run: Run | None = None
-) -> tuple[Backbone, Fitted]:
+def finetune(backbone: Backbone, task: Task, choice: TeacherChoice | None = None, run: Run | None = None) -> Backbone:
     """Fine-tune a whole copy of the backbone on a task; the backbone itself is left as it is."""
     choice, run = choice or TeacherChoice(), run or Run()
     torch.manual_seed(run.seed)
@@ -34,9 +32,9 @@ def finetune(
         return {"ce": loss.detach()}
 
     def judge(epoch: int) -> dict[str, float]:
-        return {"val_accuracy": accuracy(teacher, task.val, backbone.spec, run.device)}
+        return {"val_accuracy": accuracy(teacher, task.val)}
 
-    fitted = fit(
+    fit(
         "teacher",
         teacher,
         tensors_of(teacher),
@@ -48,7 +46,7 @@ def finetune(
         judge,
         run,
     )
-    return teacher.requires_grad_(False).eval(), fitted
+    return teacher.requires_grad_(False).eval()
 
 
 def tailor(backbone: Backbone, task: Task, choice: StudentChoice | None = None, run: Run | None = None) -> TailoredNet:
@@ -105,7 +103,7 @@ def fit_student(
         for path in student.live_paths():
             run.scalars(f"{stage}/gates/{path.key}", float(gates[path.place]), epoch)
         return {
-            "val_accuracy": accuracy(student, task.val, student.spec, run.device),
+            "val_accuracy": accuracy(student, task.val),
             "expected_complexity": float(expected_complexity(student, gates, choice.complexity)),
         }
 

@@ -156,7 +156,7 @@ def evaluate(options: EvalOptions) -> int:
         )
     device = pick_device(options.device)
     split = task.split(options.split)
-    value = accuracy(delta.net.to(device), split, delta.net.spec, device)
+    value = accuracy(delta.net.to(device), split)
     print(f"{options.run}: {value:.4f} of {len(split)} {options.split} pictures right")
     return 0
 

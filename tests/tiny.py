@@ -30,7 +30,14 @@ QUICK = (
 def tiny_resnet(num_classes: int = 7) -> nn.Module:
     """Six basic blocks over four resolutions, as a user's own module would be given: by import path."""
     torch.manual_seed(7)
-    return ResNet(BasicBlock, layers=(2, 2, 1, 1), num_classes=num_classes, channels=(8, 8, 16, 16), stem_type="deep", stem_width=4)
+    return ResNet(
+        BasicBlock,
+        layers=(2, 2, 1, 1),
+        num_classes=num_classes,
+        channels=(8, 8, 16, 16),
+        stem_type="deep",
+        stem_width=4,
+    )
 
 
 def live_in(model: nn.Module, size: int) -> nn.Module:

@@ -32,13 +32,13 @@ def test_compact_net_equals_the_masked_student(backbone: Backbone, gates: str, p
     student, graph = pruned_student(backbone, policy, gates, removed)
     x = torch.randn(4, 3, 16, 16)
     with torch.no_grad():
-        assert torch.allclose(compact(student, graph.paths)(x), student(x), atol=1e-5)
+        assert torch.allclose(compact(student)(x), student(x), atol=1e-5)
 
 
 def test_every_tensor_of_a_compact_net_is_used(backbone: Backbone) -> None:
     """Change any one tensor: the logits must change, or it had no business being there."""
     student, graph = pruned_student(backbone, "affine", "independent", {"G2", "A0-3", "A1-2"})
-    net = compact(student, graph.paths)
+    net = compact(student)
     x = torch.randn(4, 3, 16, 16)
     with torch.no_grad():
         before = net(x)
@@ -52,7 +52,7 @@ def test_every_tensor_of_a_compact_net_is_used(backbone: Backbone) -> None:
 
 def test_cost_counts_its_own_tensors(backbone: Backbone) -> None:
     student, graph = pruned_student(backbone, "affine", "softmax", {"G2"})
-    net = compact(student, graph.paths)
+    net = compact(student)
     by_hand = sum(t.numel() for t in [*net.parameters(), *net.buffers()] if t.is_floating_point())
     assert net.cost().params == by_hand == count_params(tensors_of(net).values())
     paths = sum(net.path_cost(path).macs for path in net.paths)
@@ -62,7 +62,7 @@ def test_cost_counts_its_own_tensors(backbone: Backbone) -> None:
 
 def test_a_compact_net_stays_in_eval_mode(backbone: Backbone) -> None:
     student, graph = pruned_student(backbone, "affine", "softmax", set())
-    net = compact(student, graph.paths).train()
+    net = compact(student).train()
     before = {name: t.clone() for name, t in tensors_of(net).items()}
     net(torch.randn(4, 3, 16, 16))
     assert all(torch.equal(t, before[name]) for name, t in tensors_of(net).items())

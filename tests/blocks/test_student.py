@@ -94,7 +94,9 @@ def test_local_matching_gives_each_layer_the_gradient_of_its_own_error_alone(bac
         read = [a.detach() for a in activity.activations if a is not None]
         row = student.gates()[layer - 1]
         total = sum(
-            row[path.slot] * student.module_of(path)(read[path.source]) for path in student.paths if path.target == layer
+            row[path.slot] * student.module_of(path)(read[path.source])
+            for path in student.paths
+            if path.target == layer
         )
         error = mse_loss(student.acts[layer - 1](total), targets[layer])
         (3.0 / (student.depth + 1) * error).backward()
@@ -103,6 +105,16 @@ def test_local_matching_gives_each_layer_the_gradient_of_its_own_error_alone(bac
     for name, parameter in student.named_parameters():
         if parameter.grad is not None:
             assert torch.allclose(found[name], parameter.grad, atol=1e-5, rtol=1e-4), name
+
+
+def test_local_matching_does_not_walk_back_through_earlier_layers(backbone: Backbone) -> None:
+    """x_1 sees two gradients: that of its own error, and that of all later terms together."""
+    teacher = backbone.teacher(5)
+    student = student_of(backbone).train()
+    seen: list[int] = []
+    student.acts[0].register_forward_hook(lambda _, __, out: out.register_hook(lambda g: seen.append(1)) and None)
+    backward(student, teacher, *pictures(), StudentChoice(matching="local"))
+    assert len(seen) == 2
 
 
 def test_end_to_end_matching_reaches_earlier_layers_and_local_does_not(backbone: Backbone) -> None:

@@ -1,0 +1,245 @@
+"""Trainings: what they change, how they go on after an interruption, and that they learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from blocks import Backbone
+from blocks import Path as GraphPath
+from nettailor.batches import epoch_generator, evaluation_batches, training_batches, vary
+from nettailor.checkpoint import Checkpoints
+from nettailor.fit import Run, Schedule, accuracy
+from nettailor.graph import BlockGraph
+from nettailor.pruning import fade, prune, removable, removal_costs, weak_proxies, weakest_blocks
+from nettailor.recipe import DataChoice, PruneChoice, RecoverChoice, StudentChoice, TeacherChoice
+from nettailor.task import Task, load_task
+from nettailor.training import finetune, recover, tailor, train
+
+TEACHER = TeacherChoice(epochs=3, batch=16)
+STUDENT = StudentChoice(epochs=3, batch=16)
+
+
+@pytest.fixture
+def task(digit_folder: Path) -> Task:
+    return load_task(str(digit_folder), 16)
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(epochs: int) -> object:
+    """A scalar sink that ends the run like a kill would: in the middle, without a goodbye."""
+    seen: set[tuple[str, int]] = set()
+
+    def scalars(tag: str, value: float, step: int) -> None:
+        seen.add((tag.split("/")[0], step))
+        if len(seen) > epochs:
+            raise Stopped
+
+    return scalars
+
+
+def everything(backbone: Backbone, task: Task, run: Run) -> tuple[dict[str, torch.Tensor], list[GraphPath], float]:
+    teacher = finetune(backbone, task, TEACHER, run)
+    student = tailor(backbone, task, STUDENT, run)
+    train(student, teacher, task, STUDENT, run)
+    choice = PruneChoice(epochs=2, drop=100, patience=0, per_round=2)
+    pruned = prune(student, teacher, task, choice, STUDENT, run)
+    recover(student, teacher, task, RecoverChoice(epochs=2), STUDENT, run)
+    value = accuracy(student, task.test)
+    return {n: t.clone() for n, t in student.task_tensors().items()}, pruned.graph.paths, value
+
+
+@pytest.mark.parametrize("kills", [[1], [4, 2, 3], [1] * 12])
+def test_a_run_that_is_stopped_again_and_again_ends_like_one_that_is_not(
+    backbone: Backbone, task: Task, tmp_path: Path, kills: list[int]
+) -> None:
+    expected, paths, value = everything(backbone, task, Run())
+    for epochs in kills:
+        run = Run(checkpoints=Checkpoints(tmp_path), scalars=stop_after(epochs))  # type: ignore[arg-type]
+        with pytest.raises(Stopped):
+            everything(backbone, task, run)
+    found, kept, again = everything(backbone, task, Run(checkpoints=Checkpoints(tmp_path)))
+    assert kept == paths
+    assert again == value
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_the_backbone_is_the_same_after_a_whole_run(backbone: Backbone, task: Task) -> None:
+    before = {name: t.clone() for name, t in backbone.state_dict().items()}
+    everything(backbone, task, Run())
+    assert all(torch.equal(t, before[name]) for name, t in backbone.state_dict().items())
+
+
+def test_seeds_decide_and_nothing_else(backbone: Backbone, task: Task) -> None:
+    one, same, other = (finetune(backbone, task, TEACHER, Run(seed=seed)) for seed in (0, 0, 1))
+    x = torch.randn(4, 3, 16, 16)
+    assert torch.equal(one(x), same(x))
+    assert not torch.equal(one(x), other(x))
+
+
+def test_a_teacher_learns(backbone: Backbone, task: Task) -> None:
+    run = Run()
+    teacher = finetune(backbone, task, TeacherChoice(epochs=15, batch=16), run)
+    assert accuracy(teacher, task.train) > 0.7
+    assert run.fitted["teacher"].seconds > 0
+
+
+def test_g1_lowers_expected_complexity(backbone: Backbone, task: Task) -> None:
+    teacher = finetune(backbone, task, TEACHER, Run())
+    values = []
+    for weight in (0.0, 20.0):
+        choice = StudentChoice(epochs=4, batch=16, complexity_weight=weight)
+        student = tailor(backbone, task, choice, Run())
+        values.append(train(student, teacher, task, choice, Run()).judged["expected_complexity"])
+    assert values[1] < values[0] - 0.1
+
+
+def test_the_papers_choice_is_weak_proxies_and_weakest_blocks(backbone: Backbone, task: Task) -> None:
+    student = tailor(backbone, task, StudentChoice(gates="softmax"), Run())
+    with torch.no_grad():
+        student.gates.logits[2, 0] = -3.0
+        student.gates.logits[4, 0] = -1.0
+        student.gates.logits[4, 1] = 1.0
+    graph = BlockGraph.of(student)
+    assert [path.key for path in weakest_blocks(graph, 2)] == ["G5", "G3"]
+    strong = {p for p, data in graph.edges() if not p.is_universal and data["gate"] >= 0.05}
+    assert set(weak_proxies(graph, 0.05)) == set(graph.proxies()) - strong
+    assert "A4-5" in {path.key for path in strong}
+
+
+def test_paper_pruning_keeps_the_leanest_within_the_drop(backbone: Backbone, task: Task) -> None:
+    student_choice = StudentChoice(gates="softmax", epochs=1, batch=16, complexity="paper")
+    teacher = finetune(backbone, task, TEACHER, Run())
+    for drop, within in ((100.0, True), (0.0, None)):
+        student = tailor(backbone, task, student_choice, Run())
+        with torch.no_grad():
+            student.gates.logits[:, 1] = 1.0
+        choice = PruneChoice(how="paper", remove=(1, 2, 3), drop=drop, epochs=1, fade_epochs=0)
+        result = prune(student, teacher, task, choice, student_choice, Run())
+        assert [len(trial.removed) > 0 for trial in result.trials] == [True] * 3
+        macs = [trial.macs for trial in result.trials]
+        assert macs == sorted(macs, reverse=True)
+        if within:
+            assert result.within_drop
+            assert result.graph.macs() == min(macs)
+        elif not result.within_drop:
+            assert result.val_accuracy == max(trial.val_accuracy for trial in result.trials)
+        assert {p.key for p in student.live_paths()} == {p.key for p in result.graph.paths}
+        assert accuracy(student, task.val) == result.val_accuracy
+
+
+def test_gradual_pruning_keeps_the_last_network_that_stayed_within_the_drop(backbone: Backbone, task: Task) -> None:
+    teacher = finetune(backbone, task, TeacherChoice(epochs=15, batch=16), Run())
+    student = tailor(backbone, task, STUDENT, Run())
+    result = prune(student, teacher, task, PruneChoice(drop=0.0, epochs=1, patience=1), STUDENT, Run())
+    good = [trial for trial in result.trials if trial.val_accuracy >= result.teacher_val_accuracy]
+    assert 2 <= len(result.trials) <= 2 * len(good) + 2
+    expected = set(good[-1].paths) if good else {path.key for path in student.paths}
+    assert {path.key for path in result.graph.paths} == expected
+    assert result.within_drop == bool(good)
+    assert accuracy(student, task.val) == result.val_accuracy
+
+
+def test_a_block_whose_removal_failed_is_not_tried_again(backbone: Backbone, task: Task) -> None:
+    teacher = finetune(backbone, task, TeacherChoice(epochs=15, batch=16), Run())
+    student = tailor(backbone, task, STUDENT, Run())
+    choice = PruneChoice(drop=0.0, epochs=1, patience=4, per_round=1, fade_epochs=0)
+    result = prune(student, teacher, task, choice, STUDENT, Run())
+    failed = [
+        key
+        for trial in result.trials
+        for key in trial.removed
+        if key.startswith("G") and trial.val_accuracy < result.teacher_val_accuracy
+    ]
+    assert len(failed) == len(set(failed)) > 1
+
+
+def test_removal_costs_are_what_masking_costs(backbone: Backbone, task: Task) -> None:
+    """Against the plain way: mask, run the whole student, take the difference of the losses."""
+    student = tailor(backbone, task, StudentChoice(gates="softmax"), Run()).eval()
+    with torch.no_grad():
+        student.gates.logits.add_(torch.randn_like(student.gates.logits))
+    whole = BlockGraph.of(student)
+    left = removable(whole, whole.paths)
+    costs = removal_costs(student, task, left, len(task.val))
+    x, labels = next(evaluation_batches(task.val, student.spec, torch.device("cpu")))
+    with torch.no_grad():
+        base = float(cross_entropy(student(x), labels))
+        for path, graph in left.items():
+            student.keep(graph.paths)
+            assert costs[path] == pytest.approx(float(cross_entropy(student(x), labels)) - base, abs=1e-4)
+            student.keep(whole.paths)
+    assert len(costs) == len(whole.paths)
+
+
+def test_fading_ends_at_nothing(backbone: Backbone, task: Task) -> None:
+    student = tailor(backbone, task, STUDENT, Run())
+    gone = [path for path in student.paths if path.key in ("G2", "A0-3")]
+    values = []
+    for epoch in (0.0, 0.5, 1.0, 1.5, 2.0):
+        fade(student, gone, 2.0, epoch)
+        values.append(float(student.gates.fade[gone[0].place]))
+    assert values == [1.0, 0.75, 0.5, 0.25, 0.0]
+    assert float(student.gates.fade.sum()) == len(student.paths) - 2
+
+
+def test_order_and_variation_depend_on_the_generator_alone(task: Task, backbone: Backbone) -> None:
+    def epoch(number: int) -> list[torch.Tensor]:
+        batches = training_batches(
+            task.train, DataChoice(), backbone.spec, 16, epoch_generator(0, "student", number), torch.device("cpu")
+        )
+        return [x for x, _ in batches]
+
+    one, same, other = epoch(3), epoch(3), epoch(4)
+    assert len(one) == 3
+    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_pictures_are_mirrored_only_where_that_is_wanted() -> None:
+    images = torch.rand(64, 3, 8, 8)
+    still = DataChoice(shift=0, scale=0, rotate=0, flip=False)
+    assert vary(images, still, torch.Generator()) is images
+    flipped = vary(images, DataChoice(shift=0, scale=0, rotate=0, flip=True), torch.Generator().manual_seed(0))
+    mirrored = [torch.allclose(a, b.flip(2), atol=1e-4) for a, b in zip(flipped, images, strict=True)]
+    same = [torch.allclose(a, b, atol=1e-4) for a, b in zip(flipped, images, strict=True)]
+    assert 16 < sum(mirrored) < 48
+    assert [a or b for a, b in zip(mirrored, same, strict=True)] == [True] * 64
+
+
+def test_evaluation_reads_every_picture_once_in_order(task: Task, backbone: Backbone) -> None:
+    labels = torch.cat([y for _, y in evaluation_batches(task.test, backbone.spec, torch.device("cpu"))])
+    assert torch.equal(labels, task.test.labels)
+
+
+def test_the_schedule_warms_up_and_goes_down_to_zero() -> None:
+    factors = [Schedule(10, 4).factor(step, 100) for step in range(100)]
+    assert factors.index(max(factors)) in (9, 10)
+    assert factors[:10] == sorted(factors[:10])
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert factors[-1] < 0.01
+
+
+def test_bfloat16_autocast_trains_too(backbone: Backbone, task: Task) -> None:
+    run = Run(precision="bfloat16")
+    teacher = finetune(backbone, task, TEACHER, run)
+    student = tailor(backbone, task, STUDENT, run)
+    before = {name: t.detach().clone() for name, t in student.task_tensors().items()}
+    fitted = train(student, teacher, task, STUDENT, run)
+    assert 0 <= fitted.judged["val_accuracy"] <= 1
+    assert all(torch.isfinite(t).all() for t in student.task_tensors().values())
+    assert not torch.equal(before["gates.logits"], student.gates.logits)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+def test_a_whole_run_on_a_gpu(backbone: Backbone, task: Task) -> None:
+    run = Run(device=torch.device("cuda"))
+    _, paths, value = everything(backbone.to("cuda"), task, run)
+    assert paths
+    assert 0 <= value <= 1

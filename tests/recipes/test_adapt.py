@@ -1,0 +1,255 @@
+"""The real command line, on small real data: adapt, stop, go on, evaluate, predict, show."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from nettailor import delta
+from nettailor.report import Report
+from nettailor.tables import summary_table
+from tests.conftest import CommandLine
+from tests.tiny import QUICK
+
+REPORT_KEYS = {
+    "format": {},
+    "task": {},
+    "method": {},
+    "backbone": {"name", "sha256", "macs", "params"},
+    "data": {"train", "val", "test", "classes", "input_size"},
+    "seed": {},
+    "teacher": {"test_accuracy", "macs", "params"},
+    "student": {"test_accuracy", "expected_complexity"},
+    "compact": {
+        *("test_accuracy", "macs", "params", "task_params", "task_bytes", "latency_ms"),
+        *("universal_blocks_kept", "proxies_kept"),
+    },
+    "removed": {"macs", "params", "universal_blocks"},
+    "seconds": {"teacher", "student", "prune", "recover"},
+    "versions": {"torch"},
+    "device": {},
+}
+
+
+@pytest.fixture(scope="module")
+def finished(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One finished run on the small digits."""
+    out = tmp_path_factory.mktemp("runs") / "four"
+    command = [sys.executable, "-m", "nettailor.cli", "adapt", "--data", digit_folder, "--out", out, *QUICK]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=out.parent)
+    assert done.returncode == 0, done.stderr
+    out.with_suffix(".log").write_text(done.stdout)
+    return out
+
+
+def test_a_run_leaves_what_the_design_says(finished: Path) -> None:
+    names = {path.name.split(".out")[0] for path in finished.iterdir()}
+    names = {"events" if name.startswith("events.") else name for name in names}
+    assert names == {"recipe.yaml", "report.json", "split.json", "task", "events"}
+    assert {path.name for path in (finished / "task").iterdir()} == {"task.json", "task.safetensors", "README.md"}
+    tree = json.loads((finished / "report.json").read_text())
+    for key, inner in REPORT_KEYS.items():
+        assert key in tree
+        assert set(inner) <= set(tree[key]) if inner else True
+    assert next(iter(tree)) == "format"
+
+
+def test_the_report_counts_what_is_on_disk(finished: Path) -> None:
+    report = Report.read(finished / "report.json")
+    net = delta.load(finished).net
+    owned = load_file(finished / "task" / "task.safetensors")
+    assert report.compact.task_params == sum(t.numel() for t in owned.values())
+    assert report.compact.params == sum(t.numel() for t in [*net.parameters(), *net.buffers()] if t.is_floating_point())
+    assert report.compact.macs == net.cost().macs
+    assert report.compact.universal_blocks_kept == len(net.blocks)
+    assert report.compact.proxies_kept == len(net.proxies)
+    assert report.removed.macs == pytest.approx(1 - report.compact.macs / report.backbone.macs)
+    split = json.loads((finished / "split.json").read_text())
+    assert sum(len(v) for v in split["train"].values()) == report.data.train == 48
+
+
+def test_output_that_is_no_terminal_is_plain_lines_and_ends_with_the_table(finished: Path) -> None:
+    said = finished.with_suffix(".log").read_text()
+    assert "\x1b" not in said
+    assert "\r" not in said
+    for word in ("teacher      1/1", "student      1/1", "ce ", "complexity ", "val_accuracy ", " left"):
+        assert word in said
+    for word in ("test accuracy", "M MACs", "task parameters", "ms per picture", "universal blocks", "report.json"):
+        assert word in said[said.index("over resnet34_tiny   ") :] or word in said
+
+
+def test_scalars_go_to_tensorboard(finished: Path) -> None:
+    events = EventAccumulator(str(finished))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    wanted = {f"student/loss/{name}" for name in ("ce", "complexity", "matching", "distill", "total")}
+    wanted |= {"teacher/val_accuracy", "student/val_accuracy", "student/expected_complexity", "teacher/loss/ce"}
+    gates = {f"student/gates/G{n}" for n in range(1, 17)} | {"student/gates/A0-1", "student/gates/A13-16"}
+    assert wanted | gates <= tags
+    assert len([tag for tag in tags if tag.startswith("student/gates/")]) == 16 + 1 + 2 + 3 * 14
+
+
+def test_eval_and_predict_work_from_the_delta_alone(finished: Path, nettailor: CommandLine, digit_folder: Path) -> None:
+    report = Report.read(finished / "report.json")
+    status, said, _ = nettailor("eval", finished)
+    assert status == 0
+    assert f"{report.compact.test_accuracy:.4f} of 24 test pictures right" in said
+    lonely = shutil.copytree(finished / "task", Path("lonely"))
+    status, said, _ = nettailor("eval", lonely, "--data", digit_folder, "--split", "val")
+    assert status == 0
+    assert f"{report.compact.val_accuracy:.4f}" in said
+    pictures = sorted((digit_folder / "test" / "digit 2").iterdir())[:3]
+    status, said, _ = nettailor("predict", lonely, *pictures, "--top", 2)
+    assert status == 0
+    lines = said.strip().splitlines()
+    assert [line.split("  ")[0] for line in lines] == [str(p) for p in pictures]
+    assert all(line.count("digit ") >= 2 for line in lines)
+
+
+def test_show_prints_and_draws_the_graph(finished: Path, nettailor: CommandLine) -> None:
+    status, said, _ = nettailor("show", finished, "--svg", "graph.svg")
+    assert status == 0
+    assert "layer4.2" in said
+    drawing = Path("graph.svg").read_text()
+    net = delta.load(finished).net
+    assert drawing.count("<path ") == len(net.proxies)
+    assert drawing.count("stroke-dasharray") == 16 - len(net.blocks)
+
+
+def test_a_finished_run_is_not_run_again(finished: Path, nettailor: CommandLine, digit_folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    status, said, _ = nettailor("adapt", "--data", digit_folder, "--out", finished, *QUICK)
+    assert status == 0
+    assert "finished already" in said
+    assert "test accuracy" in said
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_the_resolved_recipe_repeats_the_run(finished: Path, nettailor: CommandLine) -> None:
+    status, _, said = nettailor("adapt", "--recipe", finished / "recipe.yaml", "--out", "again")
+    assert status == 0, said
+    assert comparable(Path("again")) == comparable(finished)
+
+
+def comparable(out: Path) -> dict[str, Any]:
+    """A report without what a clock says, and the kept graph."""
+    tree = json.loads((out / "report.json").read_text())
+    for section, key in (("teacher", "latency_ms"), ("compact", "latency_ms")):
+        del tree[section][key]
+    del tree["seconds"]
+    return {**tree, "graph": json.loads((out / "task" / "task.json").read_text())["graph"]}
+
+
+def test_ctrl_c_and_kill_lose_at_most_an_epoch(finished: Path, digit_folder: Path, tmp_path: Path) -> None:
+    """Interrupt, kill, go on: the same accuracies and the same graph as the run that was left alone."""
+    out = tmp_path / "stopped"
+    command = [sys.executable, "-m", "nettailor.cli", "adapt", "--data", digit_folder, "--out", out, *QUICK]
+    for stage, how in (("teacher", signal.SIGINT), ("student", signal.SIGKILL), ("prune", signal.SIGTERM)):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path)
+        deadline = time.time() + 100
+        while not (out / "checkpoint" / f"{stage}.safetensors").exists() and process.poll() is None:
+            assert time.time() < deadline
+            time.sleep(0.02)
+        os.kill(process.pid, how)
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode != 0, said
+        if how == signal.SIGINT:
+            assert process.returncode == 130
+            assert "the same command goes on" in said
+            assert "Traceback" not in said
+        assert not (out / "report.json").exists()
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "teacher      1/1" not in done.stdout, "a finished stage ran again"
+    assert comparable(out) == comparable(finished)
+    assert not (out / "checkpoint").exists()
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_the_papers_recipe_runs_from_the_command_line(nettailor: CommandLine, digit_folder: Path) -> None:
+    quick = [
+        "teacher.epochs=1",
+        "student.epochs=1",
+        "prune.epochs=1",
+        "prune.remove=[1,2]",
+        "teacher.batch=16",
+        "student.batch=16",
+    ]
+    status, said, err = nettailor("adapt", "--recipe", "paper", "--data", digit_folder, "--out", "paper", *quick)
+    assert status == 0, err
+    recipe = yaml.safe_load(Path("paper/recipe.yaml").read_text())
+    assert recipe["student"]["gates"] == "softmax"
+    report = Report.read(Path("paper/report.json"))
+    assert [len(trial["paths"]) > 0 for trial in report.prune.trials] == [True] * len(report.prune.trials)
+    assert report.prune.how == "paper"
+
+
+def test_several_tasks_over_one_backbone(nettailor: CommandLine, digit_folder: Path) -> None:
+    keys = ("teacher", "student", "prune", "recover")
+    shared: dict[str, Any] = {key: {} for key in keys}
+    for word in QUICK:
+        name, value = word.split("=")
+        section, key = name.split(".")
+        shared[section][key] = int(value)
+    tasks = [
+        {"task": "one", "data": {"source": str(digit_folder)}},
+        {"task": "broken", "data": {"source": "nowhere/at/all"}},
+        {"task": "two", "seed": 1, "data": {"source": str(digit_folder)}},
+    ]
+    Path("many.yaml").write_text(yaml.safe_dump({**shared, "tasks": tasks}))
+    status, said, _ = nettailor("adapt", "--recipe", "many.yaml", "--out", "all")
+    assert status == 1
+    assert "nowhere/at/all: no such directory" in said
+    table = said[said.index("tasks over one backbone") :]
+    assert [name in table for name in ("one", "two", "broken", "failed")] == [True] * 4
+    before = (Path("all/two/report.json")).stat().st_mtime_ns
+    tasks[1]["data"]["source"] = str(digit_folder)  # type: ignore[index]
+    Path("many.yaml").write_text(yaml.safe_dump({**shared, "tasks": tasks}))
+    status, said, _ = nettailor("adapt", "--recipe", "many.yaml", "--out", "all")
+    assert status == 0
+    assert said.count("finished already") == 2
+    assert (Path("all/two/report.json")).stat().st_mtime_ns == before
+    assert summary_table([Report.read(Path(f"all/{n}/report.json")) for n in ("one", "two")], {}).row_count == 2
+
+
+def test_all_kinds_of_pictures_can_be_trained_on(nettailor: CommandLine, digit_folder: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    root = shutil.copytree(digit_folder, tmp_path / "mixed")
+    pictures = sorted((root / "train").rglob("*.png"))
+    for picture, mode in zip(pictures, ["RGBA", "CMYK", "P", "I;16", "LA", "1", "L", "RGB"] * 6, strict=True):
+        image = Image.open(picture).convert("L")
+        picture.unlink()
+        image = image.point(lambda v: v * 257, "I;16") if mode == "I;16" else image.convert(mode)
+        image.save(picture.with_suffix(".tif" if mode in ("CMYK", "I;16") else ".png"))
+    Image.new("RGB", (1, 1), "red").save(root / "train" / "digit 0" / "dot.png")
+    status, _, err = nettailor("adapt", "--data", root, "--out", "mixed run", *QUICK)
+    assert status == 0, err
+
+
+@pytest.mark.slow
+def test_the_main_job_reaches_its_bars(tmp_path: Path) -> None:
+    """`nettailor adapt` as a user types it, with the figures that the README promises."""
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "nettailor.cli", "adapt"], check=False, capture_output=True, text=True, cwd=tmp_path
+    )
+    seconds = time.perf_counter() - start
+    assert done.returncode == 0, done.stderr
+    report = Report.read(tmp_path / "runs" / "digits" / "report.json")
+    assert report.teacher.test_accuracy - report.compact.test_accuracy <= 0.01
+    assert report.removed.macs >= 0.5
+    assert report.compact.task_params <= 0.1 * report.backbone.params
+    assert seconds < 240

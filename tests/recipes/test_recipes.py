@@ -1,0 +1,89 @@
+"""The shipped recipes: every one is found, says its command and its expected result, and is valid."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nettailor.recipe import Recipe, read_recipes
+from nettailor.shipped import recipe_folder, shipped_procedures, shipped_recipes
+from tests.conftest import CommandLine
+
+RECIPES = 3
+PROCEDURES = 2
+
+
+def test_every_recipe_is_found() -> None:
+    on_disk = {path for path in Path(__file__).parents[2].joinpath("recipes").rglob("*.yaml")}
+    assert set(shipped_recipes().values()) == on_disk
+    assert len(on_disk) == RECIPES
+    assert len(shipped_procedures()) == PROCEDURES
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_every_recipe_is_valid_and_opens_with_its_command_and_expected_result(name: str) -> None:
+    path = shipped_recipes()[name]
+    assert read_recipes(path)
+    head = "\n".join(line for line in path.read_text().splitlines() if line.startswith("#"))
+    assert re.search(rf"nettailor adapt.*(--recipe {name})?", head)
+    assert "xpected" in head
+
+
+@pytest.mark.parametrize("name", sorted(shipped_procedures()))
+def test_every_procedure_opens_with_its_command_and_expected_result(name: str) -> None:
+    head = shipped_procedures()[name].read_text().split('"""')[1]
+    assert f"python -m recipes.{name}" in head
+    assert "xpected" in head
+
+
+def test_the_default_recipe_is_the_defaults_written_out() -> None:
+    (recipe,) = read_recipes(shipped_recipes()["default"])
+    assert recipe == Recipe()
+    tree = yaml.safe_load(shipped_recipes()["default"].read_text())
+    for section, keys in Recipe().as_dict().items():
+        if isinstance(keys, dict):
+            assert list(tree[section]) == list(keys), section
+
+
+def test_the_papers_recipe_is_the_papers() -> None:
+    (recipe,) = read_recipes(shipped_recipes()["paper"])
+    student, prune = recipe.student, recipe.prune
+    assert (student.gates, student.skips, student.complexity, student.proxies) == ("softmax", 3, "paper", "conv1x1")
+    assert (student.complexity_weight, student.matching_weight, student.distill_weight) == (0.3, 10.0, 0.0)
+    assert (student.batch_norm, prune.how, prune.proxies_below, prune.drop) == ("source", "paper", 0.05, 0.5)
+    assert len(prune.remove) > 2
+    assert prune.fade_epochs == 0
+    assert recipe.recover.epochs == 0
+
+
+def test_listing_reading_copying_and_validating(nettailor: CommandLine) -> None:
+    status, said, _ = nettailor("recipes", "ls")
+    assert status == 0
+    assert len(said.strip().splitlines()) == RECIPES + PROCEDURES
+    status, said, _ = nettailor("recipes", "cat", "paper")
+    assert said == shipped_recipes()["paper"].read_text()
+    assert nettailor("recipes", "cp", "paper", "mine.yaml")[0] == 0
+    assert Path("mine.yaml").read_text() == said
+    assert "exists already" in nettailor.fails("recipes", "cp", "default", "mine.yaml")
+    assert Path("mine.yaml").read_text() == said
+    assert nettailor("recipes", "validate", "mine.yaml")[1] == "mine.yaml: valid, 1 task\n"
+
+
+def test_run_passes_on_to_adapt_and_to_procedures(nettailor: CommandLine, digit_folder: Path) -> None:
+    from tests.tiny import QUICK
+
+    status, said, err = nettailor("recipes", "run", "default", "--data", digit_folder, *QUICK)
+    assert status == 0, err
+    assert Path("runs/digits4/report.json").exists()
+    status, said, err = nettailor(
+        "recipes", "run", "bench_step", "--runs", 1, "--warmup", 0, "--size", 64, "--batch", 2
+    )
+    assert status == 0, err
+    assert "of a plain step" in said
+
+
+def test_recipes_are_part_of_the_package() -> None:
+    assert recipe_folder().name == "recipes"

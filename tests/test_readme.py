@@ -1,0 +1,43 @@
+"""The README's code runs, and its claims about size hold."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from nettailor import pruning, training
+from nettailor.cli import main
+from nettailor.recipe import PruneChoice, RecoverChoice, StudentChoice, TeacherChoice
+from nettailor.verbs import VERBS
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def python_block() -> str:
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    return block
+
+
+def test_the_api_fits_in_fifteen_lines_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one epoch for each stage; the slow test of the main job holds the full figures."""
+    assert len(python_block().strip().splitlines()) <= 15
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training, "TeacherChoice", partial(TeacherChoice, epochs=1))
+    monkeypatch.setattr(training, "StudentChoice", partial(StudentChoice, epochs=1))
+    monkeypatch.setattr(training, "RecoverChoice", partial(RecoverChoice, epochs=1))
+    monkeypatch.setattr(pruning, "PruneChoice", partial(PruneChoice, epochs=1, per_round=6, patience=0))
+    exec(compile(python_block(), "README.md", "exec"), {})
+    assert (tmp_path / "digits-delta" / "task.json").is_file()
+
+
+def test_every_verb_and_option_that_the_readme_shows_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = set(re.findall(r"^nettailor (\w+)", README, re.MULTILINE))
+    assert shown <= set(VERBS)
+    for verb in shown:
+        assert main([verb, "--help"]) == 0
+    told = capsys.readouterr().out
+    for flag in set(re.findall(r"nettailor [^#\n`]*?(--[a-z-]+)", README)):
+        assert flag in told, flag
