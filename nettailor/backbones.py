@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,8 @@ def _from_torchvision(key: str, pretrained: bool, input_size: int | None) -> tup
 
 def _from_import(name: str) -> nn.Module:
     module, _, attribute = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # as `python -m` would: the user's own package is usually where they stand
     try:
         model = getattr(importlib.import_module(module), attribute)()
     except (ImportError, AttributeError, TypeError) as error:

@@ -29,6 +29,10 @@ class FileProblem(NettailorError):
         self.path = Path(path)
 
 
+class TrainingProblem(NettailorError):
+    """A training that left the finite numbers."""
+
+
 class DataProblem(NettailorError):
     """Pictures, classes or splits that no network can be trained or measured on."""
 

@@ -23,6 +23,7 @@ from blocks import Backbone, CompactNet, InputSpec, TailoredNet
 from nettailor.batches import epoch_generator, evaluation_batches, steps_per_epoch, training_batches
 from nettailor.checkpoint import Checkpoints, optimizer_tensors, restore, restore_optimizer
 from nettailor.display import Display
+from nettailor.errors import TrainingProblem
 from nettailor.losses import Step
 from nettailor.recipe import DataChoice
 from nettailor.task import Split, Task
@@ -106,6 +107,9 @@ def fit(
         groups: parameter groups with their peak learning rates.
         judge: called with the number of epochs done; returns measurements by name.
         before_step: called with the number of epochs done so far, with fractions.
+
+    Raises:
+        TrainingProblem: a gradient is not finite; the checkpoint of the last whole epoch stays.
     """
     optimizer = torch.optim.AdamW(groups)
     peaks = [group["lr"] for group in optimizer.param_groups]
@@ -138,7 +142,12 @@ def fit(
                 optimizer.zero_grad()
                 with run.autocast():
                     terms = step(x, labels)
-                nn.utils.clip_grad_norm_([p for g in groups for p in g["params"]], LARGEST_GRADIENT)
+                norm = nn.utils.clip_grad_norm_([p for g in groups for p in g["params"]], LARGEST_GRADIENT)
+                if not torch.isfinite(norm):
+                    raise TrainingProblem(
+                        f"{stage}: the gradient is not finite in epoch {epoch + 1}; "
+                        f"lower its learning rate (section.lr=...), or set machine.precision=float32"
+                    )
                 optimizer.step()
                 losses = {name: float(term) for name, term in terms.items()}
                 for name, value in losses.items():

@@ -21,9 +21,9 @@ def option(help: str, default: Any = None, metavar: str | None = None, choices: 
     return field(default=default, metadata=metadata)
 
 
-def position(help: str, metavar: str, optional: bool = False) -> Any:
-    """A field that is a positional argument; a list takes all that come."""
-    metadata = {"help": help, "metavar": metavar, "choices": None, "position": True, "optional": optional}
+def position(help: str, metavar: str, optional: bool = False, rest: bool = False) -> Any:
+    """A field that is a positional argument; a list takes all that come, with `rest` options included."""
+    metadata = {"help": help, "metavar": metavar, "choices": None, "position": True, "optional": optional, "rest": rest}
     return field(metadata=metadata)
 
 
@@ -39,7 +39,8 @@ def parse(verb: str, options: type[T], words: list[str]) -> T:
         UsageProblem: an unknown option (with the nearest right one), a missing or malformed value.
     """
     parser = _parser(verb, options)
-    found, strange = parser.parse_known_intermixed_args(words)
+    rest = any(entry.metadata.get("rest") for entry in fields(options))  # type: ignore[arg-type]
+    found, strange = parser.parse_known_args(words) if rest else parser.parse_known_intermixed_args(words)
     if strange:
         known = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
         close = difflib.get_close_matches(strange[0].split("=")[0], known, n=1)
@@ -70,6 +71,7 @@ def _add(parser: argparse.ArgumentParser, entry: Field[Any], hint: Any) -> None:
     kind = next((part for part in (get_args(hint) or (hint,)) if part is not type(None)), str)
     if about["position"]:
         count = ("*" if about["optional"] else "+") if is_list else ("?" if about["optional"] else None)
+        count = argparse.REMAINDER if about["rest"] else count
         parser.add_argument(entry.name, help=about["help"], metavar=about["metavar"], nargs=count, type=kind)
         return
     name = "--" + entry.name.replace("_", "-")

@@ -139,7 +139,9 @@ def _paper(
     whole, start = BlockGraph.of(student), snapshot(student)
     tried: list[tuple[Trial, BlockGraph, dict[str, Tensor]]] = []
     seconds = 0.0
-    for count in choice.remove:
+    for count in (*choice.remove, 0):
+        if count == 0 and tried:
+            break  # the whole chain of blocks is only the way out where no smaller network holds together
         restore(student.task_tensors(), start, "student")
         chosen = weak_proxies(whole, choice.proxies_below) + weakest_blocks(whole, count)
         try:
@@ -151,10 +153,6 @@ def _paper(
         fitted = fit_student(f"prune-{count}", student, teacher, task, settings, choice.epochs, choice.lr, run)
         seconds += fitted.seconds
         tried.append((_trial(graph, fitted.judged["val_accuracy"], chosen), graph, snapshot(student)))
-    if not tried:
-        raise GraphProblem(
-            f"prune.remove: no way is left through the student for any of {list(choice.remove)}; try smaller numbers"
-        )
     fit_enough = [entry for entry in tried if entry[0].val_accuracy >= floor - choice.drop / 100]
     best = min(fit_enough, key=lambda e: e[0].macs) if fit_enough else max(tried, key=lambda e: e[0].val_accuracy)
     restore(student.task_tensors(), best[2], "student")

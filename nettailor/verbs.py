@@ -90,7 +90,7 @@ class RecipesOptions:
     """
 
     action: str = position("ls, cat, cp, run or validate", "ACTION")
-    words: list[str] = position("what the action needs", "ARGUMENT", optional=True)
+    words: list[str] = position("what the action needs", "ARGUMENT", rest=True)
 
 
 def adapt(options: AdaptOptions) -> int:

@@ -43,7 +43,7 @@ def test_classes_in_test_that_train_has_not(nettailor: CommandLine) -> None:
 
 
 def test_a_truncated_jpeg_among_good_ones(nettailor: CommandLine, digit_folder: Path) -> None:
-    root = shutil.copytree(digit_folder, "with bad")
+    root = Path(shutil.copytree(digit_folder, "with bad"))
     good = next((root / "train" / "digit 3").iterdir())
     jpeg = good.with_suffix(".jpg")
     Image.open(good).resize((64, 64)).save(jpeg)
@@ -110,7 +110,7 @@ def test_an_output_folder_that_holds_another_run_or_something_else(nettailor: Co
 
 
 def test_pictures_that_change_while_a_run_is_stopped(nettailor: CommandLine, digit_folder: Path) -> None:
-    root = shutil.copytree(digit_folder, "pictures")
+    root = Path(shutil.copytree(digit_folder, "pictures"))
     assert nettailor("adapt", "--data", root, "--out", "run", *QUICK)[0] == 0
     Path("run/report.json").unlink()
     next((root / "train").rglob("*.png")).unlink()
