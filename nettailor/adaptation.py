@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from blocks import Backbone, CompactNet, TailoredNet, compact
 from nettailor import delta
@@ -41,6 +40,7 @@ from nettailor.report import (
     latencies_ms,
 )
 from nettailor.runfolder import RunFolder
+from nettailor.scalars import event_writer
 from nettailor.task import Task, check_name, load_task
 from nettailor.training import finetune, recover, tailor, train
 
@@ -60,6 +60,7 @@ def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: B
     folder = RunFolder(out)
     if (finished := folder.look(recipe)) is not None:
         display.say(f"{out}: finished already; nothing to run")
+        folder.checkpoints.remove()  # left there if the run was killed just after its last write
         return finished
     machine = recipe.machine
     if machine.threads is not None:
@@ -75,15 +76,15 @@ def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: B
         f"{task.name}: {len(task.train)} pictures to train on, {len(task.val)} to choose by, {len(task.test)} to test on, "
         f"{len(task.classes)} classes, over {backbone.name} ({backbone.depth} universal blocks)"
     )
-    with SummaryWriter(str(out)) as writer:
+    with event_writer(out) as writer:
         run = Run(recipe.seed, device, machine.precision, recipe.data, folder.checkpoints, display, writer.add_scalar)
         trained = _train_all(recipe, backbone.to(device), task, run)
         net = compact(trained.student)
         writer.add_text("graph", _as_markdown(trained.pruned.graph))
     delta.save(net, folder.delta, task.name, task.classes, settings=recipe.as_dict())
     report = _measure(recipe, backbone, task, trained, net, data_hash, folder, device)
-    report.write(folder.report)
     write_text(folder.delta / delta.CARD, model_card(report, task.classes))
+    report.write(folder.report)  # the last write: from here on the run is finished
     folder.checkpoints.remove()
     return report
 
@@ -221,7 +222,7 @@ def _measure(
         ),
         removed=RemovedFigures(1 - cost.macs / whole.macs, 1 - cost.params / whole.params, 1 - kept / backbone.depth),
         prune=PruneFigures(
-            recipe.prune.how, recipe.prune.drop, pruned.within_drop, [vars(trial) for trial in pruned.trials]
+            recipe.prune.how, recipe.prune.drop, compact_val >= pruned.least, [vars(trial) for trial in pruned.trials]
         ),
         seconds={
             "teacher": trained.stages["teacher"].seconds,

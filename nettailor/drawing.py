@@ -10,6 +10,9 @@ from blocks import Backbone
 from nettailor.graph import BlockGraph
 
 COLUMN, TOP, ROW = 58, 150, 34
+LEGEND = (
+    "blue: frozen blocks that all tasks share; orange: this task's proxies, thicker with a larger gate; dashed: removed"
+)
 INK, KEPT, GONE, PROXY = "#24292f", "#2f6fbb", "#d0d7de", "#d9822b"
 
 
@@ -46,8 +49,7 @@ def draw_svg(graph: BlockGraph, backbone: Backbone, title: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {TOP + 90}" font-family="sans-serif" font-size="11">',
         f'<rect width="{width}" height="{TOP + 90}" fill="white"/>',
         f'<text x="12" y="22" font-size="15" fill="{INK}">{escape(caption)}</text>',
-        f'<text x="12" y="40" fill="{INK}">blue: frozen blocks shared by all tasks; orange: this task\'s proxies, thicker with '
-        "a larger gate; dashed: removed</text>",
+        f'<text x="12" y="40" fill="{INK}">{LEGEND}</text>',
         _label(0, "stem", INK),
     ]
     for path, data in graph.edges():

@@ -35,7 +35,7 @@ LARGEST_GRADIENT = 5.0  # norm; a first step through fresh proxies can be far la
 class Scalars(Protocol):
     """Where figures go, after every epoch: a TensorBoard writer, or nothing."""
 
-    def __call__(self, tag: str, value: float, step: int) -> None: ...
+    def __call__(self, tag: str, value: float, step: int, /) -> None: ...
 
 
 def no_scalars(tag: str, value: float, step: int) -> None:

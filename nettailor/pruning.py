@@ -3,7 +3,8 @@
     paper        proxies with a small gate and the n weakest universal blocks go at once, for several n; each is retrained
                  with g1 = 0, and the leanest within the drop is kept
     tolerance    in rounds: measure what each path's removal costs, fade the cheapest out while training, look again; the
-                 leanest network that was within the drop is kept
+                 leanest network that was within the drop is kept; where the unpruned student is below the drop to begin
+                 with, the leanest that is no less accurate than that student
 
 The drop is counted in points of accuracy against the teacher, on the validation split; `tolerance` rounds it up to whole
 pictures, because a small split shows no finer difference.
@@ -42,10 +43,10 @@ class Trial:
 
 @dataclass
 class Pruned:
-    """The choice: its graph, whether it is within the drop, and all that was tried on the way."""
+    """The choice: its graph and accuracy, the least accuracy that is within the drop, and all that was tried on the way."""
 
     graph: BlockGraph
-    within_drop: bool
+    least: float
     teacher_val_accuracy: float
     val_accuracy: float
     trials: list[Trial] = field(default_factory=list)
@@ -153,10 +154,11 @@ def _paper(
         fitted = fit_student(f"prune-{count}", student, teacher, task, settings, choice.epochs, choice.lr, run)
         seconds += fitted.seconds
         tried.append((_trial(graph, fitted.judged["val_accuracy"], chosen), graph, snapshot(student)))
-    fit_enough = [entry for entry in tried if entry[0].val_accuracy >= floor - choice.drop / 100]
-    best = min(fit_enough, key=lambda e: e[0].macs) if fit_enough else max(tried, key=lambda e: e[0].val_accuracy)
+    least = floor - choice.drop / 100
+    within = [entry for entry in tried if entry[0].val_accuracy >= least]
+    best = min(within, key=lambda e: e[0].macs) if within else max(tried, key=lambda e: e[0].val_accuracy)
     restore(student.task_tensors(), best[2], "student")
-    return Pruned(best[1], bool(fit_enough), floor, best[0].val_accuracy, [entry[0] for entry in tried], seconds)
+    return Pruned(best[1], least, floor, best[0].val_accuracy, [entry[0] for entry in tried], seconds)
 
 
 def _tolerance(
@@ -168,7 +170,7 @@ def _tolerance(
     run: Run,
     floor: float,
 ) -> Pruned:
-    allowed = math.ceil(choice.drop / 100 * len(task.val)) / len(task.val)  # whole pictures: the split shows no less
+    least = floor - math.ceil(choice.drop / 100 * len(task.val)) / len(task.val)  # whole pictures: it shows no less
     state = _Rounds.resume(student, task, run)
     while not state.over:
         number = len(state.trials) + 1
@@ -187,7 +189,7 @@ def _tolerance(
         value = accuracy(student, task.val)
         state.trials.append(_trial(left, value, chosen))
         state.seconds += fitted.seconds
-        if value >= floor - allowed:
+        if value >= min(least, state.start_value):
             state.best, state.best_value, state.misses = snapshot(student), value, 0
         else:
             restore(student.task_tensors(), state.best, "student")
@@ -196,11 +198,11 @@ def _tolerance(
                 state.barred.update(path.key for path in chosen if path.is_universal)
         state.over = state.misses > choice.patience
         state.save(student, run, number)
-        run.display.say(f"prune      round {number}: without {', '.join(p.key for p in chosen)}: "
-                        f"{left.macs() / 1e6:.2f} M MACs in paths, val_accuracy {value:.3f} (teacher {floor:.3f})")  # fmt: skip
+        without = ", ".join(path.key for path in chosen)
+        figures = f"{left.macs() / 1e6:.2f} M MACs in paths, val_accuracy {value:.3f} (teacher {floor:.3f})"
+        run.display.say(f"prune      round {number}: without {without}: {figures}")
     restore(student.task_tensors(), state.best, "student")
-    within = state.best_value >= floor - allowed
-    return Pruned(BlockGraph.of(student), within, floor, state.best_value, state.trials, state.seconds)
+    return Pruned(BlockGraph.of(student), least, floor, state.best_value, state.trials, state.seconds)
 
 
 def fade(student: TailoredNet, gone: list[Path], fade_epochs: float, epoch: float) -> None:
@@ -268,6 +270,7 @@ class _Rounds:
 
     best: dict[str, Tensor]
     best_value: float
+    start_value: float
     trials: list[Trial] = field(default_factory=list)
     seconds: float = 0.0
     misses: int = 0
@@ -279,7 +282,8 @@ class _Rounds:
         """The state at the last finished round, also put into the student; a fresh state if there is none."""
         kept = run.checkpoints.load("prune")
         if kept is None:
-            return cls(snapshot(student), accuracy(student, task.val))
+            value = accuracy(student, task.val)
+            return cls(snapshot(student), value, value)
         tensors, notes = kept
         now = {name[4:]: tensor for name, tensor in tensors.items() if name.startswith("now.")}
         best = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("best.")}
@@ -288,7 +292,8 @@ class _Rounds:
         best = {name: tensor.to(device) for name, tensor in best.items()}
         trials = [Trial(**trial) for trial in notes["trials"]]
         barred = set(notes["barred"])
-        return cls(best, notes["best_value"], trials, notes["seconds"], notes["misses"], barred, notes["over"])
+        values = notes["best_value"], notes["start_value"]
+        return cls(best, *values, trials, notes["seconds"], notes["misses"], barred, notes["over"])
 
     def save(self, student: TailoredNet, run: Run, number: int) -> None:
         """Save, then drop the checkpoint of the round that is now behind us."""
@@ -296,6 +301,7 @@ class _Rounds:
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         notes: dict[str, Any] = {
             "best_value": self.best_value,
+            "start_value": self.start_value,
             "trials": [vars(trial) for trial in self.trials],
             "seconds": self.seconds,
             "misses": self.misses,

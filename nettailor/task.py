@@ -196,8 +196,9 @@ def check_splits(task: Task) -> None:
     """Refuse splits that are empty, and a class that is left without training pictures."""
     for name in SPLITS:
         if len(task.split(name)) == 0:
+            where = task.split(name).source.where
             raise DataProblem(
-                f"{task.split(name).source.where}: no pictures left for {name}; give more pictures or a larger data.{name}_fraction"
+                f"{where}: no pictures left for {name}; give more pictures, or a larger data.{name}_fraction"
             )
     present = set(task.train.labels.tolist())
     for index, label in enumerate(task.classes):

@@ -2,10 +2,12 @@
 
     python -m recipes.pretrain --data ../shared/data/tiny_imagenet_40.zip
 
-Run by hand, not in CI: about 45 minutes of two CPU cores. Expected: the figures on the card beside the weights. Stop it at any time; the same command goes on at the epoch where
-it stopped. It reads `train/` and `val/` class folders of square pictures that are larger than 32 px, trains on random
-32 px crops and flips (SGD with Nesterov momentum, warm-up and cosine schedule, label smoothing), and measures the middle
-32 px of the validation pictures with the half-precision weights that it ships.
+Run by hand, not in CI: about 45 minutes of two CPU cores. Expected: the figures on the card beside the weights. Stop it at
+any time; the same command goes on at the epoch where it stopped.
+
+It reads `train/` and `val/` class folders of pictures of at least 40 px, trains on random 32 px crops and flips (SGD with
+Nesterov momentum, warm-up and cosine schedule, label smoothing), and measures the middle 32 px of the validation pictures
+with the half-precision weights that it ships.
 """
 
 from __future__ import annotations
@@ -31,6 +33,16 @@ SIDE = 40  # pixels of the pictures that 32 px crops are taken from
 WARMUP_EPOCHS = 3
 MOMENTUM = 0.9
 LABEL_SMOOTHING = 0.1
+CARD = """# {name}
+
+ResNet-34's layout (3, 4, 6, 3 basic blocks) at a quarter of its width, three 3x3 convolutions as stem, for 32 px input.
+
+| | |
+|---|---|
+{table}
+
+The validation pictures were read after every epoch for the log; nothing was chosen by them: the weights are the last epoch's.
+"""
 
 
 @dataclass(frozen=True)
@@ -170,27 +182,22 @@ def ship(model: nn.Module, options: argparse.Namespace) -> None:
     train, val = read_pictures(options.data)
     top1, top5 = top1_and_top5(shipped.to(memory_format=torch.channels_last), val)
     _, notes = read_tensors(options.checkpoint)
-    write_text(
-        options.out.with_suffix(".md"),
-        f"""# {embedded.NAME}
-
-ResNet-34's layout (3, 4, 6, 3 basic blocks) at a quarter of its width, three 3x3 convolutions as stem, for 32 px input.
-
-| | |
-|---|---|
-| data | {options.data.name}: {len(train.labels):,} training pictures of {embedded.SOURCE_CLASSES} classes (Tiny-ImageNet at 40 px) |
-| command | `python -m recipes.pretrain --data {options.data} --epochs {options.epochs} --batch {options.batch} --lr {options.lr} --decay {options.decay} --seed {options.seed}` |
-| seed | {options.seed} |
-| epochs | {options.epochs} |
-| top-1 | {top1:.4f} on {len(val.labels):,} validation pictures (middle 32 px), with these half-precision weights |
-| top-5 | {top5:.4f} |
-| time | {notes["seconds"] / 60:.0f} minutes on {torch.get_num_threads()} CPU threads |
-| input | RGB, 32 x 32, mean {embedded.MEAN}, standard deviation {embedded.STD} |
-| versions | torch {torch.__version__} |
-
-The validation pictures were read after every epoch for the log; nothing was chosen by them: the weights are the last epoch's.
-""",
-    )
+    named = ("epochs", "batch", "lr", "decay", "seed")
+    settings = " ".join(f"--{name} {getattr(options, name)}" for name in named)
+    trained_on = f"{len(train.labels):,} training pictures of {embedded.SOURCE_CLASSES} classes"
+    rows = {
+        "data": f"{options.data.name}: {trained_on}, {SIDE} px",
+        "command": f"`python -m recipes.pretrain --data {options.data} {settings}`",
+        "seed": options.seed,
+        "epochs": options.epochs,
+        "top-1": f"{top1:.4f} on {len(val.labels):,} validation pictures (middle 32 px), with these half-precision weights",
+        "top-5": f"{top5:.4f}",
+        "time": f"{notes['seconds'] / 60:.0f} minutes on {torch.get_num_threads()} CPU threads",
+        "input": f"RGB, 32 x 32, mean {embedded.MEAN}, standard deviation {embedded.STD}",
+        "versions": f"torch {torch.__version__}",
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    write_text(options.out.with_suffix(".md"), CARD.format(name=embedded.NAME, table=table))
     print(f"{options.out}: top-1 {top1:.4f}, top-5 {top5:.4f}")
 
 

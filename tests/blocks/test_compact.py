@@ -29,7 +29,7 @@ def pruned_student(backbone: Backbone, policy: str, gates: str, removed: set[str
 @pytest.mark.parametrize("policy", ["source", "stats", "affine"])
 @pytest.mark.parametrize("removed", [set(), {"G2", "A0-1"}, {"G1", "G3", "A1-4", "A0-3"}, {"G1", "A0-1"}])
 def test_compact_net_equals_the_masked_student(backbone: Backbone, gates: str, policy: str, removed: set[str]) -> None:
-    student, graph = pruned_student(backbone, policy, gates, removed)
+    student, _graph = pruned_student(backbone, policy, gates, removed)
     x = torch.randn(4, 3, 16, 16)
     with torch.no_grad():
         assert torch.allclose(compact(student)(x), student(x), atol=1e-5)
@@ -37,7 +37,7 @@ def test_compact_net_equals_the_masked_student(backbone: Backbone, gates: str, p
 
 def test_every_tensor_of_a_compact_net_is_used(backbone: Backbone) -> None:
     """Change any one tensor: the logits must change, or it had no business being there."""
-    student, graph = pruned_student(backbone, "affine", "independent", {"G2", "A0-3", "A1-2"})
+    student, _graph = pruned_student(backbone, "affine", "independent", {"G2", "A0-3", "A1-2"})
     net = compact(student)
     x = torch.randn(4, 3, 16, 16)
     with torch.no_grad():
@@ -51,7 +51,7 @@ def test_every_tensor_of_a_compact_net_is_used(backbone: Backbone) -> None:
 
 
 def test_cost_counts_its_own_tensors(backbone: Backbone) -> None:
-    student, graph = pruned_student(backbone, "affine", "softmax", {"G2"})
+    student, _graph = pruned_student(backbone, "affine", "softmax", {"G2"})
     net = compact(student)
     by_hand = sum(t.numel() for t in [*net.parameters(), *net.buffers()] if t.is_floating_point())
     assert net.cost().params == by_hand == count_params(tensors_of(net).values())
@@ -61,7 +61,7 @@ def test_cost_counts_its_own_tensors(backbone: Backbone) -> None:
 
 
 def test_a_compact_net_stays_in_eval_mode(backbone: Backbone) -> None:
-    student, graph = pruned_student(backbone, "affine", "softmax", set())
+    student, _graph = pruned_student(backbone, "affine", "softmax", set())
     net = compact(student).train()
     before = {name: t.clone() for name, t in tensors_of(net).items()}
     net(torch.randn(4, 3, 16, 16))

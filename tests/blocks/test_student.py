@@ -69,11 +69,11 @@ def test_each_policy_owns_what_it_says(backbone: Backbone, policy: str) -> None:
 def test_a_step_runs_every_frozen_block_once(backbone: Backbone, matching: str, policy: str) -> None:
     teacher = backbone.teacher(5)
     student = student_of(backbone, batch_norm=policy).train()
-    calls = {name: 0 for name in student.blocks}
+    calls = dict.fromkeys(student.blocks, 0)
     for name, block in student.blocks.items():
         block.register_forward_hook(lambda *_, name=name: calls.__setitem__(name, calls[name] + 1))
     backward(student, teacher, *pictures(), StudentChoice(matching=matching))
-    assert calls == {name: 1 for name in student.blocks}
+    assert calls == dict.fromkeys(student.blocks, 1)
 
 
 @pytest.mark.parametrize("policy", POLICIES)

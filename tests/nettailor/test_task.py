@@ -89,7 +89,9 @@ def test_grouped_pictures_stay_on_one_side(tmp_path: Path) -> None:
     task = load_task(DataChoice(source=str(tmp_path / "signs"), group=r"^(\d+)_"), 8)
     sides = [{name[:-6] for name in split.names} for split in (task.train, task.val, task.test)]
     assert all(sides)
-    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    assert not (sides[0] & sides[1])
+    assert not (sides[0] & sides[2])
+    assert not (sides[1] & sides[2])
 
 
 def test_pictures_that_do_not_fit_in_memory_are_read_when_needed(digit_folder: Path) -> None:

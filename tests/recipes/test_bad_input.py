@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
@@ -124,6 +127,14 @@ def test_an_output_folder_that_cannot_be_written(nettailor: CommandLine, digit_f
     assert "--out" in said
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder(nettailor: CommandLine, digit_folder: Path) -> None:
+    Path("fixed").mkdir(mode=0o555)
+    assert "can't be made" in nettailor.fails("adapt", "--data", digit_folder, "--out", "fixed/run")
+    Path("fixed too").mkdir(mode=0o555)
+    assert "can't be written" in nettailor.fails("adapt", "--data", digit_folder, "--out", "fixed too")
+
+
 def _small_files_only() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
@@ -141,6 +152,19 @@ def test_a_disk_that_fills_up_ends_plainly_and_the_run_can_go_on(digit_folder: P
     assert sorted(left) == ["recipe.yaml", "split.json"]
     again = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
+
+
+def test_a_disk_that_is_full_before_the_first_event(
+    nettailor: CommandLine, digit_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorBoard meets it in a thread of its own, whose traceback must not be shown."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(RecordWriter, "write", full)
+    said = nettailor.fails("adapt", "--data", digit_folder, "--out", "run", *QUICK)
+    assert "run: can't be written (No space left on device)" in said
 
 
 def test_deltas_that_are_wrong_fail_on_the_command_line(nettailor: CommandLine, digit_folder: Path) -> None:

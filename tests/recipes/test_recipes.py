@@ -17,7 +17,7 @@ PROCEDURES = 2
 
 
 def test_every_recipe_is_found() -> None:
-    on_disk = {path for path in Path(__file__).parents[2].joinpath("recipes").rglob("*.yaml")}
+    on_disk = set(Path(__file__).parents[2].joinpath("recipes").rglob("*.yaml"))
     assert set(shipped_recipes().values()) == on_disk
     assert len(on_disk) == RECIPES
     assert len(shipped_procedures()) == PROCEDURES

@@ -1,0 +1,79 @@
+"""The pretraining procedure on a few pictures: it can be stopped and goes on, and it ships what its card says."""
+
+from __future__ import annotations
+
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nettailor import embedded
+from nettailor.errors import DataProblem
+from nettailor.files import read_tensors
+from recipes import pretrain
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two training pictures and one validation picture of each of 200 classes, 40 px."""
+    path = tmp_path_factory.mktemp("pictures") / "tiny.zip"
+    draw = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for label in range(embedded.SOURCE_CLASSES):
+            for name in (f"train/{label:03d}/a.png", f"train/{label:03d}/b.png", f"val/{label:03d}/c.png"):
+                data = BytesIO()
+                Image.fromarray(draw.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(data, "PNG")
+                archive.writestr(name, data.getvalue())
+    return path
+
+
+def options(pictures: Path, folder: Path, epochs: int) -> list[str]:
+    words = {"--data": pictures, "--out": folder / "w.safetensors", "--checkpoint": folder / "c.safetensors"}
+    words |= {"--epochs": str(epochs), "--batch": "100"}
+    return [str(word) for pair in words.items() for word in pair]
+
+
+def test_stopped_and_gone_on_gives_the_same_weights(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = pretrain.parse(options(pictures, tmp_path / "whole", 2))
+    pretrain.ship(pretrain.pretrain(whole), whole)
+    stopped = pretrain.parse(options(pictures, tmp_path / "stopped", 2))
+    real, calls = pretrain.train_epoch, []
+
+    def once(*arguments: object) -> float:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pretrain, "train_epoch", once)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain.pretrain(stopped)
+    monkeypatch.setattr(pretrain, "train_epoch", real)
+    pretrain.ship(pretrain.pretrain(stopped), stopped)
+    one, other = (read_tensors(tmp_path / name / "w.safetensors")[0] for name in ("whole", "stopped"))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    assert {t.dtype for t in one.values() if t.is_floating_point()} == {torch.float16}
+    assert "| top-1 | 0.0" in (tmp_path / "whole" / "w.md").read_text()
+
+
+def test_crops_are_windows_of_the_picture_half_of_them_mirrored() -> None:
+    images = torch.arange(40 * 40).view(1, 1, 40, 40).expand(64, 3, 40, 40).to(torch.int32)
+    crops = pretrain.random_crops(images, torch.Generator().manual_seed(0))
+    assert crops.shape == (64, 3, 32, 32)
+    steps = (crops[:, 0, 0, 1] - crops[:, 0, 0, 0]).tolist()
+    assert set(steps) == {1, -1}
+    assert 16 < steps.count(-1) < 48
+    assert ((crops[:, 0, 1:] - crops[:, 0, :-1]) == 40).all()
+    assert len(set(crops.amin((1, 2, 3)).tolist())) > 20
+    assert torch.equal(pretrain.middle_crops(images)[0, 0], images[0, 0, 4:36, 4:36])
+
+
+def test_other_pictures_are_refused(digit_folder: Path) -> None:
+    with pytest.raises(DataProblem, match="must have train/ and val/ folders of 200 classes"):
+        pretrain.read_pictures(digit_folder)
