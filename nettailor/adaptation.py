@@ -167,7 +167,13 @@ def _train_all(recipe: Recipe, backbone: Backbone, task: Task, run: Run) -> _Tra
     expected = float(expected_complexity(student, student.gates().detach(), recipe.student.complexity))
     pruned = prune(student, teacher, task, recipe.prune, recipe.student, run)
     if recipe.recover.epochs:
-        recover(student, teacher, task, recipe.recover, recipe.student, run)
+        before = snapshot(student)
+        after = recover(student, teacher, task, recipe.recover, recipe.student, run).judged["val_accuracy"]
+        if after < pruned.val_accuracy:
+            restore(student.task_tensors(), before, "student")
+            run.display.say(
+                f"recover    no gain on the validation split ({pruned.val_accuracy:.3f} before); left as it was"
+            )
     return _Trained(teacher, student, unpruned, pruned, run.fitted, expected)
 
 

@@ -30,6 +30,8 @@ from nettailor.recipe import PruneChoice, StudentChoice
 from nettailor.task import Task
 from nettailor.training import fit_student
 
+ROUNDING = 1e-9  # accuracies are quotients; a difference of just the allowed drop must not fail by its last bit
+
 
 @dataclass
 class Trial:
@@ -154,7 +156,7 @@ def _paper(
         fitted = fit_student(f"prune-{count}", student, teacher, task, settings, choice.epochs, choice.lr, run)
         seconds += fitted.seconds
         tried.append((_trial(graph, fitted.judged["val_accuracy"], chosen), graph, snapshot(student)))
-    least = floor - choice.drop / 100
+    least = floor - choice.drop / 100 - ROUNDING
     within = [entry for entry in tried if entry[0].val_accuracy >= least]
     best = min(within, key=lambda e: e[0].macs) if within else max(tried, key=lambda e: e[0].val_accuracy)
     restore(student.task_tensors(), best[2], "student")
@@ -170,7 +172,8 @@ def _tolerance(
     run: Run,
     floor: float,
 ) -> Pruned:
-    least = floor - math.ceil(choice.drop / 100 * len(task.val)) / len(task.val)  # whole pictures: it shows no less
+    allowed = math.ceil(choice.drop / 100 * len(task.val)) / len(task.val)  # whole pictures: the split shows no less
+    least = floor - allowed - ROUNDING
     state = _Rounds.resume(student, task, run)
     while not state.over:
         number = len(state.trials) + 1
