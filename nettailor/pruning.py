@@ -3,8 +3,8 @@
     paper        proxies with a small gate and the n weakest universal blocks go at once, for several n; each is retrained
                  with g1 = 0, and the leanest within the drop is kept
     tolerance    in rounds: measure what each path's removal costs, fade the cheapest out while training, look again; the
-                 leanest network that was within the drop is kept; where the unpruned student is below the drop to begin
-                 with, the leanest that is no less accurate than that student
+                 leanest network that was within the drop is kept; where no student comes that near to the teacher, the
+                 drop is counted from the most accurate one so far
 
 The drop is counted in points of accuracy against the teacher, on the validation split; `tolerance` rounds it up to whole
 pictures, because a small split shows no finer difference.
@@ -192,7 +192,8 @@ def _tolerance(
         value = accuracy(student, task.val)
         state.trials.append(_trial(left, value, chosen))
         state.seconds += fitted.seconds
-        if value >= min(least, state.start_value):
+        state.peak = max(state.peak, value)
+        if value >= min(least, state.peak - allowed - ROUNDING):
             state.best, state.best_value, state.misses = snapshot(student), value, 0
         else:
             restore(student.task_tensors(), state.best, "student")
@@ -273,7 +274,7 @@ class _Rounds:
 
     best: dict[str, Tensor]
     best_value: float
-    start_value: float
+    peak: float
     trials: list[Trial] = field(default_factory=list)
     seconds: float = 0.0
     misses: int = 0
@@ -295,7 +296,7 @@ class _Rounds:
         best = {name: tensor.to(device) for name, tensor in best.items()}
         trials = [Trial(**trial) for trial in notes["trials"]]
         barred = set(notes["barred"])
-        values = notes["best_value"], notes["start_value"]
+        values = notes["best_value"], notes["peak"]
         return cls(best, *values, trials, notes["seconds"], notes["misses"], barred, notes["over"])
 
     def save(self, student: TailoredNet, run: Run, number: int) -> None:
@@ -304,7 +305,7 @@ class _Rounds:
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         notes: dict[str, Any] = {
             "best_value": self.best_value,
-            "start_value": self.start_value,
+            "peak": self.peak,
             "trials": [vars(trial) for trial in self.trials],
             "seconds": self.seconds,
             "misses": self.misses,
