@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+PLAIN_WIDTH = 120  # of tables in a file or pipe, which have no width of their own
 
 
 class Display:
@@ -19,7 +22,8 @@ class Display:
     """
 
     def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
-        self.console = console or Console(quiet=quiet, highlight=False)
+        width = None if sys.stdout.isatty() else PLAIN_WIDTH
+        self.console = console or Console(quiet=quiet, highlight=False, width=width)
         self.live = self.console.is_terminal and not quiet
 
     def say(self, text: str) -> None:

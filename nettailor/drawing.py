@@ -50,7 +50,7 @@ def draw_svg(graph: BlockGraph, backbone: Backbone, title: str) -> str:
         f'<rect width="{width}" height="{TOP + 90}" fill="white"/>',
         f'<text x="12" y="22" font-size="15" fill="{INK}">{escape(caption)}</text>',
         f'<text x="12" y="40" fill="{INK}">{LEGEND}</text>',
-        _label(0, "stem", INK),
+        f'<text x="{_centre(0)}" y="{TOP - 20}" text-anchor="middle" fill="{INK}">stem</text>',
     ]
     for path, data in graph.edges():
         if not path.is_universal:

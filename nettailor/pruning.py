@@ -193,7 +193,8 @@ def _tolerance(
         state.trials.append(_trial(left, value, chosen))
         state.seconds += fitted.seconds
         state.peak = max(state.peak, value)
-        if value >= min(least, state.peak - allowed - ROUNDING):
+        bar = least if state.peak >= least else state.peak - allowed - ROUNDING
+        if value >= bar:
             state.best, state.best_value, state.misses = snapshot(student), value, 0
         else:
             restore(student.task_tensors(), state.best, "student")

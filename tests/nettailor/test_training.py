@@ -145,7 +145,7 @@ def test_gradual_pruning_keeps_the_last_network_that_stayed_within_the_drop(back
     good, best, peak = [], accuracy_before, accuracy_before
     for trial in result.trials:
         peak = max(peak, trial.val_accuracy)
-        if trial.val_accuracy >= min(result.least, peak - 1e-6):
+        if trial.val_accuracy >= (result.least if peak >= result.least else peak - 1e-6):
             good.append(trial)
             best = trial.val_accuracy
     assert 2 <= len(result.trials) <= 2 * len(good) + 2
