@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import inspect
 from dataclasses import MISSING, Field, field, fields
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
@@ -55,7 +56,7 @@ def flags(options: type) -> list[str]:
 
 
 def _parser(verb: str, options: type) -> argparse.ArgumentParser:
-    about = (options.__doc__ or "").strip()
+    about = inspect.getdoc(options) or ""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = _Parser(prog=f"nettailor {verb}", description=about, formatter_class=formatter, allow_abbrev=False)
     hints = get_type_hints(options)
