@@ -158,7 +158,10 @@ def _paper(
         tried.append((_trial(graph, fitted.judged["val_accuracy"], chosen), graph, snapshot(student)))
     least = floor - choice.drop / 100 - ROUNDING
     within = [entry for entry in tried if entry[0].val_accuracy >= least]
-    best = min(within, key=lambda e: e[0].macs) if within else max(tried, key=lambda e: e[0].val_accuracy)
+    if within:
+        best = min(within, key=lambda entry: entry[0].macs)
+    else:
+        best = max(tried, key=lambda entry: (entry[0].val_accuracy, -entry[0].macs))
     restore(student.task_tensors(), best[2], "student")
     return Pruned(best[1], least, floor, best[0].val_accuracy, [entry[0] for entry in tried], seconds)
 

@@ -30,9 +30,7 @@ def report_table(report: Report, out: Path) -> Table:
     blocks = report.backbone.universal_blocks
     table.add_row("universal blocks", f"{blocks}", f"{net.universal_blocks_kept}", f"and {net.proxies_kept} proxies")
     if not report.prune.within_drop:
-        table.caption = (
-            f"no network within {report.prune.drop_allowed} points of the teacher was found: this is the best one"
-        )
+        table.caption = f"none was found within {report.prune.drop_allowed} points of the teacher"
     return table
 
 
