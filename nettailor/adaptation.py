@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from blocks import Backbone, CompactNet, TailoredNet, compact
+from blocks.complexity import is_approximate
 from nettailor import delta
 from nettailor.backbones import fingerprint, load_backbone
 from nettailor.card import model_card
@@ -214,7 +215,12 @@ def _measure(
             teacher_cost.params,
             teacher_ms,
         ),
-        student=StudentFigures(tested["student"], trained.stages["student"].judged["val_accuracy"], trained.expected),
+        student=StudentFigures(
+            tested["student"],
+            trained.stages["student"].judged["val_accuracy"],
+            trained.expected,
+            is_approximate(recipe.student.complexity, recipe.student.skips),
+        ),
         compact=CompactFigures(
             test_accuracy=tested["compact"],
             val_accuracy=compact_val,

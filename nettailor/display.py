@@ -50,7 +50,7 @@ class StageDisplay:
     """One stage; `step` after every batch, `epoch` after every pass."""
 
     def __init__(self, display: Display, name: str, epochs: int, done: int, steps: int, bars: Progress | None) -> None:
-        self._display, self._name, self._epochs, self._steps, self._bars = display, name, epochs, steps, bars
+        self._display, self._name, self._epochs, self._bars = display, name, epochs, bars
         self._first, self._start = done, time.perf_counter()
         self._judged = ""
         self._bar = None

@@ -49,7 +49,6 @@ class Pruned:
 
     graph: BlockGraph
     least: float
-    teacher_val_accuracy: float
     val_accuracy: float
     trials: list[Trial] = field(default_factory=list)
     seconds: float = 0.0
@@ -163,7 +162,7 @@ def _paper(
     else:
         best = max(tried, key=lambda entry: (entry[0].val_accuracy, -entry[0].macs))
     restore(student.task_tensors(), best[2], "student")
-    return Pruned(best[1], least, floor, best[0].val_accuracy, [entry[0] for entry in tried], seconds)
+    return Pruned(best[1], least, best[0].val_accuracy, [entry[0] for entry in tried], seconds)
 
 
 def _tolerance(
@@ -210,7 +209,7 @@ def _tolerance(
         figures = f"{left.macs() / 1e6:.2f} M MACs in paths, val_accuracy {value:.3f} (teacher {floor:.3f})"
         run.display.say(f"prune      round {number}: without {without}: {figures}")
     restore(student.task_tensors(), state.best, "student")
-    return Pruned(BlockGraph.of(student), least, floor, state.best_value, state.trials, state.seconds)
+    return Pruned(BlockGraph.of(student), least, state.best_value, state.trials, state.seconds)
 
 
 def fade(student: TailoredNet, gone: list[Path], fade_epochs: float, epoch: float) -> None:

@@ -9,8 +9,8 @@ from rich.table import Table
 from nettailor.report import Report
 
 
-def report_table(report: Report, out: Path) -> Table:
-    """Teacher against compact net, and where the files are."""
+def report_table(report: Report) -> Table:
+    """Teacher against compact net."""
     teacher, net = report.teacher, report.compact
     table = Table(title=f"{report.task} over {report.backbone.name}", title_justify="left", caption_justify="left")
     for heading in ("", "teacher", "compact", "difference"):

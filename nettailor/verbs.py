@@ -120,7 +120,7 @@ def adapt(options: AdaptOptions) -> int:
     recipe = resolve(recipes[0])
     out = options.out or Path("runs") / str(recipe.task)
     report = adapt_one(recipe, out, display)
-    display.console.print(report_table(report, out))
+    display.console.print(report_table(report))
     display.say(files_text(report, out))
     return 0
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from blocks import expected_exact, expected_paper
+from blocks.complexity import is_approximate
 from blocks.paths import slots
 
 GRAPHS = [(4, 1), (4, 2), (4, 3), (5, 2), (3, 3), (2, 5), (6, 0)]
@@ -101,3 +102,12 @@ def test_paper_equals_its_formula_written_out(depth: int, skips: int) -> None:
 def test_paper_may_go_negative_where_exact_does_not() -> None:
     gates, costs = random_graph(8, 2)
     assert float(expected_paper(gates * 0.05, costs)) < 0 <= float(expected_exact(gates * 0.05, costs))
+
+
+def test_long_skips_fall_back_to_independence_and_say_so() -> None:
+    gates, costs = random_graph(14, 11)
+    assert is_approximate("exact", 11)
+    assert not is_approximate("exact", 10)
+    assert not is_approximate("paper", 11)
+    assert 0 <= float(expected_exact(gates, costs)) <= float(costs.sum())
+    assert float(expected_exact(slots(14, 11).double(), costs)) == pytest.approx(float(costs.sum()))
