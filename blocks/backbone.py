@@ -14,27 +14,37 @@ import torch
 from torch import Tensor, fx, nn
 
 from blocks.cut import cut, new_classifier
+from blocks.layers import CONVOLUTION
 from blocks.norms import BatchNormPolicy, own_norms
 from blocks.paths import Path
-from blocks.proxies import Proxy, Shape
+from blocks.proxies import AUTO, Proxy, Shape, Site
 from blocks.ruler import Cost, count_macs, count_params, measure, tensors_of
 from blocks.trace import with_modules
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """The pictures that a backbone reads: RGB, `size` x `size`, scaled to 0..1 and normalised channel by channel."""
+    """The pictures that a backbone reads: RGB, `size` x `size`, scaled to 0..1 and normalised channel by channel.
+
+    Attributes:
+        size: side in pixels.
+        mean, std: of each channel.
+        interpolation: how pictures are resized, a filter of Pillow: "bilinear", "bicubic", ...
+        crop: the part of the picture's shorter side that is kept, around the middle; 0 < crop <= 1.
+    """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    interpolation: str = "bilinear"
+    crop: float = 1.0
 
 
 class Backbone(nn.Module):
     """Stem, universal blocks and head; pictures (B, 3, H, W) in, logits (B, classes) out.
 
     Args:
-        model: a CNN in whose output the last linear layer gives the logits. Its modules are used, not copied; they are
+        model: a CNN whose logits come from a linear layer or 1x1 convolution. Its modules are used, not copied; they are
             frozen and put in eval mode, and its in-place activations are made out-of-place.
         spec: the pictures it reads.
         name: what reports and deltas call it.
@@ -54,7 +64,7 @@ class Backbone(nn.Module):
         self.acts = nn.ModuleList(piece.act if piece.act is not None else nn.Identity() for piece in pieces.pieces)
         self.head = pieces.head
         self.block_names = [piece.name for piece in pieces.pieces]
-        self.classifier_path = pieces.classifier
+        self.classifier_paths = pieces.classifiers
         self.requires_grad_(False).eval()
         with torch.no_grad():
             xs = self.activations(example)[:-1]
@@ -62,6 +72,7 @@ class Backbone(nn.Module):
             self.stem_cost = measure(self.stem, example)
             self.block_costs = [measure(block, x) for block, x in zip(self.blocks, xs, strict=False)]
             self.head_cost = self._headless_cost(xs[-1])
+        self.widths = [_width(block, shape[0]) for block, shape in zip(self.blocks, self.shapes[1:], strict=True)]
 
     @property
     def depth(self) -> int:
@@ -88,7 +99,12 @@ class Backbone(nn.Module):
         named: dict[str, Tensor] = {}
         for segment in (self.stem, *self.blocks, *self.acts, self.head):
             named |= tensors_of(segment)
-        return {name: t for name, t in named.items() if not name.startswith(self.classifier_path + ".")}
+        own = tuple(f"{path}." for path in self.classifier_paths)
+        return {name: tensor for name, tensor in named.items() if not name.startswith(own)}
+
+    def site(self, source: int, target: int) -> Site:
+        """The place of a proxy from x_`source` to layer `target`."""
+        return Site(self.shapes[source], self.shapes[target], self.widths[target - 1])
 
     def teacher(self, classes: int) -> Backbone:
         """A deep copy with a new classifier, all of it trainable."""
@@ -101,11 +117,11 @@ class Backbone(nn.Module):
     def head_for(self, classes: int, copied: bool = False) -> fx.GraphModule:
         """The head with a classifier of its own for `classes` classes; the rest of it is shared unless `copied`."""
         head = copy.deepcopy(self.head) if copied else self.head
-        fresh = new_classifier(self.head.get_submodule(self.classifier_path), classes)
-        return with_modules(head, {self.classifier_path: fresh})
+        fresh = {path: new_classifier(self.head.get_submodule(path), classes) for path in self.classifier_paths}
+        return with_modules(head, fresh)
 
     def _headless_cost(self, x: Tensor) -> Cost:
-        bare = with_modules(self.head, {self.classifier_path: nn.Identity()})
+        bare = with_modules(self.head, {path: nn.Identity() for path in self.classifier_paths})
         return measure(bare, x)
 
     def __repr__(self) -> str:
@@ -125,13 +141,14 @@ class Plan:
 
     Attributes:
         skips: k, how many activations back a layer's proxies reach; 0 for none.
-        proxies: form of the proxies, a key of `blocks.proxies.FORMS`.
+        proxies: form of the proxies, a key of `blocks.proxies.FORMS`, or "auto": conv1x1, and a bottleneck where that would
+            cost more than a tenth of the block.
         gates: kind of the gates, a key of `blocks.gates.KINDS`.
         batch_norm: who owns the backbone's batch norms, see `blocks.norms`.
     """
 
     skips: int = 3
-    proxies: str = "conv1x1"
+    proxies: str = AUTO
     gates: str = "softmax"
     batch_norm: BatchNormPolicy = "source"
 
@@ -158,8 +175,7 @@ def build_parts(backbone: Backbone, paths: list[Path], classes: int, policy: Bat
             blocks[path.target], own = own_norms(backbone.blocks[path.target - 1], policy)  # type: ignore[arg-type]
             norms += own
         else:
-            shapes = backbone.shapes[path.source], backbone.shapes[path.target]
-            proxies[path.source, path.target] = Proxy(path.form, *shapes)
+            proxies[path.source, path.target] = Proxy(path.form, backbone.site(path.source, path.target))
     return Parts(stem, blocks, proxies, head, norms + head_norms)
 
 
@@ -167,6 +183,12 @@ def path_costs(backbone: Backbone, path: Path, module: nn.Module) -> Cost:
     """MACs of a path at the backbone's input size, and the parameters of the module that computes it."""
     x = torch.zeros(1, *backbone.shapes[path.source], device=_device(module))
     return Cost(count_macs(module, x), count_params(tensors_of(module).values()))
+
+
+def _width(block: nn.Module, channels: int) -> int:
+    """Channels of a block's own bottleneck: its narrowest convolution that looks beyond one pixel, or its output."""
+    spatial = [part for part in block.modules() if isinstance(part, CONVOLUTION) and max(part.kernel_size) > 1]
+    return min([channels, *(part.out_channels for part in spatial)])
 
 
 def _device(module: nn.Module) -> torch.device:

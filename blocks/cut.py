@@ -2,41 +2,47 @@
 
     picture -> [ stem ] -> x_0 -> [ G_1 ] -> act_1 -> x_1 -> ... -> [ G_L ] -> act_L -> x_L -> [ head ] -> logits
 
-Cuts are legal only where one tensor carries everything (`trace.legal_cuts`). Among the legal ones, those at the ends of
-the model's own repeated units are taken: residual blocks, the members of stages, the convolutions of a plain stack. So a
-block has a name that the user knows (`layer2.0`, `blocks.3.1`). An elementwise activation at the end of a block is split
-off and applied after the mixture of paths; where the block ends linearly there is none. What lies between two units (a
-pooling, a transition) opens the block that follows it.
+1. Trace the model. Legal cuts are where one tensor (B, C, H, W) carries everything (`trace.legal_cuts`).
+2. A module can be cut out when it reads one legal cut and ends at another. Of those, take the model's own units:
 
-No family of networks is named here: the units are found by walking down the module tree.
+       ResNet                        each module of class BasicBlock can be cut out: BasicBlock is a unit class.
+       |- conv1, bn1, ...            Convolutions can't: inside a block they stand beside the shortcut.
+       |- layer1   Sequential        A plain container is looked into, and so is a class that holds several units of
+       |  |- 0     BasicBlock  <--   its own (RegNet's and ConvNeXt's stages).
+       |  |- 1     BasicBlock  <--
+       |- layer2 ...                 So a block has a name that the user knows: layer1.0, layer1.1, ...
+       |- fc                         the classifier
 
-    walk(module):  a container, or a module with several members of one class  -> walk into those members
-                   anything else that can be cut out of the network            -> a unit
+3. Where that gives fewer than five, every stretch between two neighbouring legal cuts that mixes channels is a unit: the
+   convolutions of a plain stack (AlexNet, VGG), the parts of a stage.
+4. What lies between two units (a pooling, a transition) opens the block that follows it. Norm and activation right behind a
+   convolution belong to it. An activation that ends a block is split off and applied after the mixture of paths.
+
+No family of networks is named here: there is no table of hints.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+import operator
+from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import torch
 from torch import Tensor, fx, nn
 
+from blocks.layers import convolves, is_activation, is_activation_name, is_norm, mixes_channels
 from blocks.trace import CutError, extract, legal_cuts, output_shape, owner, picture_of, trace
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-ACTIVATIONS = {
-    *("celu", "elu", "gelu", "gelutanh", "hardsigmoid", "hardswish", "hardtanh", "leakyrelu", "mish", "quickgelu"),
-    *("relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "swish", "tanh"),
-}
 FEWEST_BLOCKS = 2
+ENOUGH_BLOCKS = 5
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A module of the model that can be cut out: `path` names it, `entry` and `exit` are nodes of the traced graph."""
+    """A part of the model that can be cut out: `path` names it, `entry` and `exit` are nodes of the traced graph."""
 
     path: str
     entry: fx.Node
@@ -54,12 +60,15 @@ class Piece:
 
 @dataclass(frozen=True)
 class Cut:
-    """A model in pieces. `classifier` is the path, within `head`, of the layer that gives the logits."""
+    """A model in pieces. `classifiers` are the paths, within `head`, of the layers that give the logits.
+
+    There is more than one where the model averages several (a distilled model's second head).
+    """
 
     stem: fx.GraphModule
     pieces: tuple[Piece, ...]
     head: fx.GraphModule
-    classifier: str
+    classifiers: tuple[str, ...]
 
 
 def cut(model: nn.Module, example: Tensor) -> Cut:
@@ -70,17 +79,15 @@ def cut(model: nn.Module, example: Tensor) -> Cut:
         example: a batch of such pictures at the size to be used.
 
     Raises:
-        CutError: the model can't be traced, has fewer than two places to cut, or no linear classifier.
+        CutError: the model can't be traced, has fewer than two units that can be cut out, or no linear classifier.
     """
     traced = trace(model, example)
     result = _result(traced.graph)
-    legal = [node for node in legal_cuts(traced.graph) if len(output_shape(node) or ()) == 4]
+    classifiers = _classifiers(model, result)
+    legal = [node for node in legal_cuts(traced.graph) if node not in classifiers]
     units = find_units(model, traced.graph, legal)
     if len(units) < FEWEST_BLOCKS:
-        raise CutError(
-            f"{type(model).__name__} has {len(units)} units between which one tensor carries everything; at least "
-            f"{FEWEST_BLOCKS} are needed (a CNN with repeated blocks)"
-        )
+        raise CutError(_too_few(model, units, legal))
     ends = [_absorb(unit.exit, following.entry, model) for unit, following in pairwise(units)]
     ends.append(_absorb(units[-1].exit, None, model))
     pieces, start = [], units[0].entry
@@ -89,93 +96,112 @@ def cut(model: nn.Module, example: Tensor) -> Cut:
         act = extract(model, inner, end) if inner is not end else None
         pieces.append(Piece(unit.path, extract(model, start, inner), act))
         start = end
-    head = extract(model, ends[-1], result)
-    return Cut(extract(model, picture_of(traced.graph), units[0].entry), tuple(pieces), head, _classifier(head, result))
+    stem = extract(model, picture_of(traced.graph), units[0].entry)
+    head = extract(model, start, result)
+    return Cut(stem, tuple(pieces), head, tuple(str(node.target) for node in classifiers))
 
 
 def find_units(model: nn.Module, graph: fx.Graph, legal: list[fx.Node]) -> list[Unit]:
-    """The model's own repeated units, in the order in which they run; the first never starts at the picture itself."""
-    finder = _UnitFinder(model, graph, set(legal))
-    units = [unit for path in finder.walk("") if (unit := finder.unit(path)) is not None]
-    order = {node: place for place, node in enumerate(graph.nodes)}
-    units.sort(key=lambda unit: order[unit.exit])
-    while units and units[0].entry.op == "placeholder":
-        units.pop(0)  # a network without a stem of its own: its first unit is the stem
-    return units
+    """The model's own units, in the order in which they run; the first never starts at the picture itself."""
+    modules = _Modules(model, graph, legal)
+    own = _after_the_stem(modules.below("", {}))
+    return own if len(own) >= ENOUGH_BLOCKS else max(own, _after_the_stem(stretches(model, graph, legal)), key=len)
 
 
-class _UnitFinder:
-    """Walks the module tree of a traced model; answers which modules can be cut out."""
+def stretches(model: nn.Module, graph: fx.Graph, legal: list[fx.Node]) -> list[Unit]:
+    """What lies between two neighbouring legal cuts and mixes channels, named by the modules that are called there."""
+    found, inside = [], []
+    entry, cuts = picture_of(graph), set(legal)
+    for node in graph.nodes:
+        if node.op == "call_module" and mixes_channels(model.get_submodule(str(node.target))):
+            inside.append(str(node.target))
+        if node in cuts:
+            if inside:
+                found.append(Unit(_common(inside), entry, node))
+            entry, inside = node, []
+    return found
 
-    def __init__(self, model: nn.Module, graph: fx.Graph, legal: set[fx.Node]) -> None:
+
+class _Modules:
+    """The module tree of a traced model, and which of its modules can be cut out."""
+
+    def __init__(self, model: nn.Module, graph: fx.Graph, legal: list[fx.Node]) -> None:
         self.model = model
-        self.nodes = [
-            (node, owner(node)) for node in graph.nodes if node.op not in ("placeholder", "output", "get_attr")
-        ]
-        self.entries = legal | {node for node in graph.nodes if node.op == "placeholder"}
-        self.exits = legal
+        self.modules = dict(model.named_modules())
+        self.place = {node: place for place, node in enumerate(graph.nodes)}
+        self.legal = set(legal)
+        self.picture = picture_of(graph)
+        self.nodes: dict[str, list[fx.Node]] = defaultdict(list)
+        for node in graph.nodes:
+            if node.op not in ("placeholder", "output", "get_attr"):
+                for path in _and_above(owner(node)):
+                    self.nodes[path].append(node)
 
-    def unit(self, path: str) -> Unit | None:
-        """The module at `path` as a unit, or None where it has no convolution or can't be cut out."""
-        inside = [node for node, own in self.nodes if own == path or own.startswith(path + ".")]
-        weights = (parameter.ndim for parameter in self.model.get_submodule(path).parameters())
-        if not inside or 4 not in weights:
+    @cached_property
+    def whole(self) -> dict[str, Unit]:
+        """Every module that mixes channels and can be cut out, by its path."""
+        units = {path: self._unit(path) for path in self.nodes if path in self.modules}
+        return {path: unit for path, unit in units.items() if unit is not None}
+
+    @cached_property
+    def unit_classes(self) -> set[type[nn.Module]]:
+        """Compound classes of which every module that runs and convolves can be cut out; plain containers are none."""
+        running = [(path, m) for path, m in self.modules.items() if path in self.nodes and convolves(m)]
+        apart = {type(module) for path, module in running if path not in self.whole}
+        compound = {type(module) for _, module in running if any(True for _ in module.children())}
+        return compound - apart - set(CONTAINERS) - {type(self.model)}
+
+    def below(self, path: str, stages: dict[type[nn.Module], bool]) -> list[Unit]:
+        """The units strictly below `path`. `stages` remembers which classes hold several units of their own."""
+        found = []
+        for name, child in self.modules[path].named_children():
+            at = f"{path}.{name}" if path else name
+            if at in self.whole and type(child) in self.unit_classes and not self._is_stage(type(child), stages):
+                found.append(self.whole[at])
+            elif at in self.nodes:
+                found += self.below(at, stages)
+        return sorted(found, key=lambda unit: self.place[unit.exit])
+
+    def _is_stage(self, kind: type[nn.Module], stages: dict[type[nn.Module], bool]) -> bool:
+        if kind not in stages:
+            stages[kind] = False  # what nests modules of its own class is asked once
+            paths = [path for path, module in self.modules.items() if type(module) is kind and path in self.nodes]
+            stages[kind] = any(len(self.below(path, stages)) > 1 for path in paths)
+        return stages[kind]
+
+    def _unit(self, path: str) -> Unit | None:
+        inside = self.nodes[path]
+        if inside[-1] not in self.legal or not mixes_channels(self.modules[path]):
             return None
-        sources = {source for node in inside for source in node.all_input_nodes} - set(inside)
-        sources = {source for source in sources if source.op != "get_attr"}
-        if len(sources) != 1 or not sources <= self.entries or inside[-1] not in self.exits:
-            return None
-        return Unit(path, sources.pop(), inside[-1])
+        members = set(inside)
+        sources = {source for node in inside for source in node.all_input_nodes if source.op != "get_attr"} - members
+        return Unit(path, sources.pop(), inside[-1]) if len(sources) == 1 and sources <= {self.picture, *self.legal} else None
 
-    def walk(self, path: str) -> Iterator[str]:
-        """Paths of the units at and below `path`; convolutions of a plain stack only where nothing larger is found."""
-        found = list(self._members(path))
-        yield from found or self._plain_stack(path)
 
-    def _members(self, path: str) -> Iterator[str]:
-        module = self.model.get_submodule(path)
-        children = [(self._join(path, name), child) for name, child in module.named_children()]
-        compound = [
-            (at, child)
-            for at, child in children
-            if any(True for _ in child.children()) and (isinstance(child, CONTAINERS) or self.unit(at) is not None)
-        ]
-        kinds = Counter(type(child) for at, child in compound if self.unit(at) is not None)
-        repeated = [
-            (at, child)
-            for at, child in compound
-            if isinstance(module, CONTAINERS) or isinstance(child, CONTAINERS) or kinds[type(child)] > 1
-        ]
-        inner = [unit for at, _ in repeated for unit in self._members(at)]
-        several = sum(count for kind, count in kinds.items() if not issubclass(kind, CONTAINERS)) > 1
-        if inner and (isinstance(module, CONTAINERS) or path == "" or len(inner) > 1 or several):
-            yield from inner
-        elif path and not isinstance(module, CONTAINERS) and self.unit(path) is not None:
-            yield path
-        elif path == "" and len(children) == 1:
-            yield from self._members(children[0][0])  # a model wrapped in another
+def _and_above(path: str) -> list[str]:
+    """`a.b.c` -> `a`, `a.b`, `a.b.c`; the model itself is left out."""
+    names = path.split(".") if path else []
+    return [".".join(names[: count + 1]) for count in range(len(names))]
 
-    def _plain_stack(self, path: str) -> list[str]:
-        """The convolutions of the sequential container that has the most of them."""
-        stacks = []
-        for name, module in self.model.get_submodule(path).named_modules(prefix=path):
-            if isinstance(module, nn.Sequential):
-                members = [self._join(name, key) for key, _ in module.named_children()]
-                stacks.append([member for member in members if self.unit(member) is not None])
-        return max(stacks, key=len, default=[])
 
-    @staticmethod
-    def _join(path: str, name: str) -> str:
-        return f"{path}.{name}" if path else name
+def _common(paths: list[str]) -> str:
+    """`a.b.c`, `a.b.d` -> `a.b`; `a.b`, `c.d` -> `a..c`."""
+    if len(paths) == 1:
+        return paths[0]
+    around = [path for path in _and_above(paths[0]) if all((other + ".").startswith(path + ".") for other in paths)]
+    return around[-1] if around else f"{paths[0].split('.')[0]}..{paths[-1].split('.')[0]}"
+
+
+def _after_the_stem(units: list[Unit]) -> list[Unit]:
+    """A unit that reads the picture itself is the stem, not a block."""
+    return [unit for unit in units if unit.entry.op != "placeholder"]
 
 
 def _absorb(end: fx.Node, stop: fx.Node | None, model: nn.Module) -> fx.Node:
-    """Move a block's end past the batch norms and activations that directly follow it."""
+    """Move a block's end past the norms and activations that directly follow it."""
     while end is not stop and len(end.users) == 1:
         (after,) = end.users
-        normalises = after.op == "call_module" and isinstance(
-            model.get_submodule(str(after.target)), nn.modules.batchnorm._BatchNorm
-        )
+        normalises = after.op == "call_module" and is_norm(model.get_submodule(str(after.target)))
         if not normalises and not _is_activation(after, model):
             break
         end = after
@@ -186,11 +212,9 @@ def _is_activation(node: fx.Node, model: nn.Module) -> bool:
     if len(node.all_input_nodes) != 1:
         return False
     if node.op == "call_module":
-        module = model.get_submodule(str(node.target))
-        return type(module).__name__.lower() in ACTIVATIONS and not any(True for _ in module.parameters())
+        return is_activation(model.get_submodule(str(node.target)))
     if node.op in ("call_function", "call_method"):
-        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-        return name.rstrip("_").replace("_", "") in ACTIVATIONS
+        return is_activation_name(node.target if isinstance(node.target, str) else getattr(node.target, "__name__", ""))
     return False
 
 
@@ -199,9 +223,10 @@ def _result(graph: fx.Graph) -> fx.Node:
     (output,) = [node for node in graph.nodes if node.op == "output"]
     value = output.args[0]
     if not isinstance(value, fx.Node):
-        kind = type(value).__name__
+        count = len(value) if isinstance(value, (tuple, list, dict)) else "several"
         raise CutError(
-            f"the model returns a {kind} of several things; one tensor of logits (pictures, classes) is needed"
+            f"the model returns a {type(value).__name__} of {count}; one tensor of logits (pictures, classes) is needed: "
+            "wrap it in a module that returns the logits alone"
         )
     shape = output_shape(value)
     if shape is None or len(shape) != 2:
@@ -209,16 +234,34 @@ def _result(graph: fx.Graph) -> fx.Node:
     return value
 
 
-def _classifier(head: fx.GraphModule, result: fx.Node) -> str:
-    classes = (output_shape(result) or (0, 0))[1]
-    for node in reversed(head.graph.nodes):
-        if node.op == "call_module":
-            layer = head.get_submodule(node.target)
-            if isinstance(layer, nn.Linear) and layer.out_features == classes:
-                return str(node.target)
-            if isinstance(layer, nn.Conv2d) and layer.out_channels == classes and layer.kernel_size == (1, 1):
-                return str(node.target)
-    raise CutError("behind the last block there is no linear layer (or 1x1 convolution) that gives the logits")
+def _too_few(model: nn.Module, units: list[Unit], legal: list[fx.Node]) -> str:
+    found = ", ".join(unit.path for unit in units) or "none"
+    return (
+        f"{type(model).__name__} can be cut at {len(legal)} places and has {len(units)} modules between two of them "
+        f"({found}); at least {FEWEST_BLOCKS} are needed. A CNN will do whose blocks convolve and pass one tensor "
+        "(B, C, H, W) on, such as a ResNet, EfficientNet or ConvNeXt; a transformer or a net of parallel branches won't"
+    )
+
+
+def _classifiers(model: nn.Module, result: fx.Node) -> list[fx.Node]:
+    """The linear layers or 1x1 convolutions behind which only operations without weights lead to the logits."""
+    found, seen, waiting = [], set(), [result]
+    while waiting:
+        node = waiting.pop()
+        layer = model.get_submodule(str(node.target)) if node.op == "call_module" else nn.Identity()
+        if node.op == "placeholder" or (node.op == "get_attr" and operator.attrgetter(str(node.target))(model).ndim > 1):
+            raise CutError("no linear layer (or 1x1 convolution) gives the logits; each task puts its own in its place")
+        if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)):
+            found.append(node)
+        elif any(True for _ in layer.parameters()):
+            raise CutError(
+                f"the logits come from {node.target}, a {type(layer).__name__}; a linear layer or a 1x1 convolution is "
+                "needed, because each task puts its own in its place"
+            )
+        else:
+            waiting += [source for source in node.all_input_nodes if source not in seen]
+            seen.update(node.all_input_nodes)
+    return sorted(found, key=lambda node: str(node.target))
 
 
 def new_classifier(old: nn.Module, classes: int) -> nn.Module:

@@ -3,8 +3,17 @@
     x_p -> resample to layer l's resolution (max-pool) -> transform to layer l's channels -> out
 
     conv1x1      1x1 convolution, batch norm
-    bottleneck   1x1 convolution, batch norm, ReLU, 1x1 convolution, batch norm; hidden width a quarter of the output's
+    bottleneck   1x1 convolution, batch norm, ReLU, 1x1 convolution, batch norm; hidden width a quarter of the block's own
     identity     nothing, where the shapes agree; a conv1x1 where they don't
+    auto         conv1x1, or a bottleneck where conv1x1 would cost more than a tenth of the block: chosen path by path
+
+A user adds a form in a few lines. It is given the place that the proxy stands at, and returns the module that turns what
+was resampled (B, C, H', W') into (B, C', H', W'):
+
+    @register("depthwise")
+    def depthwise(site: Site) -> nn.Module:
+        near = nn.Conv2d(site.source[0], site.source[0], 3, padding=1, groups=site.source[0], bias=False)
+        return nn.Sequential(near, conv1x1(site))
 
 Resampling has no parameters and is the same for all proxies from one activation to one resolution, so a student computes
 it once for all of them.
@@ -13,23 +22,39 @@ it once for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor, nn
+
+from blocks.paths import UNIVERSAL
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
 
+AUTO = "auto"
+AFFORDABLE = 0.1
+"""The part of its block's MACs that a conv1x1 may cost before a bottleneck is taken instead."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a proxy stands: from activations of shape `source` to `target`, beside a block whose own bottleneck is `width`."""
+
+    source: Shape
+    target: Shape
+    width: int
+
 
 class Proxy(nn.Module):
-    """A path from activations of shape `source` to shape `target`: (B, C, H, W) to (B, C', H', W')."""
+    """A path from activations of shape `site.source` to shape `site.target`: (B, C, H, W) to (B, C', H', W')."""
 
-    def __init__(self, form: str, source: Shape, target: Shape) -> None:
+    def __init__(self, form: str, site: Site) -> None:
         super().__init__()
         if form not in FORMS:
             raise ValueError(f"a proxy is one of {', '.join(FORMS)}, not {form!r}")
-        self.resolution: tuple[int, int] = target[1:]
-        self.resample = resampling(source, target)
-        self.transform = FORMS[form](source, target)
+        self.resolution: tuple[int, int] = site.target[1:]
+        self.resample = resampling(site.source, site.target)
+        self.transform = FORMS[form](site)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.transform(self.resample(x))
@@ -60,30 +85,61 @@ def resampling(source: Shape, target: Shape) -> nn.Module:
     return nn.AdaptiveMaxPool2d(target[1:])
 
 
-def conv1x1(source: Shape, target: Shape) -> nn.Module:
+FORMS: dict[str, Callable[[Site], nn.Module]] = {}
+
+
+def register(name: str) -> Callable[[Callable[[Site], nn.Module]], Callable[[Site], nn.Module]]:
+    """Make a form of proxy known under `name`; a decorator.
+
+    Raises:
+        ValueError: the name is taken, by a form or by a word that has a meaning of its own.
+    """
+
+    def add(form: Callable[[Site], nn.Module]) -> Callable[[Site], nn.Module]:
+        if name in FORMS or name in (AUTO, UNIVERSAL):
+            raise ValueError(f"there is a proxy {name!r} already; take another name")
+        FORMS[name] = form
+        return form
+
+    return add
+
+
+@register("conv1x1")
+def conv1x1(site: Site) -> nn.Module:
     """1x1 convolution and batch norm: C * C' + 2 C' trained parameters."""
-    return nn.Sequential(nn.Conv2d(source[0], target[0], 1, bias=False), nn.BatchNorm2d(target[0]))
+    channels = site.target[0]
+    return nn.Sequential(nn.Conv2d(site.source[0], channels, 1, bias=False), nn.BatchNorm2d(channels))
 
 
-def bottleneck(source: Shape, target: Shape) -> nn.Module:
-    """Two 1x1 convolutions through a quarter of the output's channels, each with its batch norm."""
-    hidden = max(1, target[0] // 4)
+@register("bottleneck")
+def bottleneck(site: Site) -> nn.Module:
+    """Two 1x1 convolutions through a quarter of the width of the block's own bottleneck, each with its batch norm."""
+    channels, hidden = site.target[0], hidden_width(site)
     return nn.Sequential(
-        nn.Conv2d(source[0], hidden, 1, bias=False),
+        nn.Conv2d(site.source[0], hidden, 1, bias=False),
         nn.BatchNorm2d(hidden),
         nn.ReLU(),
-        nn.Conv2d(hidden, target[0], 1, bias=False),
-        nn.BatchNorm2d(target[0]),
+        nn.Conv2d(hidden, channels, 1, bias=False),
+        nn.BatchNorm2d(channels),
     )
 
 
-def identity(source: Shape, target: Shape) -> nn.Module:
+@register("identity")
+def identity(site: Site) -> nn.Module:
     """The activation itself where shapes agree, at no cost; elsewhere a conv1x1."""
-    return nn.Identity() if source == target else conv1x1(source, target)
+    return nn.Identity() if site.source == site.target else conv1x1(site)
 
 
-FORMS: dict[str, Callable[[Shape, Shape], nn.Module]] = {
-    "conv1x1": conv1x1,
-    "bottleneck": bottleneck,
-    "identity": identity,
-}
+def hidden_width(site: Site) -> int:
+    """Hidden channels of a bottleneck."""
+    return max(1, site.width // 4)
+
+
+def form_for(wanted: str, site: Site, block_macs: int) -> str:
+    """The form of one proxy: `wanted`, or what "auto" chooses beside a block of `block_macs`."""
+    if wanted != AUTO:
+        return wanted
+    pixels = site.target[1] * site.target[2]
+    direct = site.source[0] * site.target[0] * pixels
+    through = hidden_width(site) * (site.source[0] + site.target[0]) * pixels
+    return "bottleneck" if direct > AFFORDABLE * block_macs and through < direct else "conv1x1"

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from blocks.backbone import Backbone, Plan, build_parts, path_costs
 from blocks.gates import Gates
 from blocks.paths import UNIVERSAL, Path
-from blocks.proxies import Proxy, Resampled
-from blocks.ruler import Cost, tensors_of
+from blocks.proxies import Proxy, Resampled, form_for
+from blocks.ruler import Cost, measure, tensors_of
 
 
 @dataclass
@@ -52,7 +52,7 @@ class TailoredNet(nn.Module):
         self.classes = classes
         self.spec = backbone.spec
         self.depth = backbone.depth
-        self.paths = candidate_paths(backbone.depth, plan)
+        self.paths = candidate_paths(backbone, plan)
         parts = build_parts(backbone, self.paths, classes, plan.batch_norm)
         self.stem = parts.stem
         self.blocks = nn.ModuleDict({str(target): block for target, block in parts.blocks.items()})
@@ -132,10 +132,8 @@ class TailoredNet(nn.Module):
 
     def fixed_cost(self) -> Cost:
         """Stem and head with this task's classifier."""
-        bare, classifier = self.backbone.head_cost, self.head.get_submodule(self.backbone.classifier_path)
-        weight = classifier.get_parameter("weight")
-        own = Cost(weight.numel(), sum(parameter.numel() for parameter in classifier.parameters()))
-        return self.backbone.stem_cost + bare + own
+        last = torch.zeros(1, *self.backbone.shapes[-1], device=self.gates.fade.device)
+        return self.backbone.stem_cost + measure(self.head, last)
 
     def train(self, mode: bool = True) -> TailoredNet:
         super().train(mode)
@@ -171,12 +169,13 @@ class TailoredNet(nn.Module):
         return "\n".join(lines)
 
 
-def candidate_paths(depth: int, plan: Plan) -> list[Path]:
+def candidate_paths(backbone: Backbone, plan: Plan) -> list[Path]:
     """Every universal block and every proxy of a plan, layer by layer."""
     paths = []
-    for layer in range(1, depth + 1):
+    for layer, block in enumerate(backbone.block_costs, 1):
         paths.append(Path(layer, 0, UNIVERSAL))
-        paths += [Path(layer, slot, plan.proxies) for slot in range(1, min(plan.skips, layer) + 1)]
+        for slot in range(1, min(plan.skips, layer) + 1):
+            paths.append(Path(layer, slot, form_for(plan.proxies, backbone.site(layer - slot, layer), block.macs)))
     return paths
 
 

@@ -20,20 +20,25 @@ from timm.models import _features_fx
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 
+from blocks.layers import CONVOLUTION, is_norm
+
 
 class CutError(ValueError):
     """The model can't be cut into universal blocks; the message says what was found and what would work."""
 
 
 class _Tracer(fx.Tracer):
-    """Leaves timm's own untraceable modules and functions whole, as timm's feature extraction does."""
+    """Leaves whole: what timm says it can't trace, and every convolution, linear layer and norm, subclasses included.
+
+    A library's own `Linear` must stay one module, because a task replaces the classifier; a norm, because a task may own it.
+    """
 
     def __init__(self) -> None:
         super().__init__(autowrap_functions=tuple(_features_fx.get_notrace_functions()))
-        self._whole = tuple(_features_fx.get_notrace_modules())
+        self._whole = (*_features_fx.get_notrace_modules(), nn.Linear, CONVOLUTION)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, self._whole) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, self._whole) or is_norm(m) or super().is_leaf_module(m, module_qualified_name)
 
 
 def trace(model: nn.Module, example: Tensor) -> fx.GraphModule:
@@ -74,7 +79,7 @@ def output_shape(node: fx.Node) -> tuple[int, ...] | None:
 
 
 def legal_cuts(graph: fx.Graph) -> list[fx.Node]:
-    """The nodes behind which the network can be cut, in order; the input and the output's own node are left out."""
+    """The nodes behind which the network can be cut, in order: where one tensor (B, C, H, W) carries everything."""
     source = picture_of(graph)
     (sink,) = [node for node in graph.nodes if node.op == "output"]
     flow = nx.DiGraph((user, node) for node in graph.nodes for user in node.users)
@@ -87,7 +92,29 @@ def legal_cuts(graph: fx.Graph) -> list[fx.Node]:
     while node is not sink:
         chain.append(node)
         node = dominator[node]
-    return [node for node in chain if output_shape(node) is not None]
+    channels_last = _channels_last(graph)
+    return [node for node in chain if len(output_shape(node) or ()) == 4 and node not in channels_last]
+
+
+def _channels_last(graph: fx.Graph) -> set[fx.Node]:
+    """The nodes whose tensor is (B, H, W, C): behind a permutation that moves the channels there, until one moves them back."""
+    found: set[fx.Node] = set()
+    for node in graph.nodes:
+        order = _permutation(node)
+        if order == (0, 2, 3, 1) or (order is None and any(source in found for source in node.all_input_nodes)):
+            found.add(node)
+    return found
+
+
+def _permutation(node: fx.Node) -> tuple[int, ...] | None:
+    if node.op == "call_method" and node.target == "permute":
+        order = node.args[1:]
+    elif node.op == "call_function" and node.target is torch.permute:
+        order = node.args[1:] or (node.kwargs.get("dims"),)
+    else:
+        return None
+    flat = order[0] if len(order) == 1 else order
+    return tuple(flat) if isinstance(flat, (tuple, list)) and all(isinstance(n, int) for n in flat) else ()
 
 
 def owner(node: fx.Node) -> str:

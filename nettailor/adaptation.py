@@ -9,7 +9,7 @@ report. `adapt_all` runs several recipes one after the other over the same backb
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -67,9 +67,9 @@ def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: B
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
     device = pick_device(machine.device)
-    backbone = backbone or load_backbone(recipe.backbone.name, recipe.backbone.weights, recipe.backbone.input_size)
+    backbone = backbone or load_backbone(**asdict(recipe.backbone))
     display.say(f"reading {recipe.data.source} ...")
-    task = load_task(recipe.data, backbone.spec.size, recipe.seed, recipe.task)
+    task = load_task(recipe.data, backbone.spec, recipe.seed, recipe.task)
     for problem in task.skipped:
         display.say(f"left out: {problem}")
     data_hash = folder.begin(recipe, task)
@@ -110,7 +110,7 @@ def adapt_all(
         try:
             choice = recipe.backbone
             if choice not in loaded:
-                loaded[choice] = load_backbone(choice.name, choice.weights, choice.input_size)
+                loaded[choice] = load_backbone(**asdict(choice))
             reports.append(adapt(recipe, parent / name, display, loaded[choice]))
         except NettailorError as error:
             failed[name] = str(error)
@@ -128,7 +128,7 @@ def resolve(recipe: Recipe) -> Recipe:
     name = recipe.task or (path.resolve().name if path.is_dir() else path.stem if path.is_file() else data.source)
     if path.exists() and data.source != "digits":
         data = replace(data, source=str(path.resolve()))
-    if backbone.weights is not None:
+    if backbone.weights is not None and (Path(backbone.weights).suffix or Path(backbone.weights).exists()):
         backbone = replace(backbone, weights=str(Path(backbone.weights).expanduser().resolve()))
     return replace(recipe, task=check_name(recipe.task or Path(name).name), data=data, backbone=backbone)
 

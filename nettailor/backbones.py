@@ -1,9 +1,12 @@
 """Find a pretrained backbone by name or file, and say which exact tensors it has.
 
-"resnet34_tiny"                the one that comes with the package
-"timm/mobilenetv2_100"         timm's model; its pretrained weights, or a local file's
-"torchvision/resnet18"         torchvision's model; likewise
-"my_pkg.models:resnet20"       a callable of the user's own that returns an nn.Module; weights from a file
+"resnet34_tiny"                         the one that comes with the package
+"timm/mobilenetv2_100,pad_type=same"    timm's model; its pretrained weights, or a local file's
+"torchvision/resnet18"                  torchvision's model; likewise, or a member of its weights enum
+"my_pkg.models:resnet20,depth=20"       a callable of the user's own that returns an nn.Module, with or without a file
+
+What follows a comma is an argument of the model. Size, mean, std, interpolation and crop of the pictures come from the
+model's own configuration where it has one, and can be overruled.
 """
 
 from __future__ import annotations
@@ -12,41 +15,49 @@ import difflib
 import hashlib
 import importlib
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+import yaml
+from torch import nn
 
 from blocks import Backbone, CutError, InputSpec
 from nettailor import embedded
 from nettailor.errors import BackboneProblem
-from nettailor.files import read_tensors
+from nettailor.weights import check_finite, fit_weights, read_weights
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET = InputSpec(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 0.875)
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 
 
 def load_backbone(
-    name: str = embedded.NAME, weights: str | Path | None = None, input_size: int | None = None
+    name: str = embedded.NAME, weights: str | Path | None = None, input_size: int | None = None, **pictures: Any
 ) -> Backbone:
     """Load a backbone, cut and frozen.
 
     Args:
         name: see the top of this file.
-        weights: a local safetensors file to load instead of the named model's own pretrained weights.
+        weights: a local file to load instead of the named model's own pretrained weights, or for a model of torchvision a
+            member of its weights enum (`IMAGENET1K_V1`).
         input_size: side of the pictures in pixels; the model's own configuration decides if left out.
+        pictures: `mean`, `std` (one number or three), `interpolation`, `crop` in place of the model's own; None changes
+            nothing.
 
     Raises:
         BackboneProblem: no such model, no weights to be had, weights that do not fit, or a model that can't be cut.
         FileProblem: the weights file is missing or damaged.
     """
-    model, spec = _find(name, weights, input_size)
-    if weights is not None:
-        _load_weights(model, Path(weights))
-    broken = [key for key, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise BackboneProblem(f"{weights or name}: {broken[0]} holds numbers that are not finite; get the weights anew")
+    bare, *words = name.split(",")
+    model, spec = _find(bare, _arguments(name, words), weights, input_size)
+    if weights is not None and not _is_enum(bare, weights):
+        fit_weights(model, read_weights(Path(weights)), weights)
+    check_finite(model, str(weights or name))
+    spec = replace(spec, **{key: _three(value) for key, value in pictures.items() if value is not None})
+    if input_size is not None:
+        spec = replace(spec, size=input_size)
     try:
         return Backbone(model.to(memory_format=torch.channels_last), spec, name)
     except CutError as error:
@@ -62,99 +73,143 @@ def fingerprint(backbone: Backbone) -> str:
     return digest.hexdigest()
 
 
-def _find(name: str, weights: str | Path | None, input_size: int | None) -> tuple[nn.Module, InputSpec]:
+def _find(
+    name: str, arguments: dict[str, Any], weights: str | Path | None, input_size: int | None
+) -> tuple[nn.Module, InputSpec]:
     library, slash, key = name.partition("/")
     if name == embedded.NAME:
-        model: nn.Module = embedded.resnet34_tiny()
+        model: nn.Module = _build(name, embedded.resnet34_tiny, arguments)
         if weights is None:
-            _load_weights(model, embedded.WEIGHTS)
-        return model, InputSpec(input_size or embedded.INPUT_SIZE, embedded.MEAN, embedded.STD)
+            fit_weights(model, read_weights(embedded.WEIGHTS), embedded.WEIGHTS)
+        return model, InputSpec(embedded.INPUT_SIZE, embedded.MEAN, embedded.STD)
     if slash and library == "timm":
-        return _from_timm(key, weights is None, input_size)
+        return _from_timm(key, arguments, weights is None, input_size)
     if slash and library == "torchvision":
-        return _from_torchvision(key, weights is None, input_size)
+        return _from_torchvision(key, arguments, weights)
     if ":" in name:
-        return _from_import(name), InputSpec(input_size or 224, IMAGENET_MEAN, IMAGENET_STD)
+        model = _build(name, _imported(name), arguments)
+        if not isinstance(model, nn.Module):
+            raise BackboneProblem(f"backbone {name!r}: gives a {type(model).__name__}, not an nn.Module")
+        return model, _own_spec(model)
     known = [embedded.NAME, "timm/NAME", "torchvision/NAME", "package.module:callable"]
     close = difflib.get_close_matches(name, known[:1], n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
     raise BackboneProblem(f"backbone {name!r}: no such backbone; {hint}")
 
 
-def _from_timm(key: str, pretrained: bool, input_size: int | None) -> tuple[nn.Module, InputSpec]:
+def _from_timm(
+    key: str, arguments: dict[str, Any], pretrained: bool, input_size: int | None
+) -> tuple[nn.Module, InputSpec]:
     import timm
-    from timm.data.config import resolve_data_config
 
     if not timm.is_model(key):
-        close = difflib.get_close_matches(key, timm.list_models(), n=1)
-        raise BackboneProblem(
-            f"backbone timm/{key}: timm has no such model" + (f"; did you mean timm/{close[0]}?" if close else "")
-        )
+        raise BackboneProblem(_no_such(f"timm/{key}", "timm has no such model", timm.list_models()))
+    config = timm.get_pretrained_cfg(key)
+    if pretrained and not (config and config.has_weights):
+        raise BackboneProblem(f"backbone timm/{key}: timm has no pretrained weights for it; give a file with --weights FILE")
+    if input_size is not None and config and config.fixed_input_size and input_size != config.input_size[1]:
+        arguments = {"img_size": input_size, **arguments}  # such a model is built for one size
     try:
-        model = timm.create_model(key, pretrained=pretrained)
+        model = _build(f"timm/{key}", lambda **given: timm.create_model(key, pretrained=pretrained, **given), arguments)
+    except BackboneProblem:
+        raise
     except Exception as error:  # the hub's client raises its own, requests' and plain OS errors
         raise BackboneProblem(_offline(f"timm/{key}", error)) from error
-    config: dict[str, Any] = resolve_data_config({}, model=model)
-    return model, InputSpec(input_size or config["input_size"][1], tuple(config["mean"]), tuple(config["std"]))
+    return model, _own_spec(model)
 
 
-def _from_torchvision(key: str, pretrained: bool, input_size: int | None) -> tuple[nn.Module, InputSpec]:
+def _from_torchvision(
+    key: str, arguments: dict[str, Any], weights: str | Path | None
+) -> tuple[nn.Module, InputSpec]:
     from torchvision import models
 
-    if key not in models.list_models(module=models):
-        close = difflib.get_close_matches(key, models.list_models(module=models), n=1)
-        raise BackboneProblem(
-            f"backbone torchvision/{key}: torchvision has no such classification model"
-            + (f"; did you mean torchvision/{close[0]}?" if close else "")
-        )
+    known = models.list_models(module=models)
+    if key not in known:
+        raise BackboneProblem(_no_such(f"torchvision/{key}", "torchvision has no such classification model", known))
+    members = models.get_model_weights(key)
+    if weights is None or _is_enum(f"torchvision/{key}", weights):
+        chosen: Any = members.DEFAULT if weights is None else members[str(weights)]  # type: ignore[attr-defined]
+    else:
+        chosen = None
     try:
-        model = models.get_model(key, weights="DEFAULT" if pretrained else None)
+        model = _build(f"torchvision/{key}", lambda **given: models.get_model(key, weights=chosen, **given), arguments)
+    except BackboneProblem:
+        raise
     except Exception as error:  # URLError, OSError, RuntimeError of the hash check
         raise BackboneProblem(_offline(f"torchvision/{key}", error)) from error
-    size, mean, std = 224, IMAGENET_MEAN, IMAGENET_STD
-    if pretrained:
-        preset = models.get_model_weights(key).DEFAULT.transforms()  # type: ignore[attr-defined]
-        size, mean, std = preset.crop_size[0], tuple(preset.mean), tuple(preset.std)
-    return model, InputSpec(input_size or size, mean, std)
+    preset = (chosen or members.DEFAULT).transforms()  # type: ignore[attr-defined]
+    size, around = preset.crop_size[0], preset.resize_size[0]
+    return model, InputSpec(size, _triple(preset.mean), _triple(preset.std), preset.interpolation.value, size / around)
 
 
-def _from_import(name: str) -> nn.Module:
+def _own_spec(model: nn.Module) -> InputSpec:
+    """What a model says of its pictures in timm's way (`pretrained_cfg`), or ImageNet's customs."""
+    from timm.data.config import resolve_data_config
+
+    if not isinstance(getattr(model, "pretrained_cfg", None), dict):
+        return IMAGENET
+    config = resolve_data_config({}, model=model)
+    interpolation = config["interpolation"] if config["interpolation"] in INTERPOLATIONS else "bilinear"
+    return InputSpec(
+        config["input_size"][1], _triple(config["mean"]), _triple(config["std"]), interpolation, config["crop_pct"]
+    )
+
+
+def _imported(name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # as `python -m` would: the user's own package is usually where they stand
     try:
-        model = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise BackboneProblem(f"backbone {name!r}: can't be imported and called ({error})") from error
-    if not isinstance(model, nn.Module):
-        raise BackboneProblem(f"backbone {name!r}: gives a {type(model).__name__}, not an nn.Module")
-    return model
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BackboneProblem(f"backbone {name!r}: can't be imported ({error})") from error
+    if not callable(found):
+        raise BackboneProblem(f"backbone {name!r}: is a {type(found).__name__}, not a callable that returns an nn.Module")
+    return found  # type: ignore[no-any-return]
 
 
-def _load_weights(model: nn.Module, path: Path) -> None:
-    found, _ = read_tensors(path)
-    wanted = {key: tensor for key, tensor in model.state_dict().items() if not key.endswith("num_batches_tracked")}
-    given = {key: tensor for key, tensor in found.items() if not key.endswith("num_batches_tracked")}
-    missing, strange = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
-    if missing or strange:
-        raise BackboneProblem(
-            f"{path}: holds another architecture's weights: "
-            + "; ".join(
-                f"{label} {_some(keys)}" for label, keys in (("missing", missing), ("unexpected", strange)) if keys
-            )
-        )
-    for key, tensor in wanted.items():
-        if tensor.shape != given[key].shape:
-            raise BackboneProblem(f"{path}: {key} is {_shape(given[key])}, but the model has {_shape(tensor)}")
-    model.load_state_dict({key: given[key].to(tensor.dtype) for key, tensor in wanted.items()}, strict=False)
+def _build(name: str, build: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    try:
+        return build(**arguments)
+    except TypeError as error:
+        given = f" with {', '.join(arguments)}" if arguments else " without arguments"
+        raise BackboneProblem(f"backbone {name!r}: can't be called{given} ({error})") from error
 
 
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+def _arguments(name: str, words: list[str]) -> dict[str, Any]:
+    """`pad_type=same`, `num_classes=10` -> keyword arguments; the values are YAML's."""
+    found = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise BackboneProblem(f"backbone {name!r}: {word!r} is no argument; write NAME,argument=value")
+        found[key] = yaml.safe_load(value)
+    return found
 
 
-def _shape(tensor: Tensor) -> str:
-    return " x ".join(str(n) for n in tensor.shape) or "a scalar"
+def _is_enum(name: str, weights: str | Path) -> bool:
+    """Whether weights are a member of a torchvision model's weights enum, and no file."""
+    library, _, key = name.partition("/")
+    if library != "torchvision" or Path(weights).is_file():
+        return False
+    from torchvision import models
+
+    return key in models.list_models(module=models) and str(weights) in models.get_model_weights(key).__members__
+
+
+def _three(value: Any) -> Any:
+    return _triple(value) if isinstance(value, (tuple, list)) else value
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    one, two, three = (float(value) for value in values)
+    return one, two, three
+
+
+def _no_such(name: str, problem: str, known: list[str]) -> str:
+    library, _, key = name.partition("/")
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"backbone {name}: {problem}" + (f"; did you mean {library}/{close[0]}?" if close else "")
 
 
 def _offline(name: str, error: Exception) -> str:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
-from blocks import Backbone, CompactNet
+from blocks import Backbone, CompactNet, InputSpec
 from blocks.proxies import FORMS
 from nettailor.backbones import fingerprint, load_backbone
 from nettailor.checkpoint import restore
@@ -40,6 +40,8 @@ class InputFields:
     size: Annotated[int, Field(ge=8, le=4096)]
     mean: Triple
     std: Triple
+    interpolation: str = "bilinear"
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 @checked(config=STRICT, frozen=True)
@@ -100,7 +102,7 @@ def save(
         format=FORMAT,
         task=check_name(task),
         classes=classes,
-        input=InputFields(net.spec.size, net.spec.mean, net.spec.std),
+        input=InputFields(**asdict(net.spec)),
         backbone=BackboneFields(backbone.name, fingerprint(backbone)),
         batch_norm=net.batch_norm,
         graph=BlockGraph.of(net).to_json(),
@@ -134,7 +136,7 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> Delta:
             raise FileProblem(
                 folder / DESCRIPTION, f"backbone: {name!r} is code to import; name it yourself with --backbone"
             )
-        backbone = load_backbone(name, input_size=description.input.size)
+        backbone = load_described(name, None, description.input)
     found = fingerprint(backbone)
     if found != description.backbone.sha256:
         raise FileProblem(
@@ -142,8 +144,8 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> Delta:
             f"backbone.sha256: belongs to another {description.backbone.name} ({description.backbone.sha256[:12]}...) "
             f"than this one ({found[:12]}...); give the right one with --backbone or --weights",
         )
-    spec = description.input
-    if (spec.size, spec.mean, spec.std) != (backbone.spec.size, backbone.spec.mean, backbone.spec.std):
+    spec = InputSpec(**asdict(description.input))
+    if spec != backbone.spec:
         raise FileProblem(folder / DESCRIPTION, f"input: is {spec}, but the backbone reads {backbone.spec}")
     graph = _graph(folder, description, backbone.depth)
     if _sha256(folder / TENSORS) != description.tensors_sha256:
@@ -154,6 +156,12 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> Delta:
     net = CompactNet(backbone, graph.paths, len(description.classes), description.batch_norm)
     restore(net.task_tensors(), tensors, folder / TENSORS)
     return Delta(net, description)
+
+
+def load_described(name: str, weights: str | None, pictures: InputFields) -> Backbone:
+    """A backbone that reads the pictures that a delta describes."""
+    spec = asdict(pictures)
+    return load_backbone(name, weights, spec.pop("size"), **spec)
 
 
 def delta_folder(folder: Path | str) -> Path:

@@ -97,12 +97,13 @@ class MemorySource:
         return self._get(self._place[name])
 
 
-def square(picture: Image.Image, size: int) -> Tensor:
-    """RGB uint8 (3, size, size): the shorter side resized to `size`, the middle of the longer one kept."""
+def square(picture: Image.Image, size: int, interpolation: str = "bilinear", crop: float = 1.0) -> Tensor:
+    """RGB uint8 (3, size, size): resized so that `crop` of the shorter side is `size` pixels, and the middle kept."""
     rgb = to_rgb(picture)
     width, height = rgb.size
-    scale = size / min(width, height)
-    rgb = rgb.resize((max(size, round(width * scale)), max(size, round(height * scale))), Image.Resampling.BILINEAR)
+    scale = size / crop / min(width, height)
+    wanted = max(size, round(width * scale)), max(size, round(height * scale))
+    rgb = rgb.resize(wanted, Image.Resampling[interpolation.upper()])
     left, top = (rgb.width - size) // 2, (rgb.height - size) // 2
     pixels = np.asarray(rgb.crop((left, top, left + size, top + size)))
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
@@ -122,14 +123,16 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def read_square(source: Source, name: str, size: int) -> Tensor:
+def read_square(
+    source: Source, name: str, size: int, interpolation: str = "bilinear", crop: float = 1.0
+) -> Tensor:
     """Decode and square one picture.
 
     Raises:
         DataProblem: the picture is damaged; the message names it.
     """
     try:
-        return square(source.open(name), size)
+        return square(source.open(name), size, interpolation, crop)
     except (OSError, ValueError, SyntaxError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
         reason = str(error) or type(error).__name__
         raise DataProblem(

@@ -21,7 +21,7 @@ def predict(delta: Delta, images: list[str], top: int, device: torch.device) -> 
     answers: list[Answer | str] = []
     for image in images:
         try:
-            pixels = read_square(FileSource(Path(image)), image, spec.size)
+            pixels = read_square(FileSource(Path(image)), image, spec.size, spec.interpolation, spec.crop)
         except NettailorError as error:
             answers.append(str(error))
             continue

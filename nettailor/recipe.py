@@ -25,6 +25,8 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True)
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
+Channels = tuple[float, float, float]
+PositiveChannels = tuple[Positive, Positive, Positive]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -54,12 +56,23 @@ class DataChoice:
 class BackboneChoice:
     """Which pretrained network."""
 
-    name: Annotated[str, Field(description="resnet34_tiny, timm/NAME, torchvision/NAME or package.module:callable")] = (
-        "resnet34_tiny"
-    )
-    weights: Annotated[str | None, Field(description="a local safetensors file with its weights")] = None
+    name: Annotated[
+        str, Field(description="resnet34_tiny, timm/NAME, torchvision/NAME or package.module:callable; ,argument=value")
+    ] = "resnet34_tiny"
+    weights: Annotated[
+        str | None, Field(description="a local file with its weights, or a member of torchvision's weights enum")
+    ] = None
     input_size: Annotated[
         int | None, Field(ge=8, description="side of the input in pixels; the backbone's own if left out")
+    ] = None
+    mean: Annotated[Channels | None, Field(description="of each channel; the backbone's own if left out")] = None
+    std: Annotated[PositiveChannels | None, Field(description="of each channel; the backbone's own if left out")] = None
+    interpolation: Annotated[
+        Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] | None,
+        Field(description="how pictures are resized; the backbone's own if left out"),
+    ] = None
+    crop: Annotated[
+        float | None, Field(gt=0, le=1, description="part of the shorter side that is kept; the backbone's own if left out")
     ] = None
 
 
@@ -71,7 +84,9 @@ class TeacherChoice:
     lr: Positive = 2e-3
     weight_decay: NotNegative = 0.02
     batch: Annotated[int, Field(ge=2)] = 64
-    label_smoothing: Fraction = 0.0
+    label_smoothing: Channels = tuple[float, float, float]
+PositiveChannels = tuple[Positive, Positive, Positive]
+Fraction = 0.0
 
 
 @dataclass(config=STRICT, frozen=True)
@@ -80,9 +95,12 @@ class StudentChoice:
 
     skips: Annotated[int, Field(ge=0, description="how many activations back proxies reach")] = 3
     proxies: Annotated[
-        Literal["conv1x1", "bottleneck", "identity"],
-        Field(description="conv1x1, bottleneck, or identity where shapes agree"),
-    ] = "conv1x1"
+        str,
+        Field(
+            pattern=r"^\w+$|^[\w.]+:\w+$",
+            description="conv1x1, bottleneck, identity, auto (by cost), or package.module:function of your own",
+        ),
+    ] = "auto"
     gates: Annotated[
         Literal["softmax", "independent"],
         Field(description="softmax over the paths into a layer, or independent (a sigmoid each)"),

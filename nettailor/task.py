@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from blocks import InputSpec
 from nettailor.datasets import digits, torchvision_source
 from nettailor.errors import DataProblem, FileProblem, NettailorError
 from nettailor.pictures import FolderSource, Source, ZipSource, read_square
@@ -40,13 +41,18 @@ class Layout:
 
 @dataclass
 class Split:
-    """Pictures of one split with their labels (N,). `images` (N, 3, S, S) uint8, or None where they do not fit in memory."""
+    """Pictures of one split with their labels (N,), `images` (N, 3, S, S) uint8.
+
+    `images` is None where they do not fit in memory. `size`, `interpolation` and `crop` are a backbone's (`InputSpec`).
+    """
 
     source: Source
     names: list[str]
     labels: Tensor
     size: int
     images: Tensor | None = None
+    interpolation: str = "bilinear"
+    crop: float = 1.0
 
     def __len__(self) -> int:
         return len(self.names)
@@ -56,8 +62,9 @@ class Split:
         if self.images is not None:
             return self.images[rows]
         with ThreadPoolExecutor(DECODERS) as pool:
+            framing = self.size, self.interpolation, self.crop
             wanted = [self.names[row] for row in rows.tolist()]
-            return torch.stack(list(pool.map(lambda name: read_square(self.source, name, self.size), wanted)))
+            return torch.stack(list(pool.map(lambda name: read_square(self.source, name, *framing), wanted)))
 
 
 @dataclass
@@ -98,12 +105,12 @@ class Task:
         return digest.hexdigest()
 
 
-def load_task(choice: DataChoice | str, size: int, seed: int = 0, name: str | None = None) -> Task:
+def load_task(choice: DataChoice | str, spec: InputSpec | int, seed: int = 0, name: str | None = None) -> Task:
     """Find, split and decode the pictures of a task.
 
     Args:
         choice: the recipe's data section, or just its source.
-        size: side of the squares that the backbone reads, in pixels.
+        spec: the pictures that the backbone reads, or just the side of the squares in pixels.
         seed: of the splits that have to be carved out.
         name: of the task; the data's own if left out.
 
@@ -112,13 +119,15 @@ def load_task(choice: DataChoice | str, size: int, seed: int = 0, name: str | No
     """
     if isinstance(choice, str):
         choice = DataChoice(source=choice)
+    spec = InputSpec(spec, (0.5,) * 3, (0.5,) * 3) if isinstance(spec, int) else spec
+    size = spec.size
     layout = find_layout(choice)
     check(layout)
     skipped = _drop_unreadable(layout) if choice.skip_bad else []
     splits = carve(layout, choice, seed)
     bytes_needed = sum(len(members) for members in splits.values()) * 3 * size * size
     in_memory = bytes_needed <= choice.memory_gib * 2**30
-    made = {split: _decode(layout.source, members, size, in_memory) for split, members in splits.items()}
+    made = {split: _decode(layout.source, members, spec, in_memory) for split, members in splits.items()}
     task = Task(
         check_name(name or layout.name), layout.classes, made["train"], made["val"], made["test"], size, skipped
     )
@@ -277,8 +286,9 @@ def _common_root(source: Source) -> str:
         root = deeper
 
 
-def _decode(source: Source, members: list[tuple[str, int]], size: int, in_memory: bool) -> Split:
-    split = Split(source, [name for name, _ in members], torch.tensor([label for _, label in members]), size)
+def _decode(source: Source, members: list[tuple[str, int]], spec: InputSpec, in_memory: bool) -> Split:
+    names, labels = [name for name, _ in members], torch.tensor([label for _, label in members])
+    split = Split(source, names, labels, spec.size, None, spec.interpolation, spec.crop)
     if in_memory and len(split):
         split.images = split.batch(torch.arange(len(split)))
     return split

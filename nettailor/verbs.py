@@ -148,7 +148,7 @@ def evaluate(options: EvalOptions) -> int:
         raise UsageProblem(f"{options.run}: says nothing of its pictures; name some with --data")
     if options.skip_bad:
         choice = replace(choice, skip_bad=True)
-    task = load_task(choice, delta.net.spec.size, recipe.seed if recipe else 0)
+    task = load_task(choice, delta.net.spec, recipe.seed if recipe else 0)
     if task.classes != delta.classes:
         odd = sorted(set(task.classes) ^ set(delta.classes))
         raise FileProblem(
@@ -283,8 +283,7 @@ def _as_tree(options: AdaptOptions) -> dict[str, Any]:
 
 def _backbone(options: EvalOptions | PredictOptions | ShowOptions) -> Backbone | None:
     """The backbone that the options or the run's recipe name; None where its name in the delta will do."""
-    from nettailor.backbones import load_backbone
-    from nettailor.delta import delta_folder, read_description
+    from nettailor.delta import delta_folder, load_described, read_description
     from nettailor.recipe import read_recipes
 
     folder = delta_folder(options.run)
@@ -295,7 +294,7 @@ def _backbone(options: EvalOptions | PredictOptions | ShowOptions) -> Backbone |
         weights = read_recipes(recipe_file)[0].backbone.weights
     if options.backbone is None and (weights is None or ":" in description.backbone.name):
         return None  # `load` finds it by its name, or says why a name of code has to be given by hand
-    return load_backbone(options.backbone or description.backbone.name, weights, description.input.size)
+    return load_described(options.backbone or description.backbone.name, weights, description.input)
 
 
 VERBS: dict[str, tuple[type, Callable[[Any], int]]] = {

@@ -18,7 +18,7 @@ CASES: list[tuple[str, Callable[[], nn.Module], int, str, int]] = [
     ("embedded", resnet34_tiny, 16, "layer1.0", 16),
     ("torchvision resnet18", lambda: torchvision.models.resnet18(), 8, "layer1.0", 8),
     ("timm mobilenetv2_100", lambda: timm.create_model("mobilenetv2_100"), 17, "blocks.0.0", 0),
-    ("timm test_convnext", lambda: timm.create_model("test_convnext"), 9, "stages.0", 0),
+    ("timm test_convnext", lambda: timm.create_model("test_convnext"), 9, "stages.0.blocks.0", 0),
     ("torchvision vgg11_bn", lambda: torchvision.models.vgg11_bn(init_weights=False), 7, "features.4", 7),
     ("torchvision densenet121", lambda: torchvision.models.densenet121(), 7, "features.denseblock1", 1),
 ]
@@ -52,7 +52,8 @@ def test_macs_and_parameters_of_the_pieces_add_up(case: tuple[nn.Module, int, st
     whole_params = count_params(tensors_of(model).values())
     whole_macs = count_macs(model, torch.zeros(1, 3, 64, 64))
     backbone = Backbone(model, InputSpec(64, (0.0,) * 3, (1.0,) * 3), "model")
-    classifier = backbone.head.get_submodule(backbone.classifier_path)
+    (path,) = backbone.classifier_paths
+    classifier = backbone.head.get_submodule(path)
     own = sum(parameter.numel() for parameter in classifier.parameters())
     assert backbone.cost.params + own == whole_params
     assert backbone.cost.macs + classifier.weight.numel() == whole_macs

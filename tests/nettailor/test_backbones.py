@@ -29,7 +29,7 @@ def test_the_fingerprint_sees_every_bit_that_tasks_share() -> None:
     backbone = load_backbone()
     before = fingerprint(backbone)
     with torch.no_grad():
-        backbone.head.get_submodule(backbone.classifier_path).weight.add_(1)
+        backbone.head.get_submodule(backbone.classifier_paths[0]).weight.add_(1)
     assert fingerprint(backbone) == before, "no task uses the source classifier"
     with torch.no_grad():
         backbone.tensors()["layer3.2.bn1.running_mean"][0] += 1e-6
