@@ -84,6 +84,12 @@ class Backbone(nn.Module):
         """MACs and parameters of all that tasks share: the source classifier is not counted."""
         return sum(self.block_costs, self.stem_cost + self.head_cost)
 
+    @property
+    def features(self) -> int:
+        """Length of the vector that a new classifier reads."""
+        old = self.head.get_submodule(self.classifier_paths[0])
+        return int(old.in_channels if isinstance(old, nn.Conv2d) else old.in_features)  # type: ignore[arg-type]
+
     def activations(self, x: Tensor) -> list[Tensor]:
         """x_0..x_L and, last, the logits."""
         found = [self.stem(x)]
@@ -121,7 +127,7 @@ class Backbone(nn.Module):
         return with_modules(head, fresh)
 
     def _headless_cost(self, x: Tensor) -> Cost:
-        bare = with_modules(self.head, {path: nn.Identity() for path in self.classifier_paths})
+        bare = with_modules(self.head, {path: _Free(self.head.get_submodule(path)) for path in self.classifier_paths})
         return measure(bare, x)
 
     def __repr__(self) -> str:
@@ -133,6 +139,19 @@ class Backbone(nn.Module):
             share = block.macs / cost.macs
             lines.append(f"  G_{number:<3} {name:<18} -> {_show(shape)}   {share:6.1%} of the MACs")
         return "\n".join(lines)
+
+
+class _Free(nn.Module):
+    """Gives answers of a classifier's shape at no cost, so that the rest of a head can be counted."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.is_linear = isinstance(classifier, nn.Linear)
+        self.classes = int(classifier.weight.shape[0])  # type: ignore[union-attr, index]
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (*x.shape[:-1], self.classes) if self.is_linear else (x.shape[0], self.classes, *x.shape[2:])
+        return x.new_zeros(shape)
 
 
 @dataclass(frozen=True)

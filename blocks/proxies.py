@@ -94,10 +94,10 @@ def register(name: str) -> Callable[[Callable[[Site], nn.Module]], Callable[[Sit
     Raises:
         ValueError: the name is taken, by a form or by a word that has a meaning of its own.
     """
+    if name in FORMS or name in (AUTO, UNIVERSAL):
+        raise ValueError(f"there is a proxy {name!r} already; take another name")
 
     def add(form: Callable[[Site], nn.Module]) -> Callable[[Site], nn.Module]:
-        if name in FORMS or name in (AUTO, UNIVERSAL):
-            raise ValueError(f"there is a proxy {name!r} already; take another name")
         FORMS[name] = form
         return form
 

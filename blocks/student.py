@@ -65,7 +65,7 @@ class TailoredNet(nn.Module):
         )  # in a tuple, so that it is no submodule and its source classifier no weight of ours
         self._own_norms = tuple(parts.norms)
         self.costs = {path: path_costs(backbone, path, self.module_of(path)) for path in self.paths}
-        self.cost_matrix = self._cost_matrix()
+        self.price_by({path: float(cost.macs) for path, cost in self.costs.items()})
         self.train(self.training)
 
     @property
@@ -135,6 +135,18 @@ class TailoredNet(nn.Module):
         last = torch.zeros(1, *self.backbone.shapes[-1], device=self.gates.fade.device)
         return self.backbone.stem_cost + measure(self.head, last)
 
+    def price_by(self, prices: dict[Path, float]) -> None:
+        """What paths cost in the complexity term and in pruning: MACs unless told otherwise.
+
+        Args:
+            prices: of every path, in any unit. `cost_matrix` holds them as fractions of all universal blocks'.
+        """
+        whole = sum(price for path, price in prices.items() if path.is_universal)
+        self.prices = prices
+        self.cost_matrix = torch.zeros_like(self.gates.fade)
+        for path, price in prices.items():
+            self.cost_matrix[path.place] = price / whole
+
     def train(self, mode: bool = True) -> TailoredNet:
         super().train(mode)
         for part in (self.stem, self.blocks, self.head, self.acts):
@@ -149,13 +161,6 @@ class TailoredNet(nn.Module):
     def _through(self, path: Path, source: Tensor, resampled: Resampled) -> Tensor:
         module = self.module_of(path)
         return resampled.through(module, path.source, source) if isinstance(module, Proxy) else module(source)
-
-    def _cost_matrix(self) -> Tensor:
-        whole = sum(cost.macs for path, cost in self.costs.items() if path.is_universal)
-        matrix = torch.zeros_like(self.gates.fade)
-        for path, cost in self.costs.items():
-            matrix[path.place] = cost.macs / whole
-        return matrix
 
     def __repr__(self) -> str:
         own = sum(tensor.numel() for tensor in self.task_tensors().values())

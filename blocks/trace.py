@@ -51,20 +51,29 @@ def trace(model: nn.Module, example: Tensor) -> fx.GraphModule:
         CutError: the forward depends on the data, or the model can't take the example.
     """
     model.eval()
+    name = type(model).__name__
+    try:
+        with torch.no_grad():
+            model(example)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        size = "x".join(str(n) for n in example.shape[2:])
+        raise CutError(f"{name} can't take a picture of {size} ({_reason(error)}); give another input size") from error
     try:
         graph = _Tracer().trace(model, concrete_args=_defaults(model))
     except Exception as error:  # what a forward may raise under tracing is open-ended; the message is what helps
-        raise CutError(f"torch.fx can't trace {type(model).__name__}: {error}") from error
+        raise CutError(
+            f"torch.fx can't trace {name} ({_reason(error)}); write it without branches or loops that depend on the pictures"
+        ) from error
     traced = fx.GraphModule(model, graph)
     traced.graph.eliminate_dead_code()
     traced.recompile()
-    try:
-        with torch.no_grad():
-            ShapeProp(traced).propagate(example)
-    except RuntimeError as error:
-        size = "x".join(str(n) for n in example.shape[2:])
-        raise CutError(f"{type(model).__name__} can't take a picture of {size}: {error.__cause__ or error}") from error
+    with torch.no_grad():
+        ShapeProp(traced).propagate(example)
     return traced
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def picture_of(graph: fx.Graph) -> fx.Node:

@@ -20,8 +20,10 @@ from nettailor import delta
 from nettailor.backbones import fingerprint, load_backbone
 from nettailor.card import model_card
 from nettailor.checkpoint import restore
+from nettailor.costs import CostTable, measure_costs, prices, read_costs
 from nettailor.display import Display
 from nettailor.errors import DataProblem, NettailorError
+from nettailor.extensions import find_form
 from nettailor.files import write_text
 from nettailor.fit import Fitted, Run, accuracy
 from nettailor.graph import BlockGraph
@@ -43,7 +45,7 @@ from nettailor.report import (
 from nettailor.runfolder import RunFolder
 from nettailor.scalars import event_writer
 from nettailor.task import Task, check_name, load_task
-from nettailor.training import finetune, recover, tailor, train
+from nettailor.training import finetune, plan_of, recover, tailor, train
 
 
 def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: Backbone | None = None) -> Report:
@@ -63,6 +65,7 @@ def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: B
         display.say(f"{out}: finished already; nothing to run")
         folder.checkpoints.remove()  # left there if the run was killed just after its last write
         return finished
+    find_form(recipe.student.proxies)
     machine = recipe.machine
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
@@ -79,7 +82,8 @@ def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: B
     )
     with event_writer(out) as writer:
         run = Run(recipe.seed, device, machine.precision, recipe.data, folder.checkpoints, display, writer.add_scalar)
-        trained = _train_all(recipe, backbone.to(device), task, run)
+        table = _cost_table(recipe, backbone, folder, device, display)
+        trained = _train_all(recipe, backbone.to(device), task, run, table)
         net = compact(trained.student)
         writer.add_text("graph", _as_markdown(trained.pruned.graph))
     delta.save(net, folder.delta, task.name, task.classes, settings=recipe.as_dict())
@@ -130,7 +134,9 @@ def resolve(recipe: Recipe) -> Recipe:
         data = replace(data, source=str(path.resolve()))
     if backbone.weights is not None and (Path(backbone.weights).suffix or Path(backbone.weights).exists()):
         backbone = replace(backbone, weights=str(Path(backbone.weights).expanduser().resolve()))
-    return replace(recipe, task=check_name(recipe.task or Path(name).name), data=data, backbone=backbone)
+    table = recipe.cost_table and str(Path(recipe.cost_table).expanduser().resolve())
+    named = check_name(recipe.task or Path(name).name)
+    return replace(recipe, task=named, data=data, backbone=backbone, cost_table=table)
 
 
 def pick_device(choice: str) -> torch.device:
@@ -160,9 +166,25 @@ class _Trained:
     expected: float
 
 
-def _train_all(recipe: Recipe, backbone: Backbone, task: Task, run: Run) -> _Trained:
+def _cost_table(
+    recipe: Recipe, backbone: Backbone, folder: RunFolder, device: torch.device, display: Display
+) -> CostTable | None:
+    """The milliseconds that a run counts in; measured once and kept, so that a run that goes on counts as it did."""
+    if recipe.cost != "latency":
+        return None
+    if recipe.cost_table is not None:
+        return read_costs(Path(recipe.cost_table))
+    if not folder.costs.is_file():
+        display.say("measuring every block and proxy on this device ...")
+        plan = plan_of(recipe.student)
+        measure_costs(backbone, plan, 1, torch.get_num_threads(), device).write(folder.costs)
+    return read_costs(folder.costs)
+
+
+def _train_all(recipe: Recipe, backbone: Backbone, task: Task, run: Run, table: CostTable | None) -> _Trained:
     teacher = finetune(backbone, task, recipe.teacher, run)
     student = tailor(backbone, task, recipe.student, run)
+    student.price_by(prices(student, recipe.cost, table, recipe.cost_table or "costs.json"))
     train(student, teacher, task, recipe.student, run)
     unpruned = snapshot(student)
     expected = float(expected_complexity(student, student.gates().detach(), recipe.student.complexity))
@@ -234,7 +256,11 @@ def _measure(
         ),
         removed=RemovedFigures(1 - cost.macs / whole.macs, 1 - cost.params / whole.params, 1 - kept / backbone.depth),
         prune=PruneFigures(
-            recipe.prune.how, recipe.prune.drop, compact_val >= pruned.least, [vars(trial) for trial in pruned.trials]
+            recipe.prune.how,
+            recipe.prune.drop,
+            compact_val >= pruned.least,
+            [vars(trial) for trial in pruned.trials],
+            recipe.cost,
         ),
         seconds={
             "teacher": trained.stages["teacher"].seconds,

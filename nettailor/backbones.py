@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,14 +25,20 @@ from torch import nn
 from blocks import Backbone, CutError, InputSpec
 from nettailor import embedded
 from nettailor.errors import BackboneProblem
+from nettailor.imports import ImportProblem, import_path
 from nettailor.weights import check_finite, fit_weights, read_weights
 
 IMAGENET = InputSpec(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 0.875)
+RANDOM = "random"
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 
 
 def load_backbone(
-    name: str = embedded.NAME, weights: str | Path | None = None, input_size: int | None = None, **pictures: Any
+    name: str = embedded.NAME,
+    weights: str | Path | None = None,
+    input_size: int | None = None,
+    untrained: bool = False,
+    **pictures: Any,
 ) -> Backbone:
     """Load a backbone, cut and frozen.
 
@@ -43,6 +47,7 @@ def load_backbone(
         weights: a local file to load instead of the named model's own pretrained weights, or for a model of torchvision a
             member of its weights enum (`IMAGENET1K_V1`).
         input_size: side of the pictures in pixels; the model's own configuration decides if left out.
+        untrained: the architecture alone, with random weights: for what depends on no weight, such as costs.
         pictures: `mean`, `std` (one number or three), `interpolation`, `crop` in place of the model's own; None changes
             nothing.
 
@@ -51,8 +56,8 @@ def load_backbone(
         FileProblem: the weights file is missing or damaged.
     """
     bare, *words = name.split(",")
-    model, spec = _find(bare, _arguments(name, words), weights, input_size)
-    if weights is not None and not _is_enum(bare, weights):
+    model, spec = _find(bare, _arguments(name, words), RANDOM if untrained else weights, input_size)
+    if weights is not None and not untrained and not _is_enum(bare, weights):
         fit_weights(model, read_weights(Path(weights)), weights)
     check_finite(model, str(weights or name))
     spec = replace(spec, **{key: _three(value) for key, value in pictures.items() if value is not None})
@@ -87,7 +92,10 @@ def _find(
     if slash and library == "torchvision":
         return _from_torchvision(key, arguments, weights)
     if ":" in name:
-        model = _build(name, _imported(name), arguments)
+        try:
+            model = _build(name, import_path(name), arguments)
+        except ImportProblem as error:
+            raise BackboneProblem(f"backbone {name!r}: {error}") from error
         if not isinstance(model, nn.Module):
             raise BackboneProblem(f"backbone {name!r}: gives a {type(model).__name__}, not an nn.Module")
         return model, _own_spec(model)
@@ -153,19 +161,6 @@ def _own_spec(model: nn.Module) -> InputSpec:
     return InputSpec(
         config["input_size"][1], _triple(config["mean"]), _triple(config["std"]), interpolation, config["crop_pct"]
     )
-
-
-def _imported(name: str) -> Callable[..., Any]:
-    module, _, attribute = name.partition(":")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # as `python -m` would: the user's own package is usually where they stand
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise BackboneProblem(f"backbone {name!r}: can't be imported ({error})") from error
-    if not callable(found):
-        raise BackboneProblem(f"backbone {name!r}: is a {type(found).__name__}, not a callable that returns an nn.Module")
-    return found  # type: ignore[no-any-return]
 
 
 def _build(name: str, build: Callable[..., Any], arguments: dict[str, Any]) -> Any:

@@ -201,8 +201,10 @@ def _graph(folder: Path, description: Description, depth: int) -> BlockGraph:
         raise FileProblem(folder / DESCRIPTION, f"graph: {error}") from error
     for path in graph.proxies():
         if path.form not in FORMS:
+            known = f"it is code to import: allow it with --proxies {path.form}" if ":" in path.form else ""
             raise FileProblem(
-                folder / DESCRIPTION, f"graph: {path.key} is a {path.form!r}; there are {', '.join(FORMS)}"
+                folder / DESCRIPTION,
+                f"graph: {path.key} is a {path.form!r}; {known or 'there are ' + ', '.join(FORMS)}",
             )
     return graph
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -44,6 +44,17 @@ class Display:
         )
         with Progress(*columns, console=self.console, transient=True) as bars:
             yield StageDisplay(self, name, epochs, done, steps, bars)
+
+    @contextmanager
+    def turns(self, name: str, total: int) -> Iterator[Callable[[], None]]:
+        """Show `total` turns of something short; call what is yielded after each."""
+        if not self.live:
+            self.say(f"{name} ...")
+            yield lambda: None
+            return
+        with Progress(TextColumn(name), BarColumn(bar_width=18), TimeRemainingColumn(), transient=True) as bars:
+            bar = bars.add_task(name, total=total)
+            yield lambda: bars.advance(bar)
 
 
 class StageDisplay:

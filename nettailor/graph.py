@@ -25,7 +25,8 @@ class GraphProblem(NettailorError):
 class BlockGraph:
     """Paths over activations 0..depth as a networkx multi-digraph; `graph` is open to any networkx function.
 
-    Edge keys are the paths' own (`G5`, `A3-5`); edge data holds `path`, `gate`, `macs` and `params`.
+    Edge keys are the paths' own (`G5`, `A3-5`); edge data holds `path`, `gate`, `macs`, `params` and `price`: what the path
+    costs in the unit that the run counts in (MACs, parameters or milliseconds).
     """
 
     def __init__(self, depth: int) -> None:
@@ -40,7 +41,8 @@ class BlockGraph:
         if isinstance(net, TailoredNet):
             gates = net.gates().detach()
             for path in net.live_paths():
-                result.add(path, float(gates[path.place]), net.costs[path].macs, net.costs[path].params)
+                cost = net.costs[path]
+                result.add(path, float(gates[path.place]), cost.macs, cost.params, net.prices[path])
         else:
             for path in net.paths:
                 place = [p for p in net.paths if p.target == path.target].index(path)
@@ -48,9 +50,10 @@ class BlockGraph:
                 result.add(path, float(net.gates[str(path.target)][place].detach()), cost.macs, cost.params)
         return result
 
-    def add(self, path: Path, gate: float, macs: int, params: int) -> None:
-        """Add one edge."""
-        self.graph.add_edge(path.source, path.target, key=path.key, path=path, gate=gate, macs=macs, params=params)
+    def add(self, path: Path, gate: float, macs: int, params: int, price: float | None = None) -> None:
+        """Add one edge; its price is its MACs where none is given."""
+        data = {"gate": gate, "macs": macs, "params": params, "price": float(macs if price is None else price)}
+        self.graph.add_edge(path.source, path.target, key=path.key, path=path, **data)
 
     @property
     def paths(self) -> list[Path]:
@@ -73,6 +76,10 @@ class BlockGraph:
     def macs(self) -> int:
         """MACs of all paths; stem and head are not in the graph."""
         return sum(data["macs"] for _, data in self.edges())
+
+    def price(self) -> float:
+        """What all paths cost, in the unit of the run."""
+        return float(sum(data["price"] for _, data in self.edges()))
 
     def without(self, chosen: Iterable[Path]) -> BlockGraph:
         """A new graph without the chosen paths and without all that their removal excludes.
@@ -105,7 +112,7 @@ class BlockGraph:
         kept = set(paths)
         for path, data in self.edges():
             if path in kept:
-                result.add(path, data["gate"], data["macs"], data["params"])
+                result.add(path, data["gate"], data["macs"], data["params"], data["price"])
         return result
 
     def to_json(self) -> dict[str, Any]:

@@ -32,13 +32,16 @@ from nettailor.training import fit_student
 
 ROUNDING = 1e-9  # accuracies are quotients; a difference of just the allowed drop must not fail by its last bit
 
+NEGLIGIBLE = 1e-6  # of the whole price: what saves less counts as saving this
+
 
 @dataclass
 class Trial:
-    """One network that was tried: its paths, its MACs in blocks and proxies, its accuracy on the validation split."""
+    """One network that was tried: its paths, their MACs and price, its accuracy on the validation split."""
 
     paths: list[str]
     macs: int
+    price: float
     val_accuracy: float
     removed: list[str]
 
@@ -158,9 +161,9 @@ def _paper(
     least = floor - choice.drop / 100 - ROUNDING
     within = [entry for entry in tried if entry[0].val_accuracy >= least]
     if within:
-        best = min(within, key=lambda entry: entry[0].macs)
+        best = min(within, key=lambda entry: entry[0].price)
     else:
-        best = max(tried, key=lambda entry: (entry[0].val_accuracy, -entry[0].macs))
+        best = max(tried, key=lambda entry: (entry[0].val_accuracy, -entry[0].price))
     restore(student.task_tensors(), best[2], "student")
     return Pruned(best[1], least, best[0].val_accuracy, [entry[0] for entry in tried], seconds)
 
@@ -222,21 +225,22 @@ def fade(student: TailoredNet, gone: list[Path], fade_epochs: float, epoch: floa
 def _cheapest(
     student: TailoredNet, task: Task, graph: BlockGraph, choice: PruneChoice, together: int, barred: set[str]
 ) -> list[Path]:
-    """This round's removals: the blocks that cost least for each MAC that goes with them, and proxies that cost less still.
+    """This round's removals: the blocks that lose least for what is saved with them, and proxies that lose less still.
 
     A proxy goes only where no block would go with it, and only where it costs something itself. Blocks that are `barred`
     went in a round that failed; they stay.
     """
     left = removable(graph, graph.paths)
     costs = removal_costs(student, task, left, choice.measured_on)
-    whole, blocks = graph.macs(), set(graph.universal())
-    price = {path: costs[path] / max(1, whole - left[path].macs()) for path in left}
+    whole, blocks = graph.price(), set(graph.universal())
+    least = whole * NEGLIGIBLE
+    price = {path: costs[path] / max(least, whole - left[path].price()) for path in left}
     by_price = sorted(left, key=lambda path: (price[path], path))
     chosen = _first(graph, [path for path in by_price if path in blocks and path.key not in barred], together)
     if not chosen:
         return []
     graph = graph.without(chosen)
-    still = {path for path in graph.proxies() if student.costs[path].macs}
+    still = {path for path in graph.proxies() if student.prices[path]}
     dearest = max(price[path] for path in chosen)
     proxies = [path for path in by_price if path in still and price[path] <= dearest]
     kept = set(graph.universal())
@@ -268,7 +272,7 @@ def _first(graph: BlockGraph, paths: list[Path], count: int) -> list[Path]:
 
 
 def _trial(graph: BlockGraph, value: float, removed: list[Path]) -> Trial:
-    return Trial([path.key for path in graph.paths], graph.macs(), value, [path.key for path in removed])
+    return Trial([path.key for path in graph.paths], graph.macs(), graph.price(), value, [path.key for path in removed])
 
 
 @dataclass

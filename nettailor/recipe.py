@@ -84,9 +84,7 @@ class TeacherChoice:
     lr: Positive = 2e-3
     weight_decay: NotNegative = 0.02
     batch: Annotated[int, Field(ge=2)] = 64
-    label_smoothing: Channels = tuple[float, float, float]
-PositiveChannels = tuple[Positive, Positive, Positive]
-Fraction = 0.0
+    label_smoothing: Fraction = 0.0
 
 
 @dataclass(config=STRICT, frozen=True)
@@ -185,6 +183,12 @@ class Recipe:
 
     task: Annotated[str | None, Field(description="name of the task; the data's name if left out")] = None
     seed: Annotated[int, Field(ge=0)] = 0
+    cost: Annotated[
+        Literal["macs", "params", "latency"], Field(description="what the penalty and pruning count: macs, params, latency")
+    ] = "macs"
+    cost_table: Annotated[
+        str | None, Field(description="latency: a table of nettailor profile; measured anew if left out")
+    ] = None
     data: DataChoice = field(default_factory=DataChoice)
     backbone: BackboneChoice = field(default_factory=BackboneChoice)
     teacher: TeacherChoice = field(default_factory=TeacherChoice)

@@ -102,6 +102,7 @@ class PruneFigures:
     drop_allowed: float
     within_drop: bool
     trials: list[dict[str, Any]]
+    cost: str = "macs"
 
 
 @dataclass(config=STRICT)

@@ -44,6 +44,11 @@ class RunFolder:
         return self.root / "split.json"
 
     @property
+    def costs(self) -> Path:
+        """The cost table of a run that counts milliseconds."""
+        return self.root / "costs.json"
+
+    @property
     def checkpoints(self) -> Checkpoints:
         """What is needed to go on."""
         return Checkpoints(self.root / "checkpoint")

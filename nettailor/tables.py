@@ -6,6 +6,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from nettailor.anatomy import Anatomy
+from nettailor.costs import CostTable, PathCost
 from nettailor.report import Report
 
 
@@ -66,6 +68,63 @@ def summary_table(reports: list[Report], failed: dict[str, str]) -> Table:
     for name in failed:
         table.add_row(name, *["failed"] + [""] * (len(headings) - 2))
     return table
+
+
+def anatomy_table(anatomy: Anatomy) -> Table:
+    """One row per part: shapes, costs, shares, and what each proxy beside a block would cost of the block."""
+    head = f"{anatomy.backbone} at {anatomy.input_size} px: {len(anatomy.parts) - 2} universal blocks, "
+    head += f"{anatomy.macs / 1e6:.1f} M MACs, {anatomy.params / 1e6:.3f} M parameters without the classifier"
+    table = Table(title=head, title_justify="left", caption_justify="left")
+    for heading in ("", "module", "input", "output", "M MACs", "share", "k params", "share"):
+        table.add_column(heading, justify="left" if heading in ("", "module") else "right", no_wrap=True)
+    reach = max((len(part.proxies) for part in anatomy.parts), default=0)
+    for back in range(1, reach + 1):
+        table.add_column(f"from l-{back}", justify="right")
+    for part in anatomy.parts:
+        beside = [f"{_short(row.form)} {row.macs / max(1, part.macs):.0%}" for row in part.proxies]
+        table.add_row(
+            part.key,
+            part.module,
+            *("x".join(str(side) for side in shape) for shape in (part.input, part.output)),
+            f"{part.macs / 1e6:.2f}",
+            f"{part.macs_share:.1%}",
+            f"{part.params / 1e3:.1f}",
+            f"{part.params_share:.1%}",
+            *beside,
+        )
+    table.caption = "last columns: proxies, with their MACs as a share of the block's; 1x1 = conv1x1, bn = bottleneck"
+    return table
+
+
+def costs_table(costs: CostTable) -> Table:
+    """One row per block: its time, and each proxy's share of the block's MACs and of its time."""
+    whole = costs.whole
+    title = f"{costs.backbone} at {costs.input_size} px, batch {costs.batch}, {costs.device}, {costs.threads} threads"
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for heading in ("", "module", "M MACs", "ms", "IQR", "share"):
+        table.add_column(heading, justify="left" if heading in ("", "module") else "right")
+    blocks = [row for row in costs.paths if row.form == "universal"]
+    beside = {block.key: [row for row in costs.paths if row.key.endswith(f"-{block.key[1:]}")] for block in blocks}
+    for back in range(1, max((len(rows) for rows in beside.values()), default=0) + 1):
+        table.add_column(f"from l-{back}", justify="right", no_wrap=True)
+    table.add_row("", "stem", "", f"{whole.stem_ms:.3f}", "", f"{whole.stem_ms / whole.ms:.1%}")
+    for block in blocks:
+        figures = f"{block.macs / 1e6:.2f}", f"{block.ms:.3f}", f"{block.iqr_ms:.3f}", f"{block.ms / whole.ms:.1%}"
+        table.add_row(block.key, block.name, *figures, *(_of_block(row, block) for row in beside[block.key]))
+    table.add_row("", "head", "", f"{whole.head_ms:.3f}", "", f"{whole.head_ms / whole.ms:.1%}")
+    table.caption = (
+        f"whole network {whole.ms:.3f} ms (IQR {whole.iqr_ms:.3f}); the sum of its parts {whole.sum_of_parts_ms:.3f} ms, "
+        f"{100 * (whole.sum_of_parts_ms / whole.ms - 1):+.0f} %. Last columns: each proxy's share of its block's MACs, and of its time"
+    )
+    return table
+
+
+def _of_block(row: PathCost, block: PathCost) -> str:
+    return f"{row.macs / max(1, block.macs):.0%}, {row.ms / block.ms:.0%}"
+
+
+def _short(form: str) -> str:
+    return {"conv1x1": "1x1", "bottleneck": "bn", "identity": "id"}.get(form, form.split(":")[-1])
 
 
 def _less(now: float, before: float) -> str:

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from blocks import Backbone, Plan, TailoredNet
 from blocks.ruler import tensors_of
+from nettailor.extensions import find_form
 from nettailor.fit import Fitted, Run, Schedule, accuracy, decayed, fit
 from nettailor.losses import backward, classifier_parameters, expected_complexity
 from nettailor.recipe import RecoverChoice, StudentChoice, TeacherChoice
@@ -53,8 +54,16 @@ def tailor(backbone: Backbone, task: Task, choice: StudentChoice | None = None, 
     """An untrained student of the backbone for a task."""
     choice, run = choice or StudentChoice(), run or Run()
     torch.manual_seed(run.seed + 1)
-    plan = Plan(choice.skips, choice.proxies, choice.gates, choice.batch_norm)
-    return TailoredNet(backbone, len(task.classes), plan).to(run.device)
+    return TailoredNet(backbone, len(task.classes), plan_of(choice)).to(run.device)
+
+
+def plan_of(choice: StudentChoice) -> Plan:
+    """What a recipe's student is made of.
+
+    Raises:
+        UsageProblem: there is no such form of proxy.
+    """
+    return Plan(choice.skips, find_form(choice.proxies), choice.gates, choice.batch_norm)
 
 
 def train(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nettailor.errors import FileProblem, UsageProblem
+from nettailor.model_verbs import BlocksOptions, ProfileOptions, blocks, profile
 from nettailor.options import option, position
 from nettailor.shipped import find_recipe, headline, shipped_procedures, shipped_recipes
 
@@ -38,7 +39,7 @@ class AdaptOptions:
     recipe: str | None = option("a shipped recipe, or a YAML file of one or several tasks", metavar="NAME|FILE")
     data: str | None = option("class folders, a zip of them, digits, or a torchvision data set", metavar="DIR|ZIP|NAME")
     backbone: str | None = option("resnet34_tiny, timm/NAME, torchvision/NAME or module:callable", metavar="NAME")
-    weights: str | None = option("the backbone's weights in a local safetensors file", metavar="FILE")
+    weights: str | None = option("the backbone's weights in a local file (safetensors, or a checkpoint)", metavar="FILE")
     out: Path | None = option(
         "folder of the run; the folder around the runs where there are several tasks", metavar="RUN"
     )
@@ -56,6 +57,7 @@ class EvalOptions:
     split: str = option("which split", default="test", choices=("train", "val", "test"))
     backbone: str | None = option("the backbone, where its name in the delta is not enough", metavar="NAME")
     weights: str | None = option("the backbone's weights in a local file", metavar="FILE")
+    proxies: str | None = option("import this form of proxy, where the delta uses one", metavar="MODULE:FUNCTION")
     device: str = option(DEVICES, default="auto", metavar="DEVICE")
     skip_bad: bool = option("go on without pictures that can't be read", default=False)
 
@@ -69,6 +71,7 @@ class PredictOptions:
     top: int = option("how many classes for each picture", default=1, metavar="K")
     backbone: str | None = option("the backbone, where its name in the delta is not enough", metavar="NAME")
     weights: str | None = option("the backbone's weights in a local file", metavar="FILE")
+    proxies: str | None = option("import this form of proxy, where the delta uses one", metavar="MODULE:FUNCTION")
     device: str = option(DEVICES, default="auto", metavar="DEVICE")
 
 
@@ -80,6 +83,7 @@ class ShowOptions:
     svg: Path | None = option("also draw them into this file", metavar="FILE")
     backbone: str | None = option("the backbone, where its name in the delta is not enough", metavar="NAME")
     weights: str | None = option("the backbone's weights in a local file", metavar="FILE")
+    proxies: str | None = option("import this form of proxy, where the delta uses one", metavar="MODULE:FUNCTION")
 
 
 @dataclass
@@ -284,8 +288,11 @@ def _as_tree(options: AdaptOptions) -> dict[str, Any]:
 def _backbone(options: EvalOptions | PredictOptions | ShowOptions) -> Backbone | None:
     """The backbone that the options or the run's recipe name; None where its name in the delta will do."""
     from nettailor.delta import delta_folder, load_described, read_description
+    from nettailor.extensions import find_form
     from nettailor.recipe import read_recipes
 
+    if options.proxies is not None:
+        find_form(options.proxies)
     folder = delta_folder(options.run)
     description = read_description(folder)
     weights = options.weights
@@ -302,5 +309,7 @@ VERBS: dict[str, tuple[type, Callable[[Any], int]]] = {
     "eval": (EvalOptions, evaluate),
     "predict": (PredictOptions, predict),
     "show": (ShowOptions, show),
+    "blocks": (BlocksOptions, blocks),
+    "profile": (ProfileOptions, profile),
     "recipes": (RecipesOptions, recipes),
 }

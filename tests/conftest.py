@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from blocks import Backbone
+from blocks.proxies import FORMS
 from nettailor.cli import main
 from tests import tiny
 
@@ -15,6 +17,15 @@ from tests import tiny
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_new_proxies() -> Iterator[None]:
+    """Forms of proxy that a test makes known are forgotten after it."""
+    before = dict(FORMS)
+    yield
+    FORMS.clear()
+    FORMS.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,11 @@ from nettailor.verbs import VERBS
 
 FLAGS = {
     "adapt": "--backbone --data --device --help --out --recipe --seed --skip-bad --weights -h",
-    "eval": "--backbone --data --device --help --skip-bad --split --weights -h",
-    "predict": "--backbone --device --help --top --weights -h",
-    "show": "--backbone --help --svg --weights -h",
+    "eval": "--backbone --data --device --help --proxies --skip-bad --split --weights -h",
+    "predict": "--backbone --device --help --proxies --top --weights -h",
+    "show": "--backbone --help --proxies --svg --weights -h",
+    "blocks": "--help --input-size --json --proxies --skips -h",
+    "profile": "--batch --device --help --input-size --json --out --proxies --rounds --skips --threads -h",
     "recipes": "--help -h",
 }
 
