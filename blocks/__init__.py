@@ -1,6 +1,6 @@
 """Torch modules, and how a CNN is cut: universal blocks, proxies, gates, complexity. Knows no task, file or command line.
 
-Read in this order: trace, cut, ruler, norms, paths, proxies, gates, backbone, student, complexity, compact.
+Read in this order: layers, trace, cut, ruler, norms, paths, proxies, gates, backbone, student, complexity, compact.
 """
 
 from blocks.backbone import Backbone, InputSpec, Plan

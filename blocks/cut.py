@@ -175,7 +175,11 @@ class _Modules:
             return None
         members = set(inside)
         sources = {source for node in inside for source in node.all_input_nodes if source.op != "get_attr"} - members
-        return Unit(path, sources.pop(), inside[-1]) if len(sources) == 1 and sources <= {self.picture, *self.legal} else None
+        return (
+            Unit(path, sources.pop(), inside[-1])
+            if len(sources) == 1 and sources <= {self.picture, *self.legal}
+            else None
+        )
 
 
 def _and_above(path: str) -> list[str]:
@@ -249,7 +253,9 @@ def _classifiers(model: nn.Module, result: fx.Node) -> list[fx.Node]:
     while waiting:
         node = waiting.pop()
         layer = model.get_submodule(str(node.target)) if node.op == "call_module" else nn.Identity()
-        if node.op == "placeholder" or (node.op == "get_attr" and operator.attrgetter(str(node.target))(model).ndim > 1):
+        if node.op == "placeholder" or (
+            node.op == "get_attr" and operator.attrgetter(str(node.target))(model).ndim > 1
+        ):
             raise CutError("no linear layer (or 1x1 convolution) gives the logits; each task puts its own in its place")
         if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)):
             found.append(node)

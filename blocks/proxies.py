@@ -38,7 +38,7 @@ AFFORDABLE = 0.1
 
 @dataclass(frozen=True)
 class Site:
-    """Where a proxy stands: from activations of shape `source` to `target`, beside a block whose own bottleneck is `width`."""
+    """Where a proxy stands: from shape `source` to shape `target`, beside a block whose own bottleneck is `width`."""
 
     source: Shape
     target: Shape

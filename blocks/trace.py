@@ -106,7 +106,7 @@ def legal_cuts(graph: fx.Graph) -> list[fx.Node]:
 
 
 def _channels_last(graph: fx.Graph) -> set[fx.Node]:
-    """The nodes whose tensor is (B, H, W, C): behind a permutation that moves the channels there, until one moves them back."""
+    """The nodes whose tensor is (B, H, W, C): between a permutation that moves the channels there and one back."""
     found: set[fx.Node] = set()
     for node in graph.nodes:
         order = _permutation(node)

@@ -1,6 +1,6 @@
 """How a backbone is cut, as rows: what `nettailor blocks` prints and writes as JSON.
 
-    backbone, plan -> anatomy -> Anatomy(blocks with their proxies, stem, head)
+backbone, plan -> anatomy -> Anatomy(blocks with their proxies, stem, head)
 """
 
 from __future__ import annotations

@@ -114,7 +114,9 @@ def _from_timm(
         raise BackboneProblem(_no_such(f"timm/{key}", "timm has no such model", timm.list_models()))
     config = timm.get_pretrained_cfg(key)
     if pretrained and not (config and config.has_weights):
-        raise BackboneProblem(f"backbone timm/{key}: timm has no pretrained weights for it; give a file with --weights FILE")
+        raise BackboneProblem(
+            f"backbone timm/{key}: timm has no pretrained weights for it; give a file with --weights FILE"
+        )
     if input_size is not None and config and config.fixed_input_size and input_size != config.input_size[1]:
         arguments = {"img_size": input_size, **arguments}  # such a model is built for one size
     try:
@@ -126,9 +128,7 @@ def _from_timm(
     return model, _own_spec(model)
 
 
-def _from_torchvision(
-    key: str, arguments: dict[str, Any], weights: str | Path | None
-) -> tuple[nn.Module, InputSpec]:
+def _from_torchvision(key: str, arguments: dict[str, Any], weights: str | Path | None) -> tuple[nn.Module, InputSpec]:
     from torchvision import models
 
     known = models.list_models(module=models)

@@ -137,7 +137,9 @@ def architecture(backbone: Backbone) -> str:
     return hashlib.sha256(repr((backbone.block_names, backbone.shapes, shapes)).encode()).hexdigest()
 
 
-def prices(student: TailoredNet, unit: Unit, table: CostTable | None = None, where: str = "cost table") -> dict[Path, float]:
+def prices(
+    student: TailoredNet, unit: Unit, table: CostTable | None = None, where: str = "cost table"
+) -> dict[Path, float]:
     """The cost of every path of a student in one unit.
 
     Args:

@@ -123,9 +123,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def read_square(
-    source: Source, name: str, size: int, interpolation: str = "bilinear", crop: float = 1.0
-) -> Tensor:
+def read_square(source: Source, name: str, size: int, interpolation: str = "bilinear", crop: float = 1.0) -> Tensor:
     """Decode and square one picture.
 
     Raises:

@@ -72,7 +72,8 @@ class BackboneChoice:
         Field(description="how pictures are resized; the backbone's own if left out"),
     ] = None
     crop: Annotated[
-        float | None, Field(gt=0, le=1, description="part of the shorter side that is kept; the backbone's own if left out")
+        float | None,
+        Field(gt=0, le=1, description="part of the shorter side that is kept; the backbone's own if left out"),
     ] = None
 
 
@@ -184,7 +185,8 @@ class Recipe:
     task: Annotated[str | None, Field(description="name of the task; the data's name if left out")] = None
     seed: Annotated[int, Field(ge=0)] = 0
     cost: Annotated[
-        Literal["macs", "params", "latency"], Field(description="what the penalty and pruning count: macs, params, latency")
+        Literal["macs", "params", "latency"],
+        Field(description="what the penalty and pruning count: macs, params, latency"),
     ] = "macs"
     cost_table: Annotated[
         str | None, Field(description="latency: a table of nettailor profile; measured anew if left out")

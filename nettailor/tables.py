@@ -114,7 +114,7 @@ def costs_table(costs: CostTable) -> Table:
     table.add_row("", "head", "", f"{whole.head_ms:.3f}", "", f"{whole.head_ms / whole.ms:.1%}")
     table.caption = (
         f"whole network {whole.ms:.3f} ms (IQR {whole.iqr_ms:.3f}); the sum of its parts {whole.sum_of_parts_ms:.3f} ms, "
-        f"{100 * (whole.sum_of_parts_ms / whole.ms - 1):+.0f} %. Last columns: each proxy's share of its block's MACs, and of its time"
+        f"{100 * (whole.sum_of_parts_ms / whole.ms - 1):+.0f} %. Last columns: proxies' share of their block's MACs, and time"
     )
     return table
 

@@ -39,7 +39,9 @@ class AdaptOptions:
     recipe: str | None = option("a shipped recipe, or a YAML file of one or several tasks", metavar="NAME|FILE")
     data: str | None = option("class folders, a zip of them, digits, or a torchvision data set", metavar="DIR|ZIP|NAME")
     backbone: str | None = option("resnet34_tiny, timm/NAME, torchvision/NAME or module:callable", metavar="NAME")
-    weights: str | None = option("the backbone's weights in a local file (safetensors, or a checkpoint)", metavar="FILE")
+    weights: str | None = option(
+        "the backbone's weights in a local file (safetensors, or a checkpoint)", metavar="FILE"
+    )
     out: Path | None = option(
         "folder of the run; the folder around the runs where there are several tasks", metavar="RUN"
     )

@@ -4,7 +4,8 @@
     python -m recipes.conformance --only resnet         families whose name holds a word; prints, writes nothing
 
 The families come from the libraries' own registries: of timm, the smallest model of each module whose parameters are mainly
-convolutional; of torchvision, every classification model of that kind. Weights are random, norms lived-in, inputs small.
+convolutional; of torchvision, every classification model that is no transformer. Weights are random,
+norms lived-in, inputs small.
 The same properties are the bodies of tests/recipes/test_conformance.py.
 
 Expected: 132 of 136 families have every property; half an hour at most on two cores.
@@ -39,6 +40,7 @@ from nettailor.pruning import removable
 
 SIZES = (64, 96, 128, 160, 192, 224, 256, 288, 331)
 CLASSES = 7
+FEW_CONVOLUTIONS = 5
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -57,8 +59,8 @@ def families() -> Iterator[Family]:
         if sizes:
             yield Family(min(sizes)[1], module)
     for name in models.list_models(module=models):
-        if size := _convolutional(f"torchvision/{name}"):
-            yield Family(size[1], models.get_model_builder(name).__module__.split(".")[-1])
+        if _convolutions(f"torchvision/{name}") >= FEW_CONVOLUTIONS:
+            yield Family(f"torchvision/{name}", models.get_model_builder(name).__module__.split(".")[-1])
 
 
 def recorded() -> list[Family]:
@@ -66,25 +68,37 @@ def recorded() -> list[Family]:
     return [Family(row["model"], row["module"]) for row in read_json(DOCS / "backbones.json")["families"]]
 
 
-def build(model: str, **arguments: int) -> nn.Module:
-    """A model with random weights."""
+def build(model: str, **arguments: Any) -> nn.Module:
+    """A model with random weights; heads that only its own training would use are left off."""
     library, _, name = model.partition("/")
     if library == "timm":
-        return timm.create_model(name, **arguments)  # type: ignore[no-any-return]
-    slow_init = name in ("googlenet", "inception_v3") or name.startswith("vgg")
-    return models.get_model(name, weights=None, **({"init_weights": False} if slow_init else {}))
+        return timm.create_model(name, **arguments)
+    if name in ("googlenet", "inception_v3"):
+        arguments = {"aux_logits": False, "init_weights": False}
+    elif name.startswith("vgg"):
+        arguments = {"init_weights": False}  # which takes seconds
+    return models.get_model(name, weights=None, **arguments)
+
+
+def _convolutions(model: str) -> int:
+    """How many convolutions a model has; a transformer cuts its picture into patches with one."""
+    return sum(isinstance(part, CONVOLUTION) for part in _sketch(model).modules())
+
+
+def _sketch(model: str) -> nn.Module:
+    try:
+        with torch.device("meta"):
+            return build(model)
+    except NotImplementedError:  # torchvision's RegNets compute with tensors while they are built
+        return build(model)
 
 
 def _convolutional(model: str) -> tuple[int, str] | None:
     """Parameters and name of a model in which convolutions hold most of them, the classifier left out; else None."""
     if model.startswith("timm/test_"):
         return None  # timm's own miniatures for its tests stand for no family
-    try:
-        with torch.device("meta"):
-            net = build(model)
-    except NotImplementedError:  # torchvision's RegNets compute with tensors while they are built
-        net = build(model)
-    classifier = net.get_classifier() if hasattr(net, "get_classifier") else None
+    net = _sketch(model)
+    classifier: Any = net.get_classifier() if hasattr(net, "get_classifier") else None  # type: ignore[operator]
     leave = {id(p) for p in classifier.parameters()} if isinstance(classifier, nn.Module) else set()
     every = {id(p): p.numel() for p in net.parameters() if id(p) not in leave}
     convolved = {
@@ -117,7 +131,8 @@ class Subject:
 
     def at(self, size: int) -> nn.Module:
         """The model for one input size, its norms lived-in."""
-        fixed = self.family.model.startswith("timm/") and timm.get_pretrained_cfg(self.family.model[5:]).fixed_input_size
+        config = timm.get_pretrained_cfg(self.family.model[5:]) if self.family.model.startswith("timm/") else None
+        fixed = config is not None and config.fixed_input_size
         torch.manual_seed(0)
         return lived_in(build(self.family.model, **({"img_size": size} if fixed else {})))
 
@@ -214,7 +229,9 @@ def trains_at_two_sizes(subject: Subject) -> None:
 def frozen_is_frozen(subject: Subject) -> None:
     """Training steps change what the task owns, and nothing of the backbone: statistics and step counters included."""
     backbone, student = subject.backbone, subject.student.train()
-    every = {name: t for part in (backbone.stem, backbone.blocks, backbone.head) for name, t in part.state_dict().items()}
+    every = {
+        name: t for part in (backbone.stem, backbone.blocks, backbone.head) for name, t in part.state_dict().items()
+    }
     before = {name: tensor.clone() for name, tensor in every.items()}
     own = {name: tensor.clone() for name, tensor in student.task_tensors().items()}
     trained = [parameter for parameter in student.parameters() if parameter.requires_grad]
@@ -323,9 +340,9 @@ def document(rows: list[Row], versions: dict[str, str]) -> str:
     for row in rows:
         state = "; ".join(f"**{name}**: {reason}" for name, reason in row.failed.items()) or "ok"
         sizes = ", ".join(map(str, row.sizes))
+        figures = f"{row.macs / 1e6:.0f} | {row.params / 1e6:.2f}"
         lines.append(
-            f"| `{row.model}` | {row.module} | {sizes} | {row.blocks} | `{row.first}` | `{row.last}` | {row.macs / 1e6:.0f} | "
-            f"{row.params / 1e6:.2f} | {state} |"
+            f"| `{row.model}` | {row.module} | {sizes} | {row.blocks} | `{row.first}` | `{row.last}` | {figures} | {state} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,6 @@
-"""The CIFAR ResNets of He et al. (2016, section 4.2), as a user would bring them: nettailor adapt --backbone cifar_resnet:resnet20
+"""The CIFAR ResNets of He et al. (2016, section 4.2), as a user would bring them.
+
+    nettailor adapt --backbone cifar_resnet:resnet20 --weights FILE
 
 Three stages of 16, 32 and 64 channels. A shortcut has no parameters: where a block halves the resolution, it takes every
 second pixel and pads the new channels with zeros.
@@ -6,6 +8,14 @@ second pixel and pads the new channels with zeros.
 
 from torch import Tensor, nn
 from torch.nn.functional import pad, relu
+
+PICTURES = {  # timm's way of saying which pictures a model reads; nettailor goes by it
+    "input_size": (3, 32, 32),
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+    "interpolation": "bilinear",
+    "crop_pct": 1.0,
+}
 
 
 class Block(nn.Module):
@@ -24,17 +34,9 @@ class Block(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    # timm's way of saying which pictures a model reads; nettailor goes by it
-    pretrained_cfg = {
-        "input_size": (3, 32, 32),
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
-        "interpolation": "bilinear",
-        "crop_pct": 1.0,
-    }
-
     def __init__(self, depth: int, num_classes: int = 10) -> None:
         super().__init__()
+        self.pretrained_cfg = PICTURES
         blocks = (depth - 2) // 6
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)

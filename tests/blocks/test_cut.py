@@ -97,7 +97,10 @@ def test_a_block_does_not_overwrite_what_a_proxy_reads() -> None:
 
 def test_a_network_without_units_of_its_own_is_cut_between_its_convolutions() -> None:
     cnn = nn.Sequential(
-        *(nn.Sequential(nn.Conv2d(3 if n == 0 else 8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()) for n in range(7)),
+        *(
+            nn.Sequential(nn.Conv2d(3 if n == 0 else 8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+            for n in range(7)
+        ),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(8, 5),

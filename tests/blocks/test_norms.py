@@ -74,7 +74,9 @@ def test_a_norm_inside_a_module_that_is_traced_as_one() -> None:
     shared = {id(t) for t in segment.state_dict(keep_vars=True).values()}
     owned, norms = own_norms(segment, "affine")
     mine = {name for name, t in owned.state_dict(keep_vars=True).items() if id(t) not in shared}
-    assert mine == {f"1.norm.{name}" for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")}
+    assert mine == {
+        f"1.norm.{name}" for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    }
     assert norms == [owned.get_submodule("1").norm]
     assert owned.get_submodule("1").conv.weight is inner.conv.weight
 

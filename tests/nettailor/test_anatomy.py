@@ -20,7 +20,9 @@ def test_the_table_names_every_block_and_the_proxies_beside_it(nettailor: Comman
     assert list(Path().iterdir()) == []
 
 
-@pytest.mark.parametrize("model", ["resnet34_tiny", "timm/mobilenetv2_100,pad_type=same", "tests.cifar_resnet:resnet20"])
+@pytest.mark.parametrize(
+    "model", ["resnet34_tiny", "timm/mobilenetv2_100,pad_type=same", "tests.cifar_resnet:resnet20"]
+)
 def test_json_holds_the_whole_cut(nettailor: CommandLine, model: str) -> None:
     status, out, _ = nettailor("blocks", model, "--json", "--input-size", "64", "--skips", "2")
     assert status == 0

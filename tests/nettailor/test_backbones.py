@@ -119,7 +119,13 @@ def test_what_a_model_says_of_its_pictures_is_gone_by_and_can_be_overruled(tmp_p
     spec = load_backbone(
         "timm/mobilenetv3_small_050", tmp_path / "timm.safetensors", 96, mean=[0.5] * 3, std=(0.5,) * 3, crop=1.0
     ).spec
-    assert (spec.size, spec.mean, spec.std, spec.interpolation, spec.crop) == (96, (0.5,) * 3, (0.5,) * 3, "bicubic", 1.0)
+    assert (spec.size, spec.mean, spec.std, spec.interpolation, spec.crop) == (
+        96,
+        (0.5,) * 3,
+        (0.5,) * 3,
+        "bicubic",
+        1.0,
+    )
     write_tensors(tmp_path / "tv.safetensors", torchvision.models.mobilenet_v3_small().state_dict())
     spec = load_backbone("torchvision/mobilenet_v3_small", tmp_path / "tv.safetensors").spec
     assert (spec.size, spec.interpolation, spec.crop) == (224, "bilinear", 0.875)
@@ -176,7 +182,7 @@ def test_the_shared_mobilenet_at_96_px() -> None:
     pictures = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
     backbone = load_backbone("timm/mobilenetv2_100,pad_type=same", weights, 96, **pictures)
     assert backbone.depth == 17
-    assert [name for name in backbone.block_names[:3]] == ["blocks.0.0", "blocks.1.0", "blocks.1.1"]
+    assert backbone.block_names[:3] == ["blocks.0.0", "blocks.1.0", "blocks.1.1"]
     model = timm.create_model("mobilenetv2_100", pad_type="same").eval()
     model.load_state_dict(read_tensors(weights)[0])
     x = torch.randn(2, 3, 96, 96)

@@ -55,7 +55,9 @@ def test_a_prefix_that_the_model_has_itself_stays(state: dict[str, Tensor]) -> N
 
 def test_another_architectures_weights_are_named() -> None:
     model = torchvision.models.resnet18()
-    with pytest.raises(BackboneProblem, match=r"w.pth: holds another architecture's weights: missing .* and \d+ more; un"):
+    with pytest.raises(
+        BackboneProblem, match=r"w.pth: holds another architecture's weights: missing .* and \d+ more; un"
+    ):
         fit_weights(model, torchvision.models.mobilenet_v2().state_dict(), "w.pth")
     deeper = torchvision.models.resnet34().state_dict()
     with pytest.raises(BackboneProblem, match=r"unexpected layer1.2.bn1.bias, .* \(102 of 102 names agree\)"):
