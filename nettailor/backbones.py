@@ -178,6 +178,10 @@ def _arguments(name: str, words: list[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key.isidentifier():
             raise BackboneProblem(f"backbone {name!r}: {word!r} is no argument; write NAME,argument=value")
+        if key in ("pretrained", "checkpoint_path", "cache_dir", "weights") or key.startswith("pretrained_"):
+            raise BackboneProblem(
+                f"backbone {name!r}: {key} is no argument of a model's architecture; give weights with --weights FILE"
+            )
         found[key] = yaml.safe_load(value)
     return found
 

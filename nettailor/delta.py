@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, PositiveFloat, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from blocks import Backbone, CompactNet, InputSpec
@@ -39,8 +39,8 @@ class InputFields:
 
     size: Annotated[int, Field(ge=8, le=4096)]
     mean: Triple
-    std: Triple
-    interpolation: str = "bilinear"
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] = "bilinear"
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 

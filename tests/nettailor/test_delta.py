@@ -18,7 +18,7 @@ from blocks.ruler import tensors_of
 from nettailor import delta, embedded
 from nettailor.backbones import load_backbone
 from nettailor.batches import normalise
-from nettailor.errors import FileProblem
+from nettailor.errors import BackboneProblem, FileProblem
 from nettailor.graph import BlockGraph
 from nettailor.task import load_task
 
@@ -146,7 +146,19 @@ WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
     "no classes": (lambda f: edit(f, lambda t: t.update(classes=[])), r"task\.json: classes"),
     "a class more": (lambda f: edit(f, lambda t: t["classes"].append("x")), r"task\.safetensors: tensor 'head"),
     "a strange field": (lambda f: edit(f, lambda t: t.update(extra=1)), r"task\.json: extra"),
-    "another input": (lambda f: edit(f, lambda t: t["input"].update(mean=[0, 0, 0])), r"task\.json: input"),
+    "no input": (lambda f: edit(f, lambda t: t["input"].update(std=[0, 0, 0])), r"task\.json: input.std"),
+    "an unknown interpolation": (
+        lambda f: edit(f, lambda t: t["input"].update(interpolation="x")),
+        r"task\.json: input.interpolation",
+    ),
+    "code as proxy": (
+        lambda f: edit(f, lambda t: [e.update(form="os:getcwd") for e in t["graph"]["edges"] if e["slot"]]),
+        r"is a 'os:getcwd'; it is code to import: allow it with --proxies os:getcwd",
+    ),
+    "arguments that read files": (
+        lambda f: edit(f, lambda t: t["backbone"].update(name="timm/resnet18,checkpoint_path=x.pth")),
+        "checkpoint_path is no argument of a model's architecture",
+    ),
 }
 
 
@@ -157,7 +169,12 @@ def test_whatever_is_wrong_is_named(what: str, saved: tuple[Path, torch.Tensor, 
     change(folder)
     with pytest.raises(Exception, match=says) as raised:
         delta.load(folder)
-    assert isinstance(raised.value, FileProblem) or "no such backbone" in says
+    assert isinstance(raised.value, FileProblem | BackboneProblem)
+
+
+def test_a_backbone_that_reads_other_pictures_is_refused(saved: tuple[Path, torch.Tensor, torch.Tensor]) -> None:
+    with pytest.raises(FileProblem, match=r"task\.json: input: is .*, but the backbone reads .*crop=0.5"):
+        delta.load(saved[0], load_backbone(crop=0.5))
 
 
 def test_a_backbone_with_other_weights_is_refused(saved: tuple[Path, torch.Tensor, torch.Tensor]) -> None:

@@ -54,7 +54,7 @@ def test_a_backbone_of_each_family_is_adapted_and_evaluated(
     nettailor: CommandLine, name: str, digit_folder: Path
 ) -> None:
     report = adapt(nettailor, name, digit_folder)
-    assert 0 < report["removed"]["universal_blocks"] < 1  # type: ignore[index]
+    assert 0 < report["removed"]["universal_blocks"] <= 1  # type: ignore[index]
 
 
 @pytest.mark.slow
