@@ -8,7 +8,7 @@ convolutional; of torchvision, every classification model that is no transformer
 norms lived-in, inputs small.
 The same properties are the bodies of tests/recipes/test_conformance.py.
 
-Expected: 132 of 136 families have every property; half an hour at most on two cores.
+Expected: 126 of 130 families have every property; about a quarter of an hour on two cores.
 """
 
 from __future__ import annotations
