@@ -3,8 +3,8 @@
     warm up; then in every round each call runs once, in order          -> median and interquartile range of each
 
 A call that is repeated in a loop finds its own weights in the processor's cache; in a network each part has just been
-pushed out by the others. Measured in a loop, the parts of a ResNet-18 add up to 16 % less than the whole network takes on
-two cores; measured in turn, to within some per cent. The machine's moods meet all parts alike, too.
+pushed out by the others, so parts that are measured in a loop add up to less than the network takes. Measured in turn they
+do not (tests/nettailor/test_costs.py holds a ResNet-18 to that), and the machine's moods meet all of them alike.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from nettailor.card import model_card
 from nettailor.checkpoint import restore
 from nettailor.costs import CostTable, measure_costs, prices, read_costs
 from nettailor.display import Display
-from nettailor.errors import DataProblem, NettailorError
+from nettailor.errors import DataProblem, NettailorError, UsageProblem
 from nettailor.extensions import find_form
 from nettailor.files import write_text
 from nettailor.fit import Fitted, Run, accuracy
@@ -66,6 +66,7 @@ def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: B
         folder.checkpoints.remove()  # left there if the run was killed just after its last write
         return finished
     find_form(recipe.student.proxies)
+    table = None if recipe.cost_table is None else read_costs(Path(recipe.cost_table))
     machine = recipe.machine
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
@@ -82,7 +83,8 @@ def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: B
     )
     with event_writer(out) as writer:
         run = Run(recipe.seed, device, machine.precision, recipe.data, folder.checkpoints, display, writer.add_scalar)
-        table = _cost_table(recipe, backbone, folder, device, display)
+        if recipe.cost == "latency" and table is None:
+            table = _own_cost_table(recipe, backbone, folder, device, display)
         trained = _train_all(recipe, backbone.to(device), task, run, table)
         net = compact(trained.student)
         writer.add_text("graph", _as_markdown(trained.pruned.graph))
@@ -128,6 +130,8 @@ def adapt_all(
 def resolve(recipe: Recipe) -> Recipe:
     """The recipe with its task's name and absolute paths filled in, so that running it again repeats the run."""
     data, backbone = recipe.data, recipe.backbone
+    if recipe.cost_table is not None and recipe.cost != "latency":
+        raise UsageProblem("cost_table: is read where cost is latency; add cost=latency, or leave it out")
     path = Path(data.source).expanduser()
     name = recipe.task or (path.resolve().name if path.is_dir() else path.stem if path.is_file() else data.source)
     if path.exists() and data.source != "digits":
@@ -166,14 +170,10 @@ class _Trained:
     expected: float
 
 
-def _cost_table(
+def _own_cost_table(
     recipe: Recipe, backbone: Backbone, folder: RunFolder, device: torch.device, display: Display
-) -> CostTable | None:
+) -> CostTable:
     """The milliseconds that a run counts in; measured once and kept, so that a run that goes on counts as it did."""
-    if recipe.cost != "latency":
-        return None
-    if recipe.cost_table is not None:
-        return read_costs(Path(recipe.cost_table))
     if not folder.costs.is_file():
         display.say("measuring every block and proxy on this device ...")
         plan = plan_of(recipe.student)
@@ -182,9 +182,11 @@ def _cost_table(
 
 
 def _train_all(recipe: Recipe, backbone: Backbone, task: Task, run: Run, table: CostTable | None) -> _Trained:
-    teacher = finetune(backbone, task, recipe.teacher, run)
     student = tailor(backbone, task, recipe.student, run)
-    student.price_by(prices(student, recipe.cost, table, recipe.cost_table or "costs.json"))
+    student.price_by(
+        prices(student, recipe.cost, table, recipe.cost_table or "costs.json")
+    )  # refused before any training
+    teacher = finetune(backbone, task, recipe.teacher, run)
     train(student, teacher, task, recipe.student, run)
     unpruned = snapshot(student)
     expected = float(expected_complexity(student, student.gates().detach(), recipe.student.complexity))

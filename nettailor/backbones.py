@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import yaml
@@ -26,11 +26,11 @@ from blocks import Backbone, CutError, InputSpec
 from nettailor import embedded
 from nettailor.errors import BackboneProblem
 from nettailor.imports import ImportProblem, import_path
+from nettailor.recipe import Interpolation
 from nettailor.weights import check_finite, fit_weights, read_weights
 
 IMAGENET = InputSpec(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 0.875)
-RANDOM = "random"
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+RANDOM = "random"  # stands in the place of a weights file: none is fetched, none is read
 
 
 def load_backbone(
@@ -48,7 +48,7 @@ def load_backbone(
             member of its weights enum (`IMAGENET1K_V1`).
         input_size: side of the pictures in pixels; the model's own configuration decides if left out.
         untrained: the architecture alone, with random weights: for what depends on no weight, such as costs.
-        pictures: `mean`, `std` (one number or three), `interpolation`, `crop` in place of the model's own; None changes
+        pictures: `mean`, `std` (three numbers each), `interpolation`, `crop` in place of the model's own; None changes
             nothing.
 
     Raises:
@@ -157,7 +157,7 @@ def _own_spec(model: nn.Module) -> InputSpec:
     if not isinstance(getattr(model, "pretrained_cfg", None), dict):
         return IMAGENET
     config = resolve_data_config({}, model=model)
-    interpolation = config["interpolation"] if config["interpolation"] in INTERPOLATIONS else "bilinear"
+    interpolation = config["interpolation"] if config["interpolation"] in get_args(Interpolation) else "bilinear"
     return InputSpec(
         config["input_size"][1], _triple(config["mean"]), _triple(config["std"]), interpolation, config["crop_pct"]
     )

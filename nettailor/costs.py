@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path as FilePath
 from typing import Literal
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from blocks import Backbone, Path, Plan, TailoredNet
 from blocks.stopwatch import ROUNDS, Timing, time_in_turn
 from nettailor.errors import FileProblem
-from nettailor.files import read_json, write_json
+from nettailor.records import read_record, write_record
 from nettailor.report import device_name, versions
 
 FORMAT: Literal[1] = 1
@@ -71,8 +70,7 @@ class CostTable:
 
     def write(self, path: FilePath) -> None:
         """Write it atomically; `format` comes first."""
-        tree = asdict(self)
-        write_json(path, {"format": tree.pop("format"), **tree})
+        write_record(self, path)
 
 
 def read_costs(path: FilePath) -> CostTable:
@@ -81,13 +79,7 @@ def read_costs(path: FilePath) -> CostTable:
     Raises:
         FileProblem: no such file, or not this schema.
     """
-    tree = read_json(path)
-    try:
-        return TypeAdapter(CostTable).validate_python(tree)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise FileProblem(path, f"{place}: {first['msg'].lower()}; measure anew with nettailor profile") from None
+    return read_record(CostTable, path, "measure anew with nettailor profile")
 
 
 def measure_costs(

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PositiveFloat, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as checked
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as schema
 
 from blocks import Backbone, CompactNet, InputSpec
 from blocks.proxies import FORMS
@@ -25,26 +25,27 @@ from nettailor.checkpoint import restore
 from nettailor.errors import FileProblem
 from nettailor.files import read_json, read_tensors, write_json, write_tensors, write_text
 from nettailor.graph import BlockGraph, GraphProblem
+from nettailor.recipe import Channels, Interpolation, PositiveChannels
+from nettailor.records import checked
 from nettailor.task import check_name
 
 FORMAT: Literal[1] = 1
 DESCRIPTION, TENSORS, CARD = "task.json", "task.safetensors", "README.md"
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-Triple = tuple[float, float, float]
 
 
-@checked(config=STRICT, frozen=True)
+@schema(config=STRICT, frozen=True)
 class InputFields:
     """The pictures that the network reads."""
 
     size: Annotated[int, Field(ge=8, le=4096)]
-    mean: Triple
-    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] = "bilinear"
+    mean: Channels
+    std: PositiveChannels
+    interpolation: Interpolation = "bilinear"
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
-@checked(config=STRICT, frozen=True)
+@schema(config=STRICT, frozen=True)
 class BackboneFields:
     """Which backbone the delta belongs to: how to name it, and the hash of its tensors."""
 
@@ -52,7 +53,7 @@ class BackboneFields:
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-@checked(config=STRICT, frozen=True)
+@schema(config=STRICT, frozen=True)
 class Description:
     """What `task.json` holds."""
 
@@ -185,13 +186,7 @@ def read_description(folder: Path) -> Description:
         raise FileProblem(path, "is no description of a task")
     if tree.get("format") != FORMAT:
         raise FileProblem(path, f"format: is {tree.get('format')!r}, this nettailor reads {FORMAT}; update nettailor")
-    try:
-        description = TypeAdapter(Description).validate_python(tree)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise FileProblem(path, f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
-    return description
+    return checked(Description, tree, path)
 
 
 def _graph(folder: Path, description: Description, depth: int) -> BlockGraph:

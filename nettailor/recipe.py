@@ -27,6 +27,7 @@ Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Channels = tuple[float, float, float]
 PositiveChannels = tuple[Positive, Positive, Positive]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -68,7 +69,7 @@ class BackboneChoice:
     mean: Annotated[Channels | None, Field(description="of each channel; the backbone's own if left out")] = None
     std: Annotated[PositiveChannels | None, Field(description="of each channel; the backbone's own if left out")] = None
     interpolation: Annotated[
-        Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] | None,
+        Interpolation | None,
         Field(description="how pictures are resized; the backbone's own if left out"),
     ] = None
     crop: Annotated[

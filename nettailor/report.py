@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import platform
 import time
-from dataclasses import asdict, field
+from dataclasses import field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from nettailor.errors import FileProblem
-from nettailor.files import read_json, write_json
+from nettailor.records import read_record, write_record
 
 FORMAT: Literal[1] = 1
 STRICT = ConfigDict(extra="forbid")
@@ -126,8 +125,7 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write it atomically; `format` comes first."""
-        tree = asdict(self)
-        write_json(path, {"format": tree.pop("format"), **tree})
+        write_record(self, path)
 
     @classmethod
     def read(cls, path: Path) -> Report:
@@ -136,13 +134,7 @@ class Report:
         Raises:
             FileProblem: no such file, or not this schema.
         """
-        tree = read_json(path)
-        try:
-            return TypeAdapter(cls).validate_python(tree)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise FileProblem(path, f"{place}: {first['msg'].lower()}; is it a report of another version?") from None
+        return read_record(cls, path, "is it a report of another version?")
 
 
 def versions() -> dict[str, str]:

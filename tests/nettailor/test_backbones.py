@@ -9,10 +9,12 @@ import timm
 import torch
 import torchvision
 
+from nettailor.adaptation import resolve
 from nettailor.backbones import fingerprint, load_backbone
 from nettailor.batches import normalise
 from nettailor.errors import BackboneProblem, FileProblem
 from nettailor.files import read_tensors, write_tensors
+from nettailor.recipe import parse_recipe
 from nettailor.task import load_task
 from tests import tiny
 
@@ -202,3 +204,10 @@ def test_the_shared_cifar_resnets_recognise_cifars_pictures(depth: int, blocks: 
     with torch.no_grad():
         answers = backbone(normalise(test.batch(rows), backbone.spec, torch.device("cpu"))).argmax(1)
     assert (answers == test.labels[rows]).float().mean() > 0.6  # the pictures went through strong JPEG
+
+
+def test_a_member_of_a_weights_enum_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for weights, resolved in (("IMAGENET1K_V1", "IMAGENET1K_V1"), ("w.pth", str(tmp_path / "w.pth"))):
+        recipe = parse_recipe({"backbone": {"name": "torchvision/resnet18", "weights": weights}}, "test")
+        assert resolve(recipe).backbone.weights == resolved

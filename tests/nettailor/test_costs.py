@@ -106,6 +106,7 @@ def test_a_run_without_a_table_measures_its_own_and_keeps_it(nettailor: CommandL
         (["profile", "resnet34_tiny", "--batch", "0"], 2, "--batch: must be at least 1"),
         (["profile", "resnet34_tiny", "--proxies", "conv1"], 2, "did you mean 'conv1x1'"),
         (["adapt", "cost=latency", "cost_table=nowhere.json"], 1, "nowhere.json: "),
+        (["adapt", "cost_table=nowhere.json"], 2, "cost_table: is read where cost is latency"),
         (["adapt", "cost=time"], 2, "cost: input should be 'macs', 'params' or 'latency'"),
         (["adapt", "student.proxies=conv3x3"], 2, "there is no 'conv3x3'"),
         (["adapt", "student.proxies=nowhere:thing"], 2, "'nowhere:thing' can't be imported"),
@@ -113,6 +114,15 @@ def test_a_run_without_a_table_measures_its_own_and_keeps_it(nettailor: CommandL
 )
 def test_bad_input(nettailor: CommandLine, words: list[str], status: int, says: str) -> None:
     assert says in nettailor.fails(*words, status=status)
+    assert list(Path().iterdir()) == []
+
+
+def test_an_unfit_table_is_refused_before_any_training(nettailor: CommandLine, digit_folder: Path) -> None:
+    words = ("--rounds", "1", "--skips", "1", "--out", "short.json")
+    assert nettailor("profile", "resnet34_tiny", *words)[0] == 0
+    said = nettailor.fails("adapt", "--data", digit_folder, "cost=latency", "cost_table=short.json", "--out", "run")
+    assert "short.json: has no conv1x1 A0-2; measure anew with nettailor profile --skips 3 --proxies auto" in said
+    assert not Path("run/checkpoint").exists()
 
 
 @pytest.mark.slow

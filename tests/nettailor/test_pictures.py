@@ -102,3 +102,27 @@ def test_a_damaged_zip_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 nothing more")
     with pytest.raises(FileProblem, match="bad.zip"):
         ZipSource(tmp_path / "bad.zip")
+
+
+def test_a_crop_keeps_the_middle_and_the_interpolation_is_the_one_that_is_asked_for() -> None:
+    frame = np.zeros((40, 40, 3), dtype=np.uint8)
+    frame[10:30, 10:30] = 255  # the middle half
+    picture = Image.fromarray(frame)
+    assert (square(picture, 20, "nearest", 0.5) == 255).all()
+    assert 0.2 < (square(picture, 20, "nearest", 1.0) == 255).float().mean() < 0.3
+    sharp, soft = (square(GRAY, 20, name) for name in ("nearest", "bicubic"))
+    assert not torch.equal(sharp, soft)
+
+
+def test_training_and_prediction_see_a_picture_alike(tmp_path: Path) -> None:
+    from blocks import InputSpec
+    from nettailor.task import load_task
+
+    for split in ("train", "val", "test"):
+        for label in ("a", "b"):
+            (tmp_path / split / label).mkdir(parents=True)
+            GRAY.save(tmp_path / split / label / "1.png")
+    spec = InputSpec(16, (0.5,) * 3, (0.5,) * 3, "bicubic", 0.5)
+    seen = load_task(str(tmp_path), spec).test.batch(torch.tensor([0]))[0]
+    assert torch.equal(seen, square(GRAY, 16, "bicubic", 0.5))
+    assert not torch.equal(seen, square(GRAY, 16))

@@ -13,6 +13,7 @@ import pytest
 import timm
 import torchvision
 
+from blocks.proxies import FORMS
 from nettailor.files import write_tensors
 from tests.cifar_resnet import resnet20
 from tests.conftest import CommandLine
@@ -66,3 +67,15 @@ def test_traffic_signs_on_each_family(nettailor: CommandLine, name: str) -> None
     chance = 1 / 43
     if FAMILIES[name][0] or name == "resnet34_tiny":  # random weights learn little in two passes
         assert report["teacher"]["test_accuracy"] > 5 * chance  # type: ignore[index]
+
+
+def test_a_proxy_of_the_users_own_from_adapt_to_eval(nettailor: CommandLine, digit_folder: Path) -> None:
+    Path("own_proxies.py").write_text(
+        "from torch import nn\n\ndef plain(site):\n    return nn.Conv2d(site.source[0], site.target[0], 1)\n"
+    )
+    words = ("--data", digit_folder, "--out", "run", *QUICK, "student.proxies=own_proxies:plain", "prune.per_round=1")
+    assert nettailor("adapt", *words)[0] == 0
+    del FORMS["own_proxies:plain"]  # as in a new process
+    said = nettailor.fails("eval", "run")
+    assert "own_proxies:plain'; it is code to import: allow it with --proxies own_proxies:plain" in said
+    assert nettailor("eval", "run", "--proxies", "own_proxies:plain")[0] == 0
