@@ -1,15 +1,17 @@
 """Torch modules, and how a CNN is cut: universal blocks, proxies, gates, complexity. Knows no task, file or command line.
 
-Read in this order: layers, trace, cut, ruler, norms, paths, proxies, gates, backbone, student, complexity, compact.
+Read in this order: layers, trace, cut, ruler, norms, lowrank, paths, proxies, gates, backbone, student, complexity, warm,
+compact, fold.
 """
 
 from blocks.backbone import Backbone, InputSpec, Plan
 from blocks.compact import CompactNet, compact
 from blocks.complexity import expected_exact, expected_paper
 from blocks.cut import Cut, cut
+from blocks.fold import fold
 from blocks.paths import Path
 from blocks.ruler import Cost, count_macs, count_params
-from blocks.student import Activity, TailoredNet
+from blocks.student import Activity, Prices, TailoredNet
 from blocks.trace import CutError
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "InputSpec",
     "Path",
     "Plan",
+    "Prices",
     "TailoredNet",
     "compact",
     "count_macs",
@@ -29,4 +32,5 @@ __all__ = [
     "cut",
     "expected_exact",
     "expected_paper",
+    "fold",
 ]

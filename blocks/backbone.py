@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 
 from blocks.cut import cut, new_classifier
 from blocks.layers import CONVOLUTION
+from blocks.lowrank import add_low_rank
 from blocks.norms import BatchNormPolicy, own_norms
 from blocks.paths import Path
 from blocks.proxies import AUTO, Proxy, Shape, Site
@@ -164,12 +165,14 @@ class Plan:
             cost more than a tenth of the block.
         gates: kind of the gates, a key of `blocks.gates.KINDS`.
         batch_norm: who owns the backbone's batch norms, see `blocks.norms`.
+        rank: of what the task adds to each dense convolution of the backbone, see `blocks.lowrank`; 0 for nothing.
     """
 
     skips: int = 3
     proxies: str = AUTO
     gates: str = "softmax"
     batch_norm: BatchNormPolicy = "source"
+    rank: int = 0
 
 
 @dataclass
@@ -183,25 +186,43 @@ class Parts:
     norms: list[nn.Module]
 
 
-def build_parts(backbone: Backbone, paths: list[Path], classes: int, policy: BatchNormPolicy) -> Parts:
+def build_parts(backbone: Backbone, paths: list[Path], classes: int, policy: BatchNormPolicy, rank: int) -> Parts:
     """The modules that `paths` need; the one builder for students and compact nets, so that they agree."""
-    stem, norms = own_norms(backbone.stem, policy)
-    head, head_norms = own_norms(backbone.head_for(classes), policy)
+
+    def own(segment: fx.GraphModule) -> tuple[fx.GraphModule, list[nn.Module]]:
+        ours, norms = own_norms(segment, policy)
+        return add_low_rank(ours, rank), norms
+
+    stem, norms = own(backbone.stem)
+    head, head_norms = own(backbone.head_for(classes))
     blocks: dict[int, fx.GraphModule] = {}
     proxies: dict[tuple[int, int], Proxy] = {}
     for path in paths:
         if path.is_universal:
-            blocks[path.target], own = own_norms(backbone.blocks[path.target - 1], policy)  # type: ignore[arg-type]
-            norms += own
+            blocks[path.target], block_norms = own(backbone.blocks[path.target - 1])  # type: ignore[arg-type]
+            norms += block_norms
         else:
             proxies[path.source, path.target] = Proxy(path.form, backbone.site(path.source, path.target))
     return Parts(stem, blocks, proxies, head, norms + head_norms)
 
 
 def path_costs(backbone: Backbone, path: Path, module: nn.Module) -> Cost:
-    """MACs of a path at the backbone's input size, and the parameters of the module that computes it."""
-    x = torch.zeros(1, *backbone.shapes[path.source], device=_device(module))
-    return Cost(count_macs(module, x), count_params(tensors_of(module).values()))
+    """MACs of a path at the backbone's input size, and the parameters of the module that computes it.
+
+    A block costs the MACs of the backbone's own: adding up a low-rank weight is no work per picture, `fold` does it once.
+    """
+    if path.is_universal:
+        macs = backbone.block_costs[path.target - 1].macs
+    else:
+        macs = count_macs(module, torch.zeros(1, *backbone.shapes[path.source], device=_device(module)))
+    return Cost(macs, count_params(tensors_of(module).values()))
+
+
+def end_costs(backbone: Backbone, classes: int, stem: nn.Module, head: nn.Module) -> Cost:
+    """MACs of stem and head with a classifier for `classes` classes, and the parameters of a task's own stem and head."""
+    last = torch.zeros(1, *backbone.shapes[-1], device=_device(head))
+    macs = backbone.stem_cost.macs + count_macs(backbone.head_for(classes).to(last.device), last)
+    return Cost(macs, count_params([*tensors_of(stem).values(), *tensors_of(head).values()]))
 
 
 def _width(block: nn.Module, channels: int) -> int:

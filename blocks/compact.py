@@ -13,11 +13,11 @@ from collections import defaultdict
 import torch
 from torch import Tensor, nn
 
-from blocks.backbone import Backbone, build_parts, path_costs
+from blocks.backbone import Backbone, build_parts, end_costs, path_costs
 from blocks.norms import BatchNormPolicy
 from blocks.paths import Path
 from blocks.proxies import Proxy, Resampled
-from blocks.ruler import Cost, count_macs, count_params, tensors_of
+from blocks.ruler import Cost, count_params, tensors_of
 from blocks.student import TailoredNet, proxy_key, task_tensors
 
 
@@ -29,16 +29,20 @@ class CompactNet(nn.Module):
         paths: kept paths; every source must be x_0 or the target of another, and x_L must be a target.
         classes: number of classes.
         policy: who owns the batch norms.
+        rank: of what the task adds to dense convolutions.
     """
 
-    def __init__(self, backbone: Backbone, paths: list[Path], classes: int, policy: BatchNormPolicy) -> None:
+    def __init__(
+        self, backbone: Backbone, paths: list[Path], classes: int, policy: BatchNormPolicy, rank: int = 0
+    ) -> None:
         super().__init__()
         self.paths = sorted(paths)
         self.classes = classes
         self.batch_norm = policy
+        self.rank = rank
         self.spec = backbone.spec
         self.depth = backbone.depth
-        parts = build_parts(backbone, self.paths, classes, policy)
+        parts = build_parts(backbone, self.paths, classes, policy, rank)
         self.stem = parts.stem
         self.blocks = nn.ModuleDict({str(target): block for target, block in parts.blocks.items()})
         self.proxies = nn.ModuleDict({proxy_key(*ends): proxy for ends, proxy in parts.proxies.items()})
@@ -77,8 +81,9 @@ class CompactNet(nn.Module):
 
     def cost(self) -> Cost:
         """MACs of one picture, and elements of all tensors in this module."""
-        x = torch.zeros(1, 3, self.spec.size, self.spec.size, device=next(self.parameters()).device)
-        return Cost(count_macs(self, x), count_params(tensors_of(self).values()))
+        macs = end_costs(self.backbone, self.classes, self.stem, self.head).macs
+        macs += sum(self.path_cost(path).macs for path in self.paths)
+        return Cost(macs, count_params(tensors_of(self).values()))
 
     def module_of(self, path: Path) -> nn.Module:
         """The block or proxy that computes a path."""
@@ -102,7 +107,7 @@ def compact(student: TailoredNet) -> CompactNet:
         student: its live paths must be closed under the exclusion rules, as `nettailor.graph` leaves them.
     """
     paths = student.live_paths()
-    net = CompactNet(student.backbone, paths, student.classes, student.plan.batch_norm)
+    net = CompactNet(student.backbone, paths, student.classes, student.plan.batch_norm, student.plan.rank)
     gates = student.gates().detach()
     own = student.task_tensors()
     with torch.no_grad():

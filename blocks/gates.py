@@ -4,8 +4,8 @@
     independent    a = sigmoid of each logit on its own; universal +4, proxies -4 at the start
 
 A third kind is one more entry of `KINDS`. Every gate has a fade in [0, 1] beside its logit: 1 is untouched, 0 is removed.
-In a softmax the fade multiplies the exponentials, so the paths that stay take over smoothly what a fading one gives up; an
-independent gate is multiplied by its fade, and its neighbours keep their weight.
+A fading path keeps that part of the weight that it would have. In a softmax the paths that stay share what it gives up, in
+their own proportions, so that nothing jumps however dominant it was; beside an independent gate its neighbours keep theirs.
 """
 
 from __future__ import annotations
@@ -19,13 +19,20 @@ from blocks.paths import slots
 
 
 def softmax_gates(logits: Tensor, fade: Tensor) -> Tensor:
-    """Rows (L, 1 + k) of weights that add up to 1, or to 0 in a layer whose every path is removed."""
-    present = fade > 0
+    """Rows (L, 1 + k) of weights that add up to 1; to less in a layer whose every path is on its way out."""
+    present, leaving = fade > 0, (fade > 0) & (fade < 1)
     top = logits.masked_fill(~present, -torch.inf).amax(1, keepdim=True)
     top = torch.where(torch.isfinite(top), top, torch.zeros_like(top)).detach()
-    weights = fade * torch.exp((logits - top).masked_fill(~present, 0.0))
-    total = weights.sum(1, keepdim=True)
-    return weights / torch.where(total > 0, total, torch.ones_like(total))
+    weights = present * torch.exp((logits - top).masked_fill(~present, 0.0))
+    weights = weights / _or_one(weights.sum(1, keepdim=True))
+    going = weights * fade * leaving
+    staying = weights * (present & ~leaving)
+    share = (1 - going.sum(1, keepdim=True)) / _or_one(staying.sum(1, keepdim=True))
+    return going + staying * share
+
+
+def _or_one(total: Tensor) -> Tensor:
+    return torch.where(total > 0, total, torch.ones_like(total))
 
 
 def independent_gates(logits: Tensor, fade: Tensor) -> Tensor:

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from blocks.backbone import Backbone, Plan, build_parts, path_costs
+from blocks.backbone import Backbone, Plan, build_parts, end_costs, path_costs
 from blocks.gates import Gates
 from blocks.paths import UNIVERSAL, Path
 from blocks.proxies import Proxy, Resampled, form_for
-from blocks.ruler import Cost, measure, tensors_of
+from blocks.ruler import Cost, tensors_of
 
 
 @dataclass
@@ -39,6 +40,27 @@ class Activity:
     rows: tuple[Tensor, ...]
 
 
+@dataclass(frozen=True)
+class Prices:
+    """What a student's parts cost in one unit.
+
+    Attributes:
+        unit: "macs", "params" or "latency" (milliseconds).
+        paths: of every path.
+        fixed: of stem and head, which no choice of paths can remove.
+        whole: of the whole backbone.
+    """
+
+    unit: str
+    paths: dict[Path, float]
+    fixed: float
+    whole: float
+
+    def limit(self, budget: float) -> float:
+        """What paths may cost in a compact net that costs `budget`: a part of the backbone's price, or milliseconds."""
+        return (budget if self.unit == "latency" else budget * self.whole) - self.fixed
+
+
 class TailoredNet(nn.Module):
     """A student of `backbone` for a task of `classes` classes.
 
@@ -53,7 +75,7 @@ class TailoredNet(nn.Module):
         self.spec = backbone.spec
         self.depth = backbone.depth
         self.paths = candidate_paths(backbone, plan)
-        parts = build_parts(backbone, self.paths, classes, plan.batch_norm)
+        parts = build_parts(backbone, self.paths, classes, plan.batch_norm, plan.rank)
         self.stem = parts.stem
         self.blocks = nn.ModuleDict({str(target): block for target, block in parts.blocks.items()})
         self.proxies = nn.ModuleDict({proxy_key(*ends): proxy for ends, proxy in parts.proxies.items()})
@@ -65,7 +87,7 @@ class TailoredNet(nn.Module):
         )  # in a tuple, so that it is no submodule and its source classifier no weight of ours
         self._own_norms = tuple(parts.norms)
         self.costs = {path: path_costs(backbone, path, self.module_of(path)) for path in self.paths}
-        self.price_by({path: float(cost.macs) for path, cost in self.costs.items()})
+        self.price_by(self.prices_in("macs"))
         self.train(self.training)
 
     @property
@@ -132,19 +154,23 @@ class TailoredNet(nn.Module):
 
     def fixed_cost(self) -> Cost:
         """Stem and head with this task's classifier."""
-        last = torch.zeros(1, *self.backbone.shapes[-1], device=self.gates.fade.device)
-        return self.backbone.stem_cost + measure(self.head, last)
+        return end_costs(self.backbone, self.classes, self.stem, self.head)
 
-    def price_by(self, prices: dict[Path, float]) -> None:
+    def prices_in(self, unit: Literal["macs", "params"]) -> Prices:
+        """What everything costs in MACs or parameters."""
+        paths = {path: float(getattr(cost, unit)) for path, cost in self.costs.items()}
+        return Prices(unit, paths, float(getattr(self.fixed_cost(), unit)), float(getattr(self.backbone.cost, unit)))
+
+    def price_by(self, prices: Prices) -> None:
         """What paths cost in the complexity term and in pruning: MACs unless told otherwise.
 
         Args:
             prices: of every path, in any unit. `cost_matrix` holds them as fractions of all universal blocks'.
         """
-        whole = sum(price for path, price in prices.items() if path.is_universal)
+        whole = sum(price for path, price in prices.paths.items() if path.is_universal)
         self.prices = prices
         self.cost_matrix = torch.zeros_like(self.gates.fade)
-        for path, price in prices.items():
+        for path, price in prices.paths.items():
             self.cost_matrix[path.place] = price / whole
 
     def train(self, mode: bool = True) -> TailoredNet:
@@ -164,7 +190,7 @@ class TailoredNet(nn.Module):
 
     def __repr__(self) -> str:
         own = sum(tensor.numel() for tensor in self.task_tensors().values())
-        plan = f"{self.plan.gates} gates, {self.plan.proxies} proxies, batch norm: {self.plan.batch_norm}"
+        plan = f"{self.plan.gates} gates, {self.plan.proxies} proxies, norms: {self.plan.batch_norm}, rank {self.plan.rank}"
         gates = self.gates().detach()
         lines = [f"TailoredNet over {self.backbone.name}, {self.classes} classes; {plan}; {own:,} task parameters"]
         live = set(self.live_paths())

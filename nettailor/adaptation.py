@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from blocks import Backbone, CompactNet, TailoredNet, compact
+from blocks import Backbone, CompactNet, TailoredNet, compact, fold
 from blocks.complexity import is_approximate
 from nettailor import delta
 from nettailor.backbones import fingerprint, load_backbone
@@ -26,8 +26,10 @@ from nettailor.errors import DataProblem, NettailorError, UsageProblem
 from nettailor.extensions import find_form
 from nettailor.files import write_text
 from nettailor.fit import Fitted, Run, accuracy
+from nettailor.front import draw_front, front_of, measure_front
 from nettailor.graph import BlockGraph
 from nettailor.losses import expected_complexity
+from nettailor.plots import need_matplotlib
 from nettailor.pruning import Pruned, prune, snapshot
 from nettailor.recipe import Recipe
 from nettailor.report import (
@@ -48,12 +50,20 @@ from nettailor.task import Task, check_name, load_task
 from nettailor.training import finetune, plan_of, recover, tailor, train
 
 
-def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: Backbone | None = None) -> Report:
+def adapt(
+    recipe: Recipe,
+    out: Path,
+    display: Display | None = None,
+    backbone: Backbone | None = None,
+    begin_with: Path | None = None,
+) -> Report:
     """Adapt a backbone to one task, or go on with a run that was stopped; a finished run is not run again.
 
     Args:
         out: the run's folder.
         backbone: loaded already, as the recipe names it.
+        begin_with: folder of another run's nets (`RunFolder.nets`): stages that are finished there are not run again. That
+            run's recipe must agree with this one in all that those stages read.
 
     Raises:
         NettailorError: anything a user can mend; what was on disk before is still there.
@@ -66,6 +76,8 @@ def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: B
         folder.checkpoints.remove()  # left there if the run was killed just after its last write
         return finished
     find_form(recipe.student.proxies)
+    if recipe.prune.front:
+        need_matplotlib()
     table = None if recipe.cost_table is None else read_costs(Path(recipe.cost_table))
     machine = recipe.machine
     if machine.threads is not None:
@@ -77,6 +89,8 @@ def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: B
     for problem in task.skipped:
         display.say(f"left out: {problem}")
     data_hash = folder.begin(recipe, task)
+    if begin_with is not None:
+        folder.checkpoints.take_over(begin_with)
     display.say(
         f"{task.name}: {len(task.train)} pictures to train on, {len(task.val)} to choose by, {len(task.test)} to test on, "
         f"{len(task.classes)} classes, over {backbone.name} ({backbone.depth} universal blocks)"
@@ -91,6 +105,12 @@ def adapt(recipe: Recipe, out: Path, display: Display | None = None, backbone: B
     delta.save(net, folder.delta, task.name, task.classes, settings=recipe.as_dict())
     report = _measure(recipe, backbone, task, trained, net, data_hash, folder, device)
     write_text(folder.delta / delta.CARD, model_card(report, task.classes))
+    for stage in ("teacher", "student"):
+        folder.checkpoints.hand_over(stage, folder.nets)
+    if recipe.prune.front:
+        front = front_of(report, measure_front(trained.student, trained.pruned, task))
+        front.write(folder.front)
+        draw_front(front, folder.front.with_suffix(".png"))
     report.write(folder.report)  # the last write: from here on the run is finished
     folder.checkpoints.remove()
     return report
@@ -222,7 +242,7 @@ def _measure(
     tested = {"teacher": accuracy(teacher, task.test)}
     tested["compact"] = accuracy(net, task.test)
     compact_val = accuracy(net, task.val)
-    teacher_ms, compact_ms = latencies_ms([teacher, net], backbone.spec.size, device)
+    teacher_ms, compact_ms = latencies_ms([teacher, fold(net)], backbone.spec.size, device)
     restore(student.task_tensors(), trained.unpruned, "student")
     tested["student"] = accuracy(student, task.test)
     kept = len(graph.universal())
@@ -264,6 +284,12 @@ def _measure(
             [vars(trial) for trial in pruned.trials],
             recipe.cost,
         ),
+        epochs={
+            "teacher": recipe.teacher.epochs,
+            "student": recipe.student.epochs,
+            "prune": pruned.epochs,
+            "recover": recipe.recover.epochs,
+        },
         seconds={
             "teacher": trained.stages["teacher"].seconds,
             "student": trained.stages["student"].seconds,

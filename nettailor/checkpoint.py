@@ -8,6 +8,7 @@ A file is written whole or not at all, so a kill at any moment costs the epoch t
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from nettailor.errors import FileProblem
-from nettailor.files import read_tensors, write_tensors
+from nettailor.files import read_tensors, write_atomic, write_tensors
 
 
 class Checkpoints:
@@ -34,6 +35,28 @@ class Checkpoints:
         if self.folder is None or not (path := self.folder / f"{stage}.safetensors").exists():
             return None
         return read_tensors(path)
+
+    def has(self, stage: str) -> bool:
+        """Whether a stage has been checkpointed."""
+        return self.folder is not None and (self.folder / f"{stage}.safetensors").exists()
+
+    def hand_over(self, stage: str, folder: Path) -> None:
+        """Write the net of a finished stage into `folder`, as a checkpoint from which another run can begin.
+
+        The optimiser's state is left out: a stage that is finished does not go on.
+        """
+        kept = self.load(stage)
+        if kept is not None:
+            tensors = {name: tensor for name, tensor in kept[0].items() if name.startswith("net.")}
+            write_tensors(folder / f"{stage}.safetensors", tensors, kept[1])
+
+    def take_over(self, folder: Path) -> None:
+        """Begin where the finished stages in `folder` ended; what is here already stays."""
+        if self.folder is None:
+            return
+        for path in sorted(folder.glob("*.safetensors")):
+            if not (self.folder / path.name).exists():
+                write_atomic(self.folder / path.name, partial(shutil.copyfile, path))
 
     def drop(self, stage: str) -> None:
         """Remove the checkpoint of a stage whose result is kept elsewhere by now."""

@@ -18,7 +18,7 @@ import torch
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from blocks import Backbone, Path, Plan, TailoredNet
+from blocks import Backbone, Path, Plan, Prices, TailoredNet
 from blocks.stopwatch import ROUNDS, Timing, time_in_turn
 from nettailor.errors import FileProblem
 from nettailor.records import read_record, write_record
@@ -129,10 +129,8 @@ def architecture(backbone: Backbone) -> str:
     return hashlib.sha256(repr((backbone.block_names, backbone.shapes, shapes)).encode()).hexdigest()
 
 
-def prices(
-    student: TailoredNet, unit: Unit, table: CostTable | None = None, where: str = "cost table"
-) -> dict[Path, float]:
-    """The cost of every path of a student in one unit.
+def prices(student: TailoredNet, unit: Unit, table: CostTable | None = None, where: str = "cost table") -> Prices:
+    """The cost of every path of a student in one unit, and of what is beside the paths.
 
     Args:
         table: needed for latency.
@@ -142,7 +140,7 @@ def prices(
         FileProblem: the table is another architecture's or input size's, or lacks one of the student's proxies.
     """
     if unit != "latency":
-        return {path: float(getattr(cost, unit)) for path, cost in student.costs.items()}
+        return student.prices_in(unit)
     if table is None:
         raise ValueError("latency needs a cost table")
     backbone = student.backbone
@@ -160,7 +158,8 @@ def prices(
             f"has no {missing[0].form} {missing[0].key}; measure anew with nettailor profile --skips "
             f"{student.plan.skips} --proxies {student.plan.proxies}",
         )
-    return {path: measured[path.key, path.form] for path in student.paths}
+    found = {path: measured[path.key, path.form] for path in student.paths}
+    return Prices(unit, found, table.whole.stem_ms + table.whole.head_ms, table.whole.ms)
 
 
 def _timed(student: TailoredNet, path: Path) -> torch.nn.Module:

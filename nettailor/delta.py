@@ -66,6 +66,7 @@ class Description:
     graph: dict[str, Any]
     method: str
     tensors_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    rank: Annotated[int, Field(ge=0, le=1024)] = 0
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -106,6 +107,7 @@ def save(
         input=InputFields(**asdict(net.spec)),
         backbone=BackboneFields(backbone.name, fingerprint(backbone)),
         batch_norm=net.batch_norm,
+        rank=net.rank,
         graph=BlockGraph.of(net).to_json(),
         method=method,
         tensors_sha256=_sha256(tensors_path),
@@ -154,7 +156,7 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> Delta:
             folder / TENSORS, f"is not the file that {DESCRIPTION} describes: cut short or altered; get it anew"
         )
     tensors, _ = read_tensors(folder / TENSORS)
-    net = CompactNet(backbone, graph.paths, len(description.classes), description.batch_norm)
+    net = CompactNet(backbone, graph.paths, len(description.classes), description.batch_norm, description.rank)
     restore(net.task_tensors(), tensors, folder / TENSORS)
     return Delta(net, description)
 

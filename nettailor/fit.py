@@ -42,6 +42,14 @@ def no_scalars(tag: str, value: float, step: int) -> None:
     """Keep no figures."""
 
 
+class BeforeStep(Protocol):
+    """Something that happens while a net trains, such as paths that fade out; `memory` is what it has found so far."""
+
+    memory: dict[str, float]
+
+    def __call__(self, epoch: float, /) -> None: ...
+
+
 @dataclass
 class Fitted:
     """What a stage leaves behind: the measurements of its last epoch, and how long all its epochs took."""
@@ -97,7 +105,7 @@ def fit(
     step: Step,
     judge: Callable[[int], dict[str, float]],
     run: Run,
-    before_step: Callable[[float], None] | None = None,
+    before_step: BeforeStep | None = None,
 ) -> Fitted:
     """Train `net` with AdamW.
 
@@ -106,7 +114,7 @@ def fit(
         own: the tensors of `net` that this stage may change; they are saved and restored.
         groups: parameter groups with their peak learning rates.
         judge: called with the number of epochs done; returns measurements by name.
-        before_step: called with the number of epochs done so far, with fractions.
+        before_step: called with the number of epochs done so far, with fractions; its memory is kept with the checkpoint.
 
     Raises:
         TrainingProblem: a gradient is not finite; the checkpoint of the last whole epoch stays.
@@ -114,9 +122,11 @@ def fit(
     optimizer = torch.optim.AdamW(groups)
     peaks = [group["lr"] for group in optimizer.param_groups]
     notes: dict[str, Any] = {"epoch": 0, "judged": {}, "seconds": 0.0}
+    memory = {} if before_step is None else before_step.memory
     if (kept := run.checkpoints.load(stage)) is not None:
         tensors, notes = kept
         restore(own, _part(tensors, "net."), f"checkpoint of {stage}")
+        memory.update(notes["memory"])
         if notes["epoch"] < schedule.epochs:
             restore_optimizer(optimizer, _part(tensors, "optimizer."))
     done, seconds = notes["epoch"], notes["seconds"]
@@ -156,7 +166,7 @@ def fit(
             judged = judge(epoch + 1)
             seconds += time.perf_counter() - start
             _log(run, stage, epoch + 1, sums, judged)
-            notes = {"epoch": epoch + 1, "judged": judged, "seconds": seconds}
+            notes = {"epoch": epoch + 1, "judged": judged, "seconds": seconds, "memory": memory}
             state = {f"net.{name}": tensor for name, tensor in own.items()}
             state |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(optimizer).items()}
             run.checkpoints.save(stage, state, notes)

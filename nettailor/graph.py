@@ -42,7 +42,7 @@ class BlockGraph:
             gates = net.gates().detach()
             for path in net.live_paths():
                 cost = net.costs[path]
-                result.add(path, float(gates[path.place]), cost.macs, cost.params, net.prices[path])
+                result.add(path, float(gates[path.place]), cost.macs, cost.params, net.prices.paths[path])
         else:
             for path in net.paths:
                 place = [p for p in net.paths if p.target == path.target].index(path)
@@ -64,6 +64,11 @@ class BlockGraph:
         """Paths with their edge data, layer by layer."""
         rows = [(data["path"], data) for _, _, data in self.graph.edges(data=True)]
         yield from sorted(rows, key=lambda row: row[0])
+
+    def data(self, path: Path) -> dict[str, Any]:
+        """The edge data of one path."""
+        found: dict[str, Any] = self.graph.edges[path.source, path.target, path.key]
+        return found
 
     def universal(self) -> list[Path]:
         """The universal blocks among the paths."""

@@ -2,59 +2,76 @@
 
     paper        proxies with a small gate and the n weakest universal blocks go at once, for several n; each is retrained
                  with g1 = 0, and the leanest within the drop is kept
-    tolerance    in rounds: measure what each path's removal costs, fade the cheapest out while training, look again; the
-                 leanest network that was within the drop is kept; where no student comes that near to the teacher, the
-                 drop is counted from the most accurate one so far
+    tolerance    in rounds, each a little cheaper: look what every layer would lose, choose, fade out while training, look
+                 again; ends at the leanest network within the drop
+    budget       the same rounds, down to a given cost
 
 The drop is counted in points of accuracy against the teacher, on the validation split; `tolerance` rounds it up to whole
-pictures, because a small split shows no finer difference.
+pictures, because a small split shows no finer difference. Where no student comes that near to the teacher, the drop is
+counted from the most accurate network so far.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from blocks import Backbone, Path, TailoredNet
-from nettailor.batches import normalise
 from nettailor.checkpoint import restore
+from nettailor.choosing import within_budget
+from nettailor.errors import FileProblem
 from nettailor.fit import Run, accuracy
 from nettailor.graph import BlockGraph, GraphProblem
+from nettailor.importance import option_losses
 from nettailor.recipe import PruneChoice, StudentChoice
 from nettailor.task import Task
-from nettailor.training import fit_student
+from nettailor.training import Fade, fit_student
 
 ROUNDING = 1e-9  # accuracies are quotients; a difference of just the allowed drop must not fail by its last bit
-
-NEGLIGIBLE = 1e-6  # of the whole price: what saves less counts as saving this
+LOOK_AHEAD = (8, 4, 2, 1)
+"""Rounds: what a network that is so much cheaper would keep stays, or the proxies that it needs would go first."""
+FAR_BELOW = 0.25  # under the teacher: the rest of a front is of no use to anybody
+SMALLEST_STEP = 0.97  # of the price: rounds that save less than 3 % are not worth their training
 
 
 @dataclass
 class Trial:
-    """One network that was tried: its paths, their MACs and price, its accuracy on the validation split."""
+    """One network that was tried.
+
+    Attributes:
+        paths: what it keeps.
+        macs, price: of its paths; the price is in the unit that the run counts in.
+        val_accuracy: after its training.
+        removed: what this round took away.
+        before_cut, after_cut: accuracy on the validation split just before and just after the faded paths were cut.
+    """
 
     paths: list[str]
     macs: int
     price: float
     val_accuracy: float
     removed: list[str]
+    before_cut: float | None = None
+    after_cut: float | None = None
 
 
 @dataclass
 class Pruned:
-    """The choice: its graph and accuracy, the least accuracy that is within the drop, and all that was tried on the way."""
+    """The choice: its graph and accuracy, the least accuracy that is within the drop, and all that was tried on the way.
+
+    `steps` are the networks that were not undone, with what the task owned then: points of the accuracy-against-cost curve.
+    """
 
     graph: BlockGraph
     least: float
     val_accuracy: float
     trials: list[Trial] = field(default_factory=list)
     seconds: float = 0.0
+    epochs: int = 0
+    steps: list[tuple[Trial, dict[str, Tensor]]] = field(default_factory=list)
 
 
 def prune(
@@ -69,14 +86,43 @@ def prune(
 
     Args:
         settings: how the student is trained while it is pruned; the complexity term is off.
+
+    Raises:
+        GraphProblem: a budget that no network of these paths meets.
     """
     choice, run = choice or PruneChoice(), run or Run()
     settings = replace(settings or StudentChoice(), complexity_weight=0.0)
     floor = accuracy(teacher, task.val)
-    how = {"paper": _paper, "tolerance": _tolerance}[choice.how]
-    result = how(student, teacher, task, choice, settings, run, floor)
+    job = _Job(student, teacher, task, choice, settings, run, floor)
+    result = _paper(job) if choice.how == "paper" else _rounds(job)
     student.keep(result.graph.paths)
     return result
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every way of pruning needs. `floor` is the teacher's accuracy on the validation split."""
+
+    student: TailoredNet
+    teacher: Backbone
+    task: Task
+    choice: PruneChoice
+    settings: StudentChoice
+    run: Run
+    floor: float
+
+    def without(self, stage: str, left: BlockGraph, chosen: list[Path]) -> tuple[Trial, float]:
+        """Fade out what is not in `left`, train on, and measure; returns the trial and its seconds."""
+        choice = self.choice
+        fade = Fade(self.student, left, min(choice.fade_epochs, choice.epochs / 2), self.task.val)
+        fitted = fit_student(
+            stage, self.student, self.teacher, self.task, self.settings, choice.epochs, choice.lr, self.run, fade
+        )
+        self.student.keep(left.paths)
+        paths, removed = [path.key for path in left.paths], [path.key for path in chosen]
+        value = fitted.judged["val_accuracy"]
+        trial = Trial(paths, left.macs(), left.price(), value, removed, **fade.memory)
+        return trial, fitted.seconds
 
 
 def weakest_blocks(graph: BlockGraph, count: int) -> list[Path]:
@@ -90,57 +136,13 @@ def weak_proxies(graph: BlockGraph, below: float) -> list[Path]:
     return [path for path, data in graph.edges() if not path.is_universal and data["gate"] < below]
 
 
-@torch.no_grad()
-def removal_costs(student: TailoredNet, task: Task, graphs: dict[Path, BlockGraph], pictures: int) -> dict[Path, float]:
-    """What the step to each of several graphs adds to the validation loss, nothing trained.
-
-    Layers before the first one that a graph changes are computed once for all graphs.
-
-    Args:
-        graphs: sub-graphs of the student's live paths, by what was removed.
-        pictures: how many validation pictures to measure on, at most; always the same ones.
-    """
-    before, live = student.gates.fade.clone(), set(student.live_paths())
-    changed = {key: min(path.target for path in live.difference(graph.paths)) for key, graph in graphs.items()}
-    rows = torch.randperm(len(task.val), generator=torch.Generator().manual_seed(0))[:pictures]
-    x = normalise(task.val.batch(rows), student.spec, before.device)
-    labels = task.val.labels[rows].to(before.device)
-    whole = student.eval().run(x)
-    base = float(cross_entropy(whole.logits, labels))
-    costs = {}
-    for key, graph in graphs.items():
-        student.keep(graph.paths)
-        activity = student.run(x, whole.activations[: changed[key]])
-        costs[key] = float(cross_entropy(activity.logits, labels)) - base
-    student.gates.fade.copy_(before)
-    return costs
-
-
-def removable(graph: BlockGraph, paths: list[Path]) -> dict[Path, BlockGraph]:
-    """What each path's removal leaves; paths without which nothing reaches the output are left out."""
-    left = {}
-    for path in paths:
-        try:
-            left[path] = graph.without([path])
-        except GraphProblem:
-            continue
-    return left
-
-
 def snapshot(student: TailoredNet) -> dict[str, Tensor]:
     """A copy of all that the task owns, fades included."""
     return {name: tensor.detach().clone() for name, tensor in student.task_tensors().items()}
 
 
-def _paper(
-    student: TailoredNet,
-    teacher: Backbone,
-    task: Task,
-    choice: PruneChoice,
-    settings: StudentChoice,
-    run: Run,
-    floor: float,
-) -> Pruned:
+def _paper(job: _Job) -> Pruned:
+    student, choice, run = job.student, job.choice, job.run
     whole, start = BlockGraph.of(student), snapshot(student)
     tried: list[tuple[Trial, BlockGraph, dict[str, Tensor]]] = []
     seconds = 0.0
@@ -154,169 +156,163 @@ def _paper(
         except GraphProblem:
             run.display.say(f"prune      without {count} blocks nothing reaches the output; not tried")
             continue
-        student.keep(graph.paths)
-        fitted = fit_student(f"prune-{count}", student, teacher, task, settings, choice.epochs, choice.lr, run)
-        seconds += fitted.seconds
-        tried.append((_trial(graph, fitted.judged["val_accuracy"], chosen), graph, snapshot(student)))
-    least = floor - choice.drop / 100 - ROUNDING
+        trial, took = job.without(f"prune-{count}", graph, chosen)
+        seconds += took
+        tried.append((trial, graph, snapshot(student)))
+    least = job.floor - choice.drop / 100 - ROUNDING
     within = [entry for entry in tried if entry[0].val_accuracy >= least]
     if within:
         best = min(within, key=lambda entry: entry[0].price)
     else:
         best = max(tried, key=lambda entry: (entry[0].val_accuracy, -entry[0].price))
     restore(student.task_tensors(), best[2], "student")
-    return Pruned(best[1], least, best[0].val_accuracy, [entry[0] for entry in tried], seconds)
+    trials = [entry[0] for entry in tried]
+    steps = [(trial, tensors) for trial, _, tensors in tried]
+    return Pruned(best[1], least, best[0].val_accuracy, trials, seconds, choice.epochs * len(tried), steps)
 
 
-def _tolerance(
-    student: TailoredNet,
-    teacher: Backbone,
-    task: Task,
-    choice: PruneChoice,
-    settings: StudentChoice,
-    run: Run,
-    floor: float,
-) -> Pruned:
-    allowed = math.ceil(choice.drop / 100 * len(task.val)) / len(task.val)  # whole pictures: the split shows no less
-    least = floor - allowed - ROUNDING
-    state = _Rounds.resume(student, task, run)
-    while not state.over:
-        number = len(state.trials) + 1
-        graph = BlockGraph.of(student)
-        together = choice.per_round if not state.misses else 1
-        chosen = _cheapest(student, task, graph, choice, together, state.barred)
-        if not chosen:
-            break
-        left = graph.without(chosen)
-        gone = [path for path in graph.paths if path not in set(left.paths)]
-        fitted = fit_student(
-            f"prune-{number}", student, teacher, task, settings, choice.epochs, choice.lr, run,
-            before_step=partial(fade, student, gone, choice.fade_epochs),
-        )  # fmt: skip
-        student.keep(left.paths)
-        value = accuracy(student, task.val)
-        state.trials.append(_trial(left, value, chosen))
-        state.seconds += fitted.seconds
-        state.peak = max(state.peak, value)
-        bar = least if state.peak >= least else state.peak - allowed - ROUNDING
-        if value >= bar:
-            state.best, state.best_value, state.misses = snapshot(student), value, 0
-        else:
-            restore(student.task_tensors(), state.best, "student")
-            state.misses += 1
-            if together == 1:
-                state.barred.update(path.key for path in chosen if path.is_universal)
-        state.over = state.misses > choice.patience
-        state.save(student, run, number)
-        without = ", ".join(path.key for path in chosen)
-        figures = f"{left.macs() / 1e6:.2f} M MACs in paths, val_accuracy {value:.3f} (teacher {floor:.3f})"
-        run.display.say(f"prune      round {number}: without {without}: {figures}")
-    restore(student.task_tensors(), state.best, "student")
-    return Pruned(BlockGraph.of(student), least, state.best_value, state.trials, state.seconds)
+def _rounds(job: _Job) -> Pruned:
+    """Rounds, each towards `shrink` of the last one's price; a round that fell too far is undone and tried smaller.
 
-
-def fade(student: TailoredNet, gone: list[Path], fade_epochs: float, epoch: float) -> None:
-    """Set the fade of paths that are on their way out, `epoch` epochs after it began."""
-    left = 0.0 if epoch >= fade_epochs else 1 - epoch / fade_epochs
-    for path in gone:
-        student.gates.fade[path.place] = left
-
-
-def _cheapest(
-    student: TailoredNet, task: Task, graph: BlockGraph, choice: PruneChoice, together: int, barred: set[str]
-) -> list[Path]:
-    """This round's removals: the blocks that lose least for what is saved with them, and proxies that lose less still.
-
-    A proxy goes only where no block would go with it, and only where it costs something itself. Blocks that are `barred`
-    went in a round that failed; they stay.
+    With `front`, rounds go on from the choice, nothing undone, until accuracy is far below or nothing gets cheaper.
     """
-    left = removable(graph, graph.paths)
-    costs = removal_costs(student, task, left, choice.measured_on)
-    whole, blocks = graph.price(), set(graph.universal())
-    least = whole * NEGLIGIBLE
-    price = {path: costs[path] / max(least, whole - left[path].price()) for path in left}
-    by_price = sorted(left, key=lambda path: (price[path], path))
-    chosen = _first(graph, [path for path in by_price if path in blocks and path.key not in barred], together)
-    if not chosen:
-        return []
-    graph = graph.without(chosen)
-    still = {path for path in graph.proxies() if student.prices[path]}
-    dearest = max(price[path] for path in chosen)
-    proxies = [path for path in by_price if path in still and price[path] <= dearest]
-    kept = set(graph.universal())
-    for path in proxies:
-        if len(chosen) == together + choice.proxies_per_round:
-            break
-        try:
-            without = graph.without([path])
-        except GraphProblem:
+    student, choice = job.student, job.choice
+    goal = student.prices.limit(choice.budget) if choice.how == "budget" and choice.budget is not None else None
+    allowed = math.ceil(choice.drop / 100 * len(job.task.val)) / len(
+        job.task.val
+    )  # whole pictures: no less is to be seen
+    least = job.floor - allowed - ROUNDING
+    state = _Rounds.resume(student, job.task, job.run, choice.shrink)
+    while not state.over:
+        graph = BlockGraph.of(student)
+        left = _next(job, graph, graph.price() * state.shrink, None if state.descending else goal)
+        if left is None:
+            if state.descending or not choice.front:
+                break
+            state.descend(student, choice.shrink)
             continue
-        if kept <= set(without.paths):
-            graph = without
-            chosen.append(path)
-    return chosen
+        gone = [path for path in graph.paths if path not in set(left.paths)]
+        number = len(state.trials) + 1
+        trial, seconds = job.without(f"prune-{number}", left, gone)
+        state.trials.append(trial)
+        state.seconds += seconds
+        if state.descending:
+            state.over = trial.val_accuracy < job.floor - FAR_BELOW
+            stands = True
+        else:
+            stands = state.judge(student, trial, least if goal is None else -math.inf, allowed)
+            if state.misses > choice.patience or state.shrink > SMALLEST_STEP:
+                state.over = not choice.front
+                if choice.front:
+                    state.descend(student, choice.shrink)
+        if stands:
+            state.steps.append((number, snapshot(student)))
+        state.save(student, job.run, number)
+        figures = (
+            f"{left.macs() / 1e6:.2f} M MACs in paths, val_accuracy {trial.val_accuracy:.3f} (teacher {job.floor:.3f})"
+        )
+        job.run.display.say(
+            f"prune      round {number}: without {len(gone)} paths: {figures}{'' if stands else '; undone'}"
+        )
+    restore(student.task_tensors(), state.best, "student")
+    steps = [(state.trials[number - 1], tensors) for number, tensors in state.steps]
+    epochs = choice.epochs * len(state.trials)
+    return Pruned(BlockGraph.of(student), least, state.best_value, state.trials, state.seconds, epochs, steps)
 
 
-def _first(graph: BlockGraph, paths: list[Path], count: int) -> list[Path]:
-    """The first `count` of `paths` that can go together."""
-    chosen: list[Path] = []
-    for path in paths:
-        try:
-            graph = graph.without([path])
-        except GraphProblem:
-            continue
-        chosen.append(path)
-        if len(chosen) == count:
-            break
-    return chosen
-
-
-def _trial(graph: BlockGraph, value: float, removed: list[Path]) -> Trial:
-    return Trial([path.key for path in graph.paths], graph.macs(), graph.price(), value, [path.key for path in removed])
+def _next(job: _Job, graph: BlockGraph, wanted: float, goal: float | None) -> BlockGraph | None:
+    """The next round's network: `wanted` or cheaper, but not below the goal; None where there is nothing left to do."""
+    if goal is not None:
+        if graph.price() <= goal:
+            return None
+        wanted = max(wanted, goal)
+    options = option_losses(job.student, job.task, job.choice.importance, job.choice.measured_on)
+    part = wanted / graph.price()
+    while part < SMALLEST_STEP:
+        for ahead in LOOK_AHEAD:
+            try:
+                plan = within_budget(graph, options, max(goal or 0.0, graph.price() * part**ahead))
+                return within_budget(graph, options, max(goal or 0.0, graph.price() * part), plan.paths)
+            except GraphProblem:
+                continue
+        part = (1 + part) / 2
+    if goal is not None:
+        return within_budget(graph, options, goal)  # a last small step, or the reason why there is none
+    return None  # what is left can't get cheaper and hold together
 
 
 @dataclass
 class _Rounds:
-    """Where a gradual pruning stands; saved after every round."""
+    """Where a gradual pruning stands; saved after every round. `steps` are the networks that stood, by their round."""
 
     best: dict[str, Tensor]
     best_value: float
     peak: float
+    shrink: float
     trials: list[Trial] = field(default_factory=list)
+    steps: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
     seconds: float = 0.0
     misses: int = 0
-    barred: set[str] = field(default_factory=set)
+    descending: bool = False
     over: bool = False
 
+    def judge(self, student: TailoredNet, trial: Trial, least: float, allowed: float) -> bool:
+        """Keep a round's network, or undo it and take a smaller step; returns whether it stands."""
+        value = trial.val_accuracy
+        self.peak = max(self.peak, value)
+        if value >= (least if self.peak >= least else self.peak - allowed - ROUNDING):
+            self.best, self.best_value, self.misses = snapshot(student), value, 0
+            return True
+        restore(student.task_tensors(), self.best, "student")
+        self.misses += 1
+        self.shrink = (1 + self.shrink) / 2
+        return False
+
+    def descend(self, student: TailoredNet, shrink: float) -> None:
+        """Go on from the choice, to see the rest of the curve."""
+        restore(student.task_tensors(), self.best, "student")
+        self.descending, self.shrink = True, shrink
+
     @classmethod
-    def resume(cls, student: TailoredNet, task: Task, run: Run) -> _Rounds:
+    def resume(cls, student: TailoredNet, task: Task, run: Run, shrink: float) -> _Rounds:
         """The state at the last finished round, also put into the student; a fresh state if there is none."""
         kept = run.checkpoints.load("prune")
         if kept is None:
             value = accuracy(student, task.val)
-            return cls(snapshot(student), value, value)
+            return cls(snapshot(student), value, value, shrink)
         tensors, notes = kept
-        now = {name[4:]: tensor for name, tensor in tensors.items() if name.startswith("now.")}
-        best = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("best.")}
-        restore(student.task_tensors(), now, "checkpoint of prune")
         device = student.gates.fade.device
-        best = {name: tensor.to(device) for name, tensor in best.items()}
-        trials = [Trial(**trial) for trial in notes["trials"]]
-        barred = set(notes["barred"])
-        values = notes["best_value"], notes["peak"]
-        return cls(best, *values, trials, notes["seconds"], notes["misses"], barred, notes["over"])
+
+        def part(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {n.removeprefix(prefix): t.to(device) for n, t in tensors.items() if n.startswith(prefix)}
+
+        restore(student.task_tensors(), part("now.", tensors), "checkpoint of prune")
+        trials = [Trial(**trial) for trial in notes.pop("trials")]
+        steps = []
+        for number in notes.pop("steps"):
+            saved = run.checkpoints.load(f"step-{number}")
+            if saved is None:
+                raise FileProblem(
+                    f"checkpoint/step-{number}.safetensors", "is gone; remove the run's folder to begin anew"
+                )
+            steps.append((number, part("", saved[0])))
+        return cls(part("best.", tensors), trials=trials, steps=steps, **notes)
 
     def save(self, student: TailoredNet, run: Run, number: int) -> None:
         """Save, then drop the checkpoint of the round that is now behind us."""
+        if self.steps and self.steps[-1][0] == number:
+            run.checkpoints.save(f"step-{number}", self.steps[-1][1], {})
         tensors = {f"now.{name}": tensor for name, tensor in snapshot(student).items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         notes: dict[str, Any] = {
             "best_value": self.best_value,
             "peak": self.peak,
+            "shrink": self.shrink,
             "trials": [vars(trial) for trial in self.trials],
+            "steps": [number for number, _ in self.steps],
             "seconds": self.seconds,
             "misses": self.misses,
-            "barred": sorted(self.barred),
+            "descending": self.descending,
             "over": self.over,
         }
         run.checkpoints.save("prune", tensors, notes)

@@ -109,6 +109,12 @@ class StudentChoice:
         Literal["source", "stats", "affine"],
         Field(description="what the task owns: source (nothing), stats (statistics), affine (also scale and shift)"),
     ] = "affine"
+    rank: Annotated[
+        int, Field(ge=0, description="of the low-rank weights that the task adds to dense convolutions; 0 for none")
+    ] = 4
+    warm_start: Annotated[
+        int, Field(ge=0, description="pictures on which proxies are fitted to the blocks beside them; 0: random start")
+    ] = 512
     epochs: Count = 20
     lr: Positive = 4e-3
     gate_lr: Annotated[Positive, Field(description="learning rate of the gates' logits")] = 0.05
@@ -134,8 +140,10 @@ class PruneChoice:
     """What is removed."""
 
     how: Annotated[
-        Literal["tolerance", "paper"],
-        Field(description="tolerance: remove, recover, look again; paper: several amounts at once"),
+        Literal["tolerance", "budget", "paper"],
+        Field(
+            description="tolerance: in rounds, down to the drop; budget: down to a cost; paper: several amounts at once"
+        ),
     ] = "tolerance"
     drop: Annotated[
         NotNegative, Field(description="points of validation accuracy that may be lost against the teacher")
@@ -145,15 +153,26 @@ class PruneChoice:
         tuple[Annotated[int, Field(ge=0)], ...],
         Field(min_length=1, description="paper: numbers of universal blocks to try without"),
     ] = (2, 4, 6, 8, 10)
-    per_round: Annotated[Count, Field(description="tolerance: universal blocks removed in a round")] = 2
-    proxies_per_round: Annotated[int, Field(ge=0, description="tolerance: proxies removed in a round")] = 4
-    measured_on: Annotated[
-        Count, Field(description="tolerance: validation pictures on which removals are measured")
-    ] = 400
-    patience: Annotated[int, Field(ge=0, description="tolerance: rounds to go on after one that fell below")] = 3
-    epochs: Annotated[Count, Field(description="training in each round, or for each number of removed blocks")] = 10
+    budget: Annotated[
+        Positive | None, Field(description="budget: part of the backbone's MACs or parameters, or milliseconds")
+    ] = None
+    importance: Annotated[
+        Literal["measured", "gate", "taylor"],
+        Field(description="what paths are chosen by: measured loss, gate, or taylor (first-order loss)"),
+    ] = "measured"
+    measured_on: Annotated[Count, Field(description="validation pictures on which losses are measured")] = 200
+    shrink: Annotated[
+        float,
+        Field(gt=0, le=0.95, description="part of the paths' cost that a round leaves; after a miss, closer to 1"),
+    ] = 0.85
+    front: Annotated[
+        bool, Field(description="go on below the choice, for the whole curve of accuracy against cost")
+    ] = False
+    patience: Annotated[int, Field(ge=0, description="tolerance: rounds to try smaller after one that fell below")] = 2
+    epochs: Annotated[Count, Field(description="training in each round, or for each number of removed blocks")] = 5
     fade_epochs: Annotated[
-        NotNegative, Field(description="of these, how many a removed path takes to fade out; 0 is at once")
+        NotNegative,
+        Field(description="of these, how many a removed path takes to fade out, at most half; 0 is at once"),
     ] = 1.0
     lr: Positive = 4e-3
 

@@ -120,6 +120,7 @@ class Report:
     prune: PruneFigures
     seconds: dict[str, float]
     device: str
+    epochs: dict[str, int] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=lambda: versions())
     format: Literal[1] = FORMAT
 

@@ -49,6 +49,16 @@ class RunFolder:
         return self.root / "costs.json"
 
     @property
+    def front(self) -> Path:
+        """The curve of accuracy against cost, where the recipe asks for it; its picture stands beside it."""
+        return self.root / "front.json"
+
+    @property
+    def nets(self) -> Path:
+        """The finished teacher and student, from which `nettailor prune` begins."""
+        return self.root / "nets"
+
+    @property
     def checkpoints(self) -> Checkpoints:
         """What is needed to go on."""
         return Checkpoints(self.root / "checkpoint")

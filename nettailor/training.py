@@ -5,7 +5,6 @@ backbone -> finetune -> teacher          backbone -> tailor -> student -> train 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -14,11 +13,14 @@ from torch.nn.functional import cross_entropy
 
 from blocks import Backbone, Plan, TailoredNet
 from blocks.ruler import tensors_of
+from blocks.warm import estimate_norms, warm_start
+from nettailor.batches import evaluation_batches, normalise
 from nettailor.extensions import find_form
 from nettailor.fit import Fitted, Run, Schedule, accuracy, decayed, fit
+from nettailor.graph import BlockGraph
 from nettailor.losses import backward, classifier_parameters, expected_complexity
 from nettailor.recipe import RecoverChoice, StudentChoice, TeacherChoice
-from nettailor.task import Task
+from nettailor.task import Split, Task
 
 
 def finetune(backbone: Backbone, task: Task, choice: TeacherChoice | None = None, run: Run | None = None) -> Backbone:
@@ -51,10 +53,14 @@ def finetune(backbone: Backbone, task: Task, choice: TeacherChoice | None = None
 
 
 def tailor(backbone: Backbone, task: Task, choice: StudentChoice | None = None, run: Run | None = None) -> TailoredNet:
-    """An untrained student of the backbone for a task."""
+    """A fresh student of the backbone for a task, its proxies fitted to the blocks beside them where the choice says so."""
     choice, run = choice or StudentChoice(), run or Run()
     torch.manual_seed(run.seed + 1)
-    return TailoredNet(backbone, len(task.classes), plan_of(choice)).to(run.device)
+    student = TailoredNet(backbone, len(task.classes), plan_of(choice)).to(run.device)
+    if choice.warm_start:
+        rows = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(run.seed))[: choice.warm_start]
+        warm_start(student, normalise(task.train.batch(rows), student.spec, run.device))
+    return student
 
 
 def plan_of(choice: StudentChoice) -> Plan:
@@ -63,7 +69,7 @@ def plan_of(choice: StudentChoice) -> Plan:
     Raises:
         UsageProblem: there is no such form of proxy.
     """
-    return Plan(choice.skips, find_form(choice.proxies), choice.gates, choice.batch_norm)
+    return Plan(choice.skips, find_form(choice.proxies), choice.gates, choice.batch_norm, choice.rank)
 
 
 def train(
@@ -82,10 +88,17 @@ def recover(
     settings: StudentChoice | None = None,
     run: Run | None = None,
 ) -> Fitted:
-    """Train what is left of a pruned student: teacher kept, complexity off."""
-    choice = choice or RecoverChoice()
+    """Estimate its norms' statistics anew and train what is left of a pruned student: teacher kept, complexity off."""
+    choice, run = choice or RecoverChoice(), run or Run()
     settings = replace(settings or StudentChoice(), complexity_weight=0.0)
-    return fit_student("recover", student, teacher, task, settings, choice.epochs, choice.lr, run or Run())
+    if not run.checkpoints.has("recover"):
+        reestimate(student, task, run)
+    return fit_student("recover", student, teacher, task, settings, choice.epochs, choice.lr, run)
+
+
+def reestimate(student: TailoredNet, task: Task, run: Run) -> None:
+    """Estimate the statistics of the norms that the task owns anew, on one pass over the training pictures, unvaried."""
+    estimate_norms(student, (x for x, _ in evaluation_batches(task.train, student.spec, run.device)))
 
 
 def fit_student(
@@ -97,7 +110,7 @@ def fit_student(
     epochs: int,
     lr: float,
     run: Run,
-    before_step: Callable[[float], None] | None = None,
+    fade: Fade | None = None,
 ) -> Fitted:
     """Train a student for some epochs; the gates' learning rate keeps its ratio to the others'."""
     trained = live_parameters(student)
@@ -118,7 +131,35 @@ def fit_student(
 
     schedule = Schedule(epochs, choice.batch)
     own = student.task_tensors()
-    return fit(stage, student, own, groups, schedule, task, student.spec, step, judge, run, before_step)
+    return fit(stage, student, own, groups, schedule, task, student.spec, step, judge, run, fade)
+
+
+class Fade:
+    """Fades out, while a student trains, every path that is not in a graph, and then cuts it.
+
+    Args:
+        left: what stays.
+        epochs: how long the fading takes; 0 is at once.
+        val: where accuracy is measured just before and just after the cut.
+    """
+
+    def __init__(self, student: TailoredNet, left: BlockGraph, epochs: float, val: Split) -> None:
+        self.memory: dict[str, float] = {}
+        self._student, self._left, self._epochs, self._val = student, left, epochs, val
+        kept = set(left.paths)
+        self._gone = [path for path in student.live_paths() if path not in kept]
+
+    def __call__(self, epoch: float) -> None:
+        """Set the fades `epoch` epochs after the training began."""
+        if not self._gone or "after_cut" in self.memory:
+            return
+        if epoch < self._epochs:
+            for path in self._gone:
+                self._student.gates.fade[path.place] = 1 - epoch / self._epochs
+            return
+        self.memory["before_cut"] = accuracy(self._student, self._val)
+        self._student.keep(self._left.paths)
+        self.memory["after_cut"] = accuracy(self._student, self._val)
 
 
 def live_parameters(student: TailoredNet) -> list[torch.nn.Parameter]:

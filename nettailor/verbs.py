@@ -51,6 +51,27 @@ class AdaptOptions:
 
 
 @dataclass
+class PruneOptions:
+    """Choose another size for the student of a finished run; neither teacher nor student is trained again.
+
+    The new size gets a run folder of its own, with its delta and report. prune.* and recover.* can be set as
+    section.key=value.
+    """
+
+    run: Path = position("the folder of a finished nettailor adapt", "RUN")
+    overrides: list[str] = position(
+        "settings over the run's recipe, such as prune.epochs=3", "section.key=value", optional=True
+    )
+    macs: float | None = option("at most this part of the backbone's MACs", metavar="PART")
+    params: float | None = option("at most this part of the backbone's parameters", metavar="PART")
+    latency_ms: float | None = option("at most so many milliseconds, by the run's cost table", metavar="MS")
+    drop: float | None = option("the leanest network within so many points of the teacher", metavar="POINTS")
+    front: bool = option("the whole curve of accuracy against cost: table, front.json, front.png", default=False)
+    out: Path | None = option("folder of the new run (default: RUN/prune/WISH)", metavar="DIR")
+    device: str | None = option(DEVICES, metavar="DEVICE")
+
+
+@dataclass
 class EvalOptions:
     """Accuracy of a compact net, from its delta, on the test pictures of its task or on others."""
 
@@ -127,6 +148,30 @@ def adapt(options: AdaptOptions) -> int:
     out = options.out or Path("runs") / str(recipe.task)
     report = adapt_one(recipe, out, display)
     display.console.print(report_table(report))
+    display.say(files_text(report, out))
+    return 0
+
+
+def prune(options: PruneOptions) -> int:
+    """`nettailor prune`."""
+    from nettailor.display import Display
+    from nettailor.front import Front, front_table
+    from nettailor.recipe import merge, parse_overrides
+    from nettailor.resizing import Wish, resize
+    from nettailor.runfolder import RunFolder
+    from nettailor.tables import files_text, report_table
+
+    wish = Wish(options.macs, options.params, options.latency_ms, options.drop, options.front)
+    tree = parse_overrides(options.overrides or [])
+    if options.device is not None:
+        tree = merge(tree, {"machine": {"device": options.device}})
+    display = Display()
+    report, out = resize(options.run, wish, tree, options.out, display)
+    display.console.print(report_table(report))
+    if options.front:
+        curve = RunFolder(out).front
+        display.console.print(front_table(Front.read(curve)))
+        display.say(f"curve    {curve}  {curve.with_suffix('.png')}")
     display.say(files_text(report, out))
     return 0
 
@@ -308,6 +353,7 @@ def _backbone(options: EvalOptions | PredictOptions | ShowOptions) -> Backbone |
 
 VERBS: dict[str, tuple[type, Callable[[Any], int]]] = {
     "adapt": (AdaptOptions, adapt),
+    "prune": (PruneOptions, prune),
     "eval": (EvalOptions, evaluate),
     "predict": (PredictOptions, predict),
     "show": (ShowOptions, show),

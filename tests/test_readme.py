@@ -28,7 +28,7 @@ def test_the_api_fits_in_fifteen_lines_and_runs(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(training, "TeacherChoice", partial(TeacherChoice, epochs=1))
     monkeypatch.setattr(training, "StudentChoice", partial(StudentChoice, epochs=1))
     monkeypatch.setattr(training, "RecoverChoice", partial(RecoverChoice, epochs=1))
-    monkeypatch.setattr(pruning, "PruneChoice", partial(PruneChoice, epochs=1, per_round=6, patience=0))
+    monkeypatch.setattr(pruning, "PruneChoice", partial(PruneChoice, epochs=1, shrink=0.4, patience=0))
     exec(compile(python_block(), "README.md", "exec"), {})
     assert (tmp_path / "digits-delta" / "task.json").is_file()
 

@@ -25,13 +25,31 @@ def test_no_weight_where_there_is_no_path(kind: str) -> None:
 
 def test_a_fading_path_hands_over_smoothly_in_a_softmax() -> None:
     gates = Gates(1, 1, "softmax")
-    shares = []
+    before = float(gates()[0, 0].detach())
+    assert before > 0.98, "however dominant it was"
     for fade in (1.0, 0.5, 0.01, 0.0):
         gates.fade[0, 0] = fade
-        shares.append(float(gates()[0, 0].detach()))
+        assert float(gates()[0, 0].detach()) == pytest.approx(fade * before)
         assert float(gates().sum().detach()) == pytest.approx(1)
-    assert shares == sorted(shares, reverse=True)
-    assert shares[-1] == 0
+
+
+def test_those_that_stay_in_a_softmax_share_in_their_own_proportions() -> None:
+    gates = Gates(3, 3, "softmax")
+    with torch.no_grad():
+        gates.logits[2] = torch.tensor([1.0, 2.0, 3.0, 0.0])
+    before = gates()[2].detach().clone()
+    gates.fade[2, 2] = 0.25
+    after = gates()[2].detach()
+    assert float(after[2]) == pytest.approx(0.25 * float(before[2]))
+    assert torch.allclose(after[[0, 1, 3]] / after[0], before[[0, 1, 3]] / before[0])
+    gates.fade[2, 2] = 0
+    assert torch.allclose(gates()[2, [0, 1, 3]], torch.tensor([1.0, 2.0, 0.0]).softmax(0))
+
+
+def test_a_layer_whose_every_path_fades_goes_out_smoothly() -> None:
+    gates = Gates(1, 1, "softmax")
+    gates.fade[0] = 0.5
+    assert float(gates().sum().detach()) == pytest.approx(0.5)
 
 
 def test_a_fading_path_leaves_its_neighbours_alone_when_gates_are_independent() -> None:

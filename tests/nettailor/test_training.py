@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
 
-from blocks import Backbone
+from blocks import Backbone, compact
 from blocks import Path as GraphPath
 from nettailor.batches import epoch_generator, evaluation_batches, training_batches, vary
 from nettailor.checkpoint import Checkpoints
 from nettailor.errors import TrainingProblem
 from nettailor.fit import Run, Schedule, accuracy
-from nettailor.graph import BlockGraph
-from nettailor.pruning import fade, prune, removable, removal_costs, weak_proxies, weakest_blocks
+from nettailor.graph import BlockGraph, GraphProblem
+from nettailor.pruning import prune, weak_proxies, weakest_blocks
 from nettailor.recipe import DataChoice, PruneChoice, RecoverChoice, StudentChoice, TeacherChoice
 from nettailor.task import Task, load_task
-from nettailor.training import finetune, recover, tailor, train
+from nettailor.training import Fade, finetune, recover, tailor, train
 from tests import tiny
 
 TEACHER = TeacherChoice(epochs=3, batch=16)
@@ -50,7 +50,7 @@ def everything(backbone: Backbone, task: Task, run: Run) -> tuple[dict[str, torc
     teacher = finetune(backbone, task, TEACHER, run)
     student = tailor(backbone, task, STUDENT, run)
     train(student, teacher, task, STUDENT, run)
-    choice = PruneChoice(epochs=2, drop=100, patience=0, per_round=2)
+    choice = PruneChoice(epochs=2, drop=100, patience=0, shrink=0.75)
     pruned = prune(student, teacher, task, choice, STUDENT, run)
     recover(student, teacher, task, RecoverChoice(epochs=2), STUDENT, run)
     value = accuracy(student, task.test)
@@ -96,7 +96,7 @@ def test_g1_lowers_expected_complexity(backbone: Backbone, task: Task) -> None:
     teacher = finetune(backbone, task, TEACHER, Run())
     values = []
     for weight in (0.0, 20.0):
-        choice = StudentChoice(epochs=4, batch=16, complexity_weight=weight, gate_lr=0.5)
+        choice = StudentChoice(epochs=6, batch=4, complexity_weight=weight, gate_lr=0.05)
         student = tailor(backbone, task, choice, Run())
         values.append(train(student, teacher, task, choice, Run()).judged["expected_complexity"])
     assert values[1] < values[0] - 0.1
@@ -154,42 +154,71 @@ def test_gradual_pruning_keeps_the_last_network_that_stayed_within_the_drop(back
     assert accuracy(student, task.val) == result.val_accuracy == best
 
 
-def test_a_block_whose_removal_failed_is_not_tried_again(backbone: Backbone, task: Task) -> None:
+def test_a_round_that_fell_too_far_is_undone_and_tried_smaller(backbone: Backbone, task: Task) -> None:
     teacher = finetune(backbone, task, TeacherChoice(epochs=15, batch=16), Run())
     student = tailor(backbone, task, STUDENT, Run())
-    choice = PruneChoice(drop=0.0, epochs=1, patience=4, per_round=1, fade_epochs=0)
-    result = prune(student, teacher, task, choice, STUDENT, Run())
-    blocks = [tuple(key for key in trial.removed if key[0] == "G") for trial in result.trials]
-    assert len(blocks) == len(set(blocks)) > 1
+    train(student, teacher, task, StudentChoice(epochs=15, batch=8), Run())
+    whole = BlockGraph.of(student).price()
+    choice = PruneChoice(drop=0.0, epochs=1, patience=4, shrink=0.1, lr=1e-6, fade_epochs=0)
+    trials = prune(student, teacher, task, choice, STUDENT, Run()).trials
+    assert trials[0].price <= 0.1 * whole
+    bad = [trial for trial in trials if trial.val_accuracy < max(t.val_accuracy for t in trials)]
+    assert trials[0] in bad, "far too much went at once"
+    assert trials[0].price < trials[1].price
 
 
-def test_removal_costs_are_what_masking_costs(backbone: Backbone, task: Task) -> None:
-    """Against the plain way: mask, run the whole student, take the difference of the losses."""
-    student = tailor(backbone, task, StudentChoice(gates="softmax"), Run()).eval()
-    with torch.no_grad():
-        student.gates.logits.add_(torch.randn_like(student.gates.logits))
-    whole = BlockGraph.of(student)
-    left = removable(whole, whole.paths)
-    costs = removal_costs(student, task, left, len(task.val))
-    x, labels = next(evaluation_batches(task.val, student.spec, torch.device("cpu")))
-    with torch.no_grad():
-        base = float(cross_entropy(student(x), labels))
-        for path, graph in left.items():
-            student.keep(graph.paths)
-            assert costs[path] == pytest.approx(float(cross_entropy(student(x), labels)) - base, abs=1e-4)
-            student.keep(whole.paths)
-    assert len(costs) == len(whole.paths)
+def test_a_budget_is_met_and_not_undercut_by_much(backbone: Backbone, task: Task) -> None:
+    teacher = finetune(backbone, task, TEACHER, Run())
+    for unit in ("macs", "params"):
+        student = tailor(backbone, task, replace(STUDENT, rank=0, batch_norm="source"), Run())
+        student.price_by(student.prices_in(unit))  # type: ignore[arg-type]
+        choice = PruneChoice(how="budget", budget=0.6, epochs=1, shrink=0.8, importance="gate")
+        result = prune(student, teacher, task, choice, STUDENT, Run())
+        net = compact(student)
+        part = getattr(net.cost(), unit) / getattr(backbone.cost, unit)
+        assert 0.4 < part <= 0.6
+        assert result.graph.paths == net.paths
+        prices = [trial.price for trial in result.trials]
+        assert prices == sorted(prices, reverse=True)
+        assert accuracy(student, task.val) == result.val_accuracy
 
 
-def test_fading_ends_at_nothing(backbone: Backbone, task: Task) -> None:
+def test_a_budget_that_nothing_meets_is_refused(backbone: Backbone, task: Task) -> None:
+    teacher = finetune(backbone, task, TEACHER, Run())
+    student = tailor(backbone, task, STUDENT, Run())
+    with pytest.raises(GraphProblem, match=r"no network of these paths costs at most .*; the cheapest .* costs"):
+        prune(student, teacher, task, PruneChoice(how="budget", budget=0.01, epochs=1), STUDENT, Run())
+
+
+def test_fading_ends_at_nothing_and_measures_the_cut(backbone: Backbone, task: Task) -> None:
     student = tailor(backbone, task, STUDENT, Run())
     gone = [path for path in student.paths if path.key in ("G2", "A0-3")]
+    left = BlockGraph.of(student).without(gone)
+    fade = Fade(student, left, 2.0, task.val)
     values = []
-    for epoch in (0.0, 0.5, 1.0, 1.5, 2.0):
-        fade(student, gone, 2.0, epoch)
+    for epoch in (0.0, 0.5, 1.0, 1.5, 2.0, 2.5):
+        fade(epoch)
         values.append(float(student.gates.fade[gone[0].place]))
-    assert values == [1.0, 0.75, 0.5, 0.25, 0.0]
-    assert float(student.gates.fade.sum()) == len(student.paths) - 2
+    assert values == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+    assert student.live_paths() == left.paths
+    assert fade.memory["after_cut"] == accuracy(student, task.val)
+
+
+def test_a_faded_path_is_cut_without_a_jump(backbone: Backbone, task: Task) -> None:
+    """What its removal does to the answers happens while it fades; an abrupt removal is the control."""
+    student = tailor(backbone, task, STUDENT, Run()).eval()
+    gone = [path for path in student.paths if path.key in ("G3", "G5")]
+    left = BlockGraph.of(student).without(gone)
+    x, _ = next(evaluation_batches(task.val, student.spec, torch.device("cpu")))
+    fade = Fade(student, left, 1.0, task.val)
+    answers = []
+    for epoch in (0.0, 0.98, 1.0):  # a step of one in fifty is the last one before the cut
+        fade(epoch)
+        with torch.no_grad():
+            answers.append(student(x))
+    at_once, at_last = (float((logits - answers[-1]).norm()) for logits in answers[:2])
+    assert 0 < at_last < 0.4 * at_once
+    assert abs(fade.memory["before_cut"] - fade.memory["after_cut"]) <= 1 / len(task.val)
 
 
 def test_order_and_variation_depend_on_the_generator_alone(task: Task, backbone: Backbone) -> None:

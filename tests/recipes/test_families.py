@@ -73,7 +73,7 @@ def test_a_proxy_of_the_users_own_from_adapt_to_eval(nettailor: CommandLine, dig
     Path("own_proxies.py").write_text(
         "from torch import nn\n\ndef plain(site):\n    return nn.Conv2d(site.source[0], site.target[0], 1)\n"
     )
-    words = ("--data", digit_folder, "--out", "run", *QUICK, "student.proxies=own_proxies:plain", "prune.per_round=1")
+    words = ("--data", digit_folder, "--out", "run", *QUICK, "student.proxies=own_proxies:plain", "prune.shrink=0.9")
     assert nettailor("adapt", *words)[0] == 0
     del FORMS["own_proxies:plain"]  # as in a new process
     said = nettailor.fails("eval", "run")

@@ -1,0 +1,262 @@
+"""The folded net: a compact net as one plain graph that answers fast.
+
+    CompactNet -> fold -> fx.GraphModule        a copy: it shares nothing with the backbone, and nothing in it trains
+
+    convolution, batch norm               one convolution with a bias
+    gate * (convolution + shortcut)       a scaled convolution, and an addition that scales the shortcut as it adds it
+    proxies of one source and resolution  resampled once, and their 1x1 convolutions computed as one
+    activation of a fresh sum             in place
+
+The logits are the compact net's up to rounding (tests hold them to 1e-4 of their range). What has no closed form stays as
+it is: a norm behind no convolution, a gate before an activation.
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections import defaultdict
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from blocks.compact import CompactNet
+from blocks.layers import CONVOLUTION, is_activation
+from blocks.lowrank import LowRank
+from blocks.proxies import Proxy
+
+ADDITIONS = (operator.add, operator.iadd, torch.add)
+GATE = "gate"  # in a node's meta: it multiplies by a constant that may move into what is before it
+PROXY = "proxy"  # in a node's meta: a proxy's own layer
+
+
+def fold(net: CompactNet) -> fx.GraphModule:
+    """A compact net as one graph of operations, with everything folded that can be.
+
+    Returns:
+        A module in eval mode: pictures (B, 3, H, W) to logits (B, classes).
+    """
+    folded = _assemble(net)
+    _fold_norms(folded)
+    _fold_gates(folded)
+    _join_pointwise(folded)
+    _activate_in_place(folded)
+    folded.graph.eliminate_dead_code()
+    folded.graph.lint()
+    folded.delete_all_unused_submodules()
+    folded.recompile()
+    return folded.requires_grad_(False).eval()
+
+
+def _assemble(net: CompactNet) -> fx.GraphModule:
+    """Stem, kept paths, mixtures and head in one graph over copies of their modules."""
+    parts = _Parts()
+    xs = {0: parts.inline("stem", net.stem, parts.graph.placeholder("x"))}
+    for layer in sorted({path.target for path in net.paths}):
+        paths = [path for path in net.paths if path.target == layer]
+        total: fx.Node | None = None
+        for weight, path in zip(net.gates[str(layer)].tolist(), paths, strict=True):
+            module = net.module_of(path)
+            if path.is_universal:
+                out = parts.inline(f"block{layer}", module, xs[path.source])  # type: ignore[arg-type]
+            else:
+                out = parts.proxy(f"proxy{path.source}_{layer}", module, path.source, xs[path.source])  # type: ignore[arg-type]
+            if weight != 1:
+                out = parts.graph.call_function(operator.mul, (out, weight))
+                out.meta[GATE] = True
+            total = out if total is None else parts.graph.call_function(torch.add, (total, out))
+        assert total is not None
+        xs[layer] = parts.call(f"act{layer}", net.acts[str(layer)], total)
+    parts.graph.output(parts.inline("head", net.head, xs[net.depth]))
+    return fx.GraphModule(parts.modules, parts.graph)
+
+
+class _Parts:
+    """A graph that grows, and copies of the modules that its nodes call."""
+
+    def __init__(self) -> None:
+        self.graph = fx.Graph()
+        self.modules: dict[str, nn.Module | Tensor] = {}
+        self._resampled: dict[tuple[int, tuple[int, int]], fx.Node] = {}
+
+    def inline(self, prefix: str, segment: fx.GraphModule, x: fx.Node) -> fx.Node:
+        """Add all operations of a segment; returns the node of its output."""
+        copies: dict[fx.Node, fx.Node] = {}
+        for node in segment.graph.nodes:
+            if node.op == "placeholder":
+                copies[node] = x
+            elif node.op == "output":
+                return copies[node.args[0]]
+            elif node.op == "call_module":
+                copies[node] = self.call(
+                    f"{prefix}_{node.target.replace('.', '_')}",
+                    segment.get_submodule(node.target),
+                    *(copies[source] for source in node.args),
+                    **node.kwargs,
+                )
+            else:
+                copies[node] = self.graph.node_copy(node, copies.__getitem__)
+                if node.op == "get_attr":
+                    name = f"{prefix}_{node.target.replace('.', '_')}"
+                    self.modules[name] = operator.attrgetter(node.target)(segment).detach().clone()
+                    copies[node].target = name
+        raise ValueError("a segment without an output")
+
+    def call(self, name: str, module: nn.Module, *inputs: fx.Node, **options: object) -> fx.Node:
+        """Call a copy of a module; what does nothing in eval mode is left out."""
+        if isinstance(module, (nn.Identity, nn.Dropout)):
+            return inputs[0]
+        name = name if name not in self.modules else f"{name}_again"
+        plain = module.merged() if isinstance(module, LowRank) else copy.deepcopy(module)
+        self.modules[name] = plain.eval()
+        return self.graph.call_module(name, inputs, options)  # type: ignore[arg-type]
+
+    def proxy(self, name: str, module: Proxy, source: int, x: fx.Node) -> fx.Node:
+        """Resample once for each source and resolution, then the transform, layer by layer where it is a sequence."""
+        place = source, module.resolution
+        if place not in self._resampled:
+            self._resampled[place] = self.call(f"resample{source}_{module.resolution[0]}", module.resample, x)
+        out = self._resampled[place]
+        steps = module.transform if isinstance(module.transform, nn.Sequential) else [module.transform]
+        for number, step in enumerate(steps):
+            out = self.call(f"{name}_{number}", step, out)
+            out.meta[PROXY] = True
+        return out
+
+
+def _fold_norms(net: fx.GraphModule) -> None:
+    """Put every batch norm that follows a convolution of its own into that convolution."""
+    for node in list(net.graph.nodes):
+        norm, before = _called(net, node), node.args[0] if node.args else None
+        if not isinstance(norm, _BatchNorm) or norm.running_mean is None or not isinstance(before, fx.Node):
+            continue
+        convolution = _called(net, before)
+        if not isinstance(convolution, nn.Conv2d) or len(before.users) > 1:
+            continue
+        setattr(net, str(before.target), fuse_conv_bn_eval(convolution, _plain(norm)))
+        act = getattr(norm, "act", None)  # timm's BatchNormAct2d: the activation stays
+        if isinstance(act, nn.Module) and not isinstance(act, nn.Identity):
+            setattr(net, str(node.target), copy.deepcopy(act))
+        else:
+            node.replace_all_uses_with(before)
+            net.graph.erase_node(node)
+
+
+def _plain(norm: _BatchNorm) -> nn.BatchNorm2d:
+    """The normalisation alone of a batch norm that does more."""
+    plain = nn.BatchNorm2d(norm.num_features, norm.eps, affine=norm.affine)
+    plain.load_state_dict({name: tensor for name, tensor in norm.state_dict().items() if name in plain.state_dict()})
+    return plain.eval()
+
+
+def _fold_gates(net: fx.GraphModule) -> None:
+    """Move the factor of every gated path into the convolutions that end it."""
+    for node in [node for node in net.graph.nodes if GATE in node.meta]:
+        path, factor = node.args
+        scaled = _scaled(net, path, factor, node)
+        if scaled is not None:
+            node.replace_all_uses_with(scaled)
+            net.graph.erase_node(node)
+
+
+def _scaled(net: fx.GraphModule, node: fx.Node, factor: float, user: fx.Node) -> fx.Node | None:
+    """A node that gives `factor` times what `node` gives, without a multiplication; None where there is none.
+
+    Args:
+        user: the only reader of `node`; another one would see the scaled values too.
+    """
+    if set(node.users) != {user}:
+        return None
+    module = _called(net, node)
+    if isinstance(module, CONVOLUTION):
+        with torch.no_grad():
+            module.weight.mul_(factor)
+            if module.bias is not None:
+                module.bias.mul_(factor)
+        return node
+    if node.op == "call_function" and node.target in ADDITIONS and len(node.args) == 2 and not node.kwargs:
+        return _scaled_sum(net, node, factor)
+    return None
+
+
+def _scaled_sum(net: fx.GraphModule, node: fx.Node, factor: float) -> fx.Node | None:
+    """An addition scaled on both sides; the side that has no weights is scaled while it is added."""
+    one, other = node.args
+    if not isinstance(one, fx.Node) or not isinstance(other, fx.Node) or one is other:
+        return None
+    left = _scaled(net, one, factor, node)
+    if left is None:
+        one, other = other, one
+        left = _scaled(net, one, factor, node)
+        if left is None:
+            return None
+    right = _scaled(net, other, factor, node)
+    node.target = torch.add
+    node.args = (left, right if right is not None else other)
+    node.kwargs = {} if right is not None else {"alpha": factor}
+    return node
+
+
+def _join_pointwise(net: fx.GraphModule) -> None:
+    """Compute the 1x1 convolutions of proxies that read the same tensor as one, and hand out its channels."""
+    readers: dict[fx.Node, list[fx.Node]] = defaultdict(list)
+    for node in net.graph.nodes:
+        if PROXY in node.meta and _is_pointwise(_called(net, node)):
+            readers[node.args[0]].append(node)
+    for members in readers.values():
+        if len(members) < 2:
+            continue
+        convolutions: list[nn.Conv2d] = [_called(net, node) for node in members]  # type: ignore[misc]
+        name = "joined_" + "_".join(str(node.target).removeprefix("proxy") for node in members)
+        net.add_submodule(name, _joined(convolutions))
+        first = min(members, key=list(net.graph.nodes).index)
+        with net.graph.inserting_before(first):
+            whole = net.graph.call_module(name, first.args)
+            sizes = [convolution.out_channels for convolution in convolutions]
+            pieces = net.graph.call_function(torch.split, (whole, sizes, 1))
+            own = [net.graph.call_function(operator.getitem, (pieces, index)) for index in range(len(members))]
+        for node, piece in zip(members, own, strict=True):
+            node.replace_all_uses_with(piece)
+            net.graph.erase_node(node)
+
+
+def _is_pointwise(module: nn.Module | None) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == module.stride == (1, 1)
+        and module.groups == 1
+        and module.padding == (0, 0)
+    )
+
+
+def _joined(convolutions: list[nn.Conv2d]) -> nn.Conv2d:
+    """One 1x1 convolution that gives the channels of all, one after the other."""
+    channels = sum(convolution.out_channels for convolution in convolutions)
+    whole = nn.Conv2d(convolutions[0].in_channels, channels, 1)
+    biases = [c.weight.new_zeros(c.out_channels) if c.bias is None else c.bias for c in convolutions]
+    with torch.no_grad():
+        whole.weight.copy_(torch.cat([convolution.weight for convolution in convolutions]))
+        whole.bias.copy_(torch.cat(biases))  # type: ignore[union-attr]
+    return whole
+
+
+def _activate_in_place(net: fx.GraphModule) -> None:
+    """Let an activation overwrite what nobody else reads; a fresh tensor for every one costs time."""
+    for node in net.graph.nodes:
+        module = _called(net, node)
+        if module is None or not is_activation(module) or not hasattr(module, "inplace"):
+            continue
+        (source,) = node.args
+        own = _called(net, source)
+        fresh = isinstance(own, CONVOLUTION) or source.target is torch.add
+        if fresh and len(source.users) == 1:
+            module.inplace = True  # type: ignore[assignment]
+
+
+def _called(net: fx.GraphModule, node: object) -> nn.Module | None:
+    """The module that a node calls, if it calls one."""
+    if isinstance(node, fx.Node) and node.op == "call_module":
+        return net.get_submodule(str(node.target))
+    return None
