@@ -1,6 +1,6 @@
 """Torch modules, and how a CNN is cut: universal blocks, proxies, gates, complexity. Knows no task, file or command line.
 
-Read in this order: layers, trace, cut, ruler, norms, lowrank, paths, proxies, gates, backbone, student, complexity, warm,
+Read in this order: layers, trace, cut, ruler, norms, additions, paths, proxies, gates, backbone, student, complexity, warm,
 compact, fold.
 """
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from blocks.additions import add_low_rank, add_residual_adapters
 from blocks.cut import cut, new_classifier
 from blocks.layers import CONVOLUTION
-from blocks.lowrank import add_low_rank
 from blocks.norms import BatchNormPolicy, own_norms
 from blocks.paths import Path
 from blocks.proxies import AUTO, Proxy, Shape, Site
@@ -165,7 +165,8 @@ class Plan:
             cost more than a tenth of the block.
         gates: kind of the gates, a key of `blocks.gates.KINDS`.
         batch_norm: who owns the backbone's batch norms, see `blocks.norms`.
-        rank: of what the task adds to each dense convolution of the backbone, see `blocks.lowrank`; 0 for nothing.
+        rank: of what the task adds to each dense convolution of the backbone, see `blocks.additions`; 0 for nothing.
+        adapters: residual adapters beside the backbone's larger convolutions: another method, to compare with.
     """
 
     skips: int = 3
@@ -173,6 +174,7 @@ class Plan:
     gates: str = "softmax"
     batch_norm: BatchNormPolicy = "source"
     rank: int = 0
+    adapters: bool = False
 
 
 @dataclass
@@ -186,12 +188,14 @@ class Parts:
     norms: list[nn.Module]
 
 
-def build_parts(backbone: Backbone, paths: list[Path], classes: int, policy: BatchNormPolicy, rank: int) -> Parts:
+def build_parts(
+    backbone: Backbone, paths: list[Path], classes: int, policy: BatchNormPolicy, rank: int, adapters: bool = False
+) -> Parts:
     """The modules that `paths` need; the one builder for students and compact nets, so that they agree."""
 
     def own(segment: fx.GraphModule) -> tuple[fx.GraphModule, list[nn.Module]]:
         ours, norms = own_norms(segment, policy)
-        return add_low_rank(ours, rank), norms
+        return add_low_rank(add_residual_adapters(ours) if adapters else ours, rank), norms
 
     stem, norms = own(backbone.stem)
     head, head_norms = own(backbone.head_for(classes))

@@ -22,9 +22,9 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from blocks.additions import Adapted
 from blocks.compact import CompactNet
 from blocks.layers import CONVOLUTION, is_activation
-from blocks.lowrank import LowRank
 from blocks.proxies import Proxy
 
 ADDITIONS = (operator.add, operator.iadd, torch.add)
@@ -109,7 +109,7 @@ class _Parts:
         if isinstance(module, (nn.Identity, nn.Dropout)):
             return inputs[0]
         name = name if name not in self.modules else f"{name}_again"
-        plain = module.merged() if isinstance(module, LowRank) else copy.deepcopy(module)
+        plain = module.merged() if isinstance(module, Adapted) else copy.deepcopy(module)
         self.modules[name] = plain.eval()
         return self.graph.call_module(name, inputs, options)  # type: ignore[arg-type]
 

@@ -75,7 +75,7 @@ class TailoredNet(nn.Module):
         self.spec = backbone.spec
         self.depth = backbone.depth
         self.paths = candidate_paths(backbone, plan)
-        parts = build_parts(backbone, self.paths, classes, plan.batch_norm, plan.rank)
+        parts = build_parts(backbone, self.paths, classes, plan.batch_norm, plan.rank, plan.adapters)
         self.stem = parts.stem
         self.blocks = nn.ModuleDict({str(target): block for target, block in parts.blocks.items()})
         self.proxies = nn.ModuleDict({proxy_key(*ends): proxy for ends, proxy in parts.proxies.items()})

@@ -9,44 +9,44 @@ report. `adapt_all` runs several recipes one after the other over the same backb
 from __future__ import annotations
 
 import traceback
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from blocks import Backbone, CompactNet, TailoredNet, compact, fold
 from blocks.complexity import is_approximate
+from blocks.ruler import count_params, tensors_of
 from nettailor import delta
-from nettailor.backbones import fingerprint, load_backbone
+from nettailor.backbones import load_backbone
 from nettailor.card import model_card
 from nettailor.checkpoint import restore
 from nettailor.costs import CostTable, measure_costs, prices, read_costs
 from nettailor.display import Display
-from nettailor.errors import DataProblem, NettailorError, UsageProblem
+from nettailor.errors import DataProblem, NettailorError
 from nettailor.extensions import find_form
 from nettailor.files import write_text
-from nettailor.fit import Fitted, Run, accuracy
+from nettailor.fit import Fitted, accuracy
 from nettailor.front import draw_front, front_of, measure_front
 from nettailor.graph import BlockGraph
 from nettailor.losses import expected_complexity
+from nettailor.opening import Opened, opened, resolve
 from nettailor.plots import need_matplotlib
 from nettailor.pruning import Pruned, prune, snapshot
 from nettailor.recipe import Recipe
 from nettailor.report import (
-    BackboneFigures,
     CompactFigures,
-    DataFigures,
     PruneFigures,
     RemovedFigures,
     Report,
     StudentFigures,
     TeacherFigures,
+    backbone_figures,
+    data_figures,
     device_name,
     latencies_ms,
 )
 from nettailor.runfolder import RunFolder
-from nettailor.scalars import event_writer
-from nettailor.task import Task, check_name, load_task
 from nettailor.training import finetune, plan_of, recover, tailor, train
 
 
@@ -79,31 +79,15 @@ def adapt(
     if recipe.prune.front:
         need_matplotlib()
     table = None if recipe.cost_table is None else read_costs(Path(recipe.cost_table))
-    machine = recipe.machine
-    if machine.threads is not None:
-        torch.set_num_threads(machine.threads)
-    device = pick_device(machine.device)
-    backbone = backbone or load_backbone(**asdict(recipe.backbone))
-    display.say(f"reading {recipe.data.source} ...")
-    task = load_task(recipe.data, backbone.spec, recipe.seed, recipe.task)
-    for problem in task.skipped:
-        display.say(f"left out: {problem}")
-    data_hash = folder.begin(recipe, task)
-    if begin_with is not None:
-        folder.checkpoints.take_over(begin_with)
-    display.say(
-        f"{task.name}: {len(task.train)} pictures to train on, {len(task.val)} to choose by, {len(task.test)} to test on, "
-        f"{len(task.classes)} classes, over {backbone.name} ({backbone.depth} universal blocks)"
-    )
-    with event_writer(out) as writer:
-        run = Run(recipe.seed, device, machine.precision, recipe.data, folder.checkpoints, display, writer.add_scalar)
+    with opened(recipe, folder, display, backbone, begin_with) as job:
         if recipe.cost == "latency" and table is None:
-            table = _own_cost_table(recipe, backbone, folder, device, display)
-        trained = _train_all(recipe, backbone.to(device), task, run, table)
+            table = _own_cost_table(recipe, job, folder)
+        trained = _train_all(recipe, job, table)
         net = compact(trained.student)
-        writer.add_text("graph", _as_markdown(trained.pruned.graph))
+        job.run.write_text("graph", _as_markdown(trained.pruned.graph))
+    task = job.task
     delta.save(net, folder.delta, task.name, task.classes, settings=recipe.as_dict())
-    report = _measure(recipe, backbone, task, trained, net, data_hash, folder, device)
+    report = _measure(recipe, job, trained, net, folder)
     write_text(folder.delta / delta.CARD, model_card(report, task.classes))
     for stage in ("teacher", "student"):
         folder.checkpoints.hand_over(stage, folder.nets)
@@ -147,37 +131,6 @@ def adapt_all(
     return reports, failed
 
 
-def resolve(recipe: Recipe) -> Recipe:
-    """The recipe with its task's name and absolute paths filled in, so that running it again repeats the run."""
-    data, backbone = recipe.data, recipe.backbone
-    if recipe.cost_table is not None and recipe.cost != "latency":
-        raise UsageProblem("cost_table: is read where cost is latency; add cost=latency, or leave it out")
-    path = Path(data.source).expanduser()
-    name = recipe.task or (path.resolve().name if path.is_dir() else path.stem if path.is_file() else data.source)
-    if path.exists() and data.source != "digits":
-        data = replace(data, source=str(path.resolve()))
-    if backbone.weights is not None and (Path(backbone.weights).suffix or Path(backbone.weights).exists()):
-        backbone = replace(backbone, weights=str(Path(backbone.weights).expanduser().resolve()))
-    table = recipe.cost_table and str(Path(recipe.cost_table).expanduser().resolve())
-    named = check_name(recipe.task or Path(name).name)
-    return replace(recipe, task=named, data=data, backbone=backbone, cost_table=table)
-
-
-def pick_device(choice: str) -> torch.device:
-    """`auto` is a GPU where there is one.
-
-    Raises:
-        DataProblem: a device was named that this machine does not have.
-    """
-    if choice == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind = choice.split(":")[0]
-    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not here[kind]:
-        raise DataProblem(f"--device {choice}: this machine has none; --device auto takes what there is")
-    return torch.device(choice)
-
-
 @dataclass
 class _Trained:
     """The nets of a run, and what its stages measured."""
@@ -190,18 +143,17 @@ class _Trained:
     expected: float
 
 
-def _own_cost_table(
-    recipe: Recipe, backbone: Backbone, folder: RunFolder, device: torch.device, display: Display
-) -> CostTable:
+def _own_cost_table(recipe: Recipe, job: Opened, folder: RunFolder) -> CostTable:
     """The milliseconds that a run counts in; measured once and kept, so that a run that goes on counts as it did."""
     if not folder.costs.is_file():
-        display.say("measuring every block and proxy on this device ...")
+        job.run.display.say("measuring every block and proxy on this device ...")
         plan = plan_of(recipe.student)
-        measure_costs(backbone, plan, 1, torch.get_num_threads(), device).write(folder.costs)
+        measure_costs(job.backbone, plan, 1, torch.get_num_threads(), job.run.device).write(folder.costs)
     return read_costs(folder.costs)
 
 
-def _train_all(recipe: Recipe, backbone: Backbone, task: Task, run: Run, table: CostTable | None) -> _Trained:
+def _train_all(recipe: Recipe, job: Opened, table: CostTable | None) -> _Trained:
+    backbone, task, run = job.backbone, job.task, job.run
     student = tailor(backbone, task, recipe.student, run)
     student.price_by(
         prices(student, recipe.cost, table, recipe.cost_table or "costs.json")
@@ -222,17 +174,9 @@ def _train_all(recipe: Recipe, backbone: Backbone, task: Task, run: Run, table: 
     return _Trained(teacher, student, unpruned, pruned, run.fitted, expected)
 
 
-def _measure(
-    recipe: Recipe,
-    backbone: Backbone,
-    task: Task,
-    trained: _Trained,
-    net: CompactNet,
-    data_hash: str,
-    folder: RunFolder,
-    device: torch.device,
-) -> Report:
+def _measure(recipe: Recipe, job: Opened, trained: _Trained, net: CompactNet, folder: RunFolder) -> Report:
     """Read the test split, once for each of teacher, student and compact net, and count everything."""
+    backbone, task, device = job.backbone, job.task, job.run.device
     teacher, student, pruned = trained.teacher, trained.student, trained.pruned
     graph = BlockGraph.of(net)
     cost, whole = net.cost(), backbone.cost
@@ -249,8 +193,8 @@ def _measure(
     return Report(
         task=task.name,
         method="nettailor",
-        backbone=BackboneFigures(backbone.name, fingerprint(backbone), whole.macs, whole.params, backbone.depth),
-        data=DataFigures(len(task.train), len(task.val), len(task.test), len(task.classes), task.size, data_hash),
+        backbone=backbone_figures(backbone),
+        data=data_figures(task, job.data_hash),
         seed=recipe.seed,
         teacher=TeacherFigures(
             tested["teacher"],
@@ -264,6 +208,9 @@ def _measure(
             trained.stages["student"].judged["val_accuracy"],
             trained.expected,
             is_approximate(recipe.student.complexity, recipe.student.skips),
+            teacher_cost.macs + sum(student.costs[path].macs for path in student.paths if not path.is_universal),
+            count_params(tensor for name, tensor in tensors_of(student).items() if not name.startswith("gates.")),
+            count_params(tensor for name, tensor in student.task_tensors().items() if not name.startswith("gates.")),
         ),
         compact=CompactFigures(
             test_accuracy=tested["compact"],

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from blocks import Backbone, CompactNet, InputSpec, TailoredNet
+from blocks.shallow import ShallowNet
 from nettailor.batches import epoch_generator, evaluation_batches, steps_per_epoch, training_batches
 from nettailor.checkpoint import Checkpoints, optimizer_tensors, restore, restore_optimizer
 from nettailor.display import Display
@@ -58,6 +59,10 @@ class Fitted:
     seconds: float
 
 
+def no_text(tag: str, text: str, /) -> None:
+    """Keep no text."""
+
+
 @dataclass
 class Run:
     """What stages need beside nets and data. The default keeps nothing, shows nothing and runs on the CPU.
@@ -72,6 +77,7 @@ class Run:
     checkpoints: Checkpoints = field(default_factory=lambda: Checkpoints(None))
     display: Display = field(default_factory=lambda: Display(quiet=True))
     scalars: Scalars = no_scalars
+    write_text: Callable[[str, str], None] = no_text
     fitted: dict[str, Fitted] = field(default_factory=dict)
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -176,7 +182,7 @@ def fit(
 
 
 @torch.no_grad()
-def accuracy(net: Backbone | TailoredNet | CompactNet, split: Split) -> float:
+def accuracy(net: Backbone | TailoredNet | CompactNet | ShallowNet, split: Split) -> float:
     """Top-1 accuracy of a net in eval mode, as a fraction, where the net is; its mode is put back."""
     device = next(net.parameters()).device
     training = net.training

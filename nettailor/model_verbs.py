@@ -71,9 +71,9 @@ def profile(options: ProfileOptions) -> int:
     import torch
 
     from blocks.stopwatch import WARM_UP
-    from nettailor.adaptation import pick_device
     from nettailor.costs import measure_costs
     from nettailor.display import Display
+    from nettailor.opening import pick_device
     from nettailor.tables import costs_table
 
     for name in ("batch", "rounds", "threads"):

@@ -41,6 +41,10 @@ class DataChoice:
     root: Annotated[str, Field(description="where torchvision data sets are kept")] = "~/.cache/nettailor"
     val_fraction: Annotated[Fraction, Field(description="of the training pictures, where there is no val split")] = 0.15
     test_fraction: Annotated[Fraction, Field(description="of all pictures, where there is no test split")] = 0.2
+    train_limit: Annotated[
+        int | None,
+        Field(ge=1, description="use about so many of the training pictures, drawn class by class; all if left out"),
+    ] = None
     group: Annotated[
         str | None,
         Field(description="regular expression; files of a class that agree in its first group stay on one side"),
@@ -82,7 +86,7 @@ class BackboneChoice:
 class TeacherChoice:
     """Fine-tuning of a whole copy of the backbone."""
 
-    epochs: Count = 10
+    epochs: Count = 20
     lr: Positive = 2e-3
     weight_decay: NotNegative = 0.02
     batch: Annotated[int, Field(ge=2)] = 64
@@ -164,12 +168,12 @@ class PruneChoice:
     shrink: Annotated[
         float,
         Field(gt=0, le=0.95, description="part of the paths' cost that a round leaves; after a miss, closer to 1"),
-    ] = 0.85
+    ] = 0.82
     front: Annotated[
         bool, Field(description="go on below the choice, for the whole curve of accuracy against cost")
     ] = False
     patience: Annotated[int, Field(ge=0, description="tolerance: rounds to try smaller after one that fell below")] = 2
-    epochs: Annotated[Count, Field(description="training in each round, or for each number of removed blocks")] = 5
+    epochs: Annotated[Count, Field(description="training in each round, or for each number of removed blocks")] = 4
     fade_epochs: Annotated[
         NotNegative,
         Field(description="of these, how many a removed path takes to fade out, at most half; 0 is at once"),
@@ -181,7 +185,7 @@ class PruneChoice:
 class RecoverChoice:
     """The last training of what is left: teacher kept, complexity off."""
 
-    epochs: Annotated[int, Field(ge=0)] = 12
+    epochs: Annotated[int, Field(ge=0)] = 10
     lr: Positive = 2e-3
 
 

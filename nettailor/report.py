@@ -18,7 +18,10 @@ import torch
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from blocks import Backbone
+from nettailor.backbones import fingerprint
 from nettailor.records import read_record, write_record
+from nettailor.task import Task
 
 FORMAT: Literal[1] = 1
 STRICT = ConfigDict(extra="forbid")
@@ -67,6 +70,9 @@ class StudentFigures:
     val_accuracy: float
     expected_complexity: float
     complexity_is_approximate: bool = False
+    macs: int = 0
+    params: int = 0
+    task_params: int = 0
 
 
 @dataclass(config=STRICT)
@@ -106,7 +112,10 @@ class PruneFigures:
 
 @dataclass(config=STRICT)
 class Report:
-    """What `report.json` holds."""
+    """What `report.json` holds. A method without a student, or that prunes nothing, has no figures of them.
+
+    `seconds` and `epochs` (passes over the training pictures) are by stage.
+    """
 
     task: str
     method: str
@@ -114,10 +123,10 @@ class Report:
     data: DataFigures
     seed: int
     teacher: TeacherFigures
-    student: StudentFigures
+    student: StudentFigures | None
     compact: CompactFigures
     removed: RemovedFigures
-    prune: PruneFigures
+    prune: PruneFigures | None
     seconds: dict[str, float]
     device: str
     epochs: dict[str, int] = field(default_factory=dict)
@@ -136,6 +145,17 @@ class Report:
             FileProblem: no such file, or not this schema.
         """
         return read_record(cls, path, "is it a report of another version?")
+
+
+def backbone_figures(backbone: Backbone) -> BackboneFigures:
+    """A backbone's name, hash and size."""
+    cost = backbone.cost
+    return BackboneFigures(backbone.name, fingerprint(backbone), cost.macs, cost.params, backbone.depth)
+
+
+def data_figures(task: Task, data_hash: str) -> DataFigures:
+    """Sizes of a task's splits."""
+    return DataFigures(len(task.train), len(task.val), len(task.test), len(task.classes), task.size, data_hash)
 
 
 def versions() -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from nettailor.anatomy import Anatomy
+from nettailor.board import Board
 from nettailor.costs import CostTable, PathCost
 from nettailor.report import Report
 
@@ -31,7 +32,7 @@ def report_table(report: Report) -> Table:
     )
     blocks = report.backbone.universal_blocks
     table.add_row("universal blocks", f"{blocks}", f"{net.universal_blocks_kept}", f"and {net.proxies_kept} proxies")
-    if not report.prune.within_drop:
+    if report.prune is not None and not report.prune.within_drop:
         table.caption = f"none was found within {report.prune.drop_allowed} points of the teacher"
     return table
 
@@ -67,6 +68,28 @@ def summary_table(reports: list[Report], failed: dict[str, str]) -> Table:
         )
     for name in failed:
         table.add_row(name, *["failed"] + [""] * (len(headings) - 2))
+    return table
+
+
+def board_table(board: Board) -> Table:
+    """One row per method."""
+    title = f"{board.task} over {board.backbone}: {board.classes} classes, {board.train} pictures, {board.test} to test"
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for heading in ("", "test accuracy", "points", "MACs %", "params %", "task params %", "passes", "seconds"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for row in board.rows:
+        points = f"{row.points.mean:+.2f}" + (f" ± {row.points.std:.2f}" if row.points.std else "")
+        shares = (
+            row.test_accuracy.percent(),
+            points,
+            row.macs.percent(),
+            row.params.percent(),
+            row.task_params.percent(),
+        )
+        table.add_row(row.name, *shares, f"{row.epochs.mean:.0f}", f"{row.seconds.mean:.0f}")
+    table.caption = (
+        f"mean and standard deviation over seeds {', '.join(map(str, board.seeds))}; parts are of the backbone's"
+    )
     return table
 
 

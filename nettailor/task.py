@@ -230,6 +230,8 @@ def carve(layout: Layout, choice: DataChoice, seed: int) -> dict[str, list[tuple
     """The three splits: those that are there, and the missing ones taken from train, class by class."""
     splits = dict(layout.splits)
     order = torch.Generator().manual_seed(seed)
+    if choice.train_limit is not None and (count := len(splits["train"])) > choice.train_limit:
+        splits["train"], _ = _stratified(splits["train"], 1 - choice.train_limit / count, choice.group, order)
     for name, fraction in (("test", choice.test_fraction), ("val", choice.val_fraction)):
         if name not in splits:
             splits["train"], splits[name] = _stratified(splits["train"], fraction, choice.group, order)

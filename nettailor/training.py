@@ -155,7 +155,7 @@ class Fade:
             return
         if epoch < self._epochs:
             for path in self._gone:
-                self._student.gates.fade[path.place] = 1 - epoch / self._epochs
+                self._student.gates.fade[path.place] = (1 - epoch / self._epochs) ** 2  # the last step is the smallest
             return
         self.memory["before_cut"] = accuracy(self._student, self._val)
         self._student.keep(self._left.paths)

@@ -72,6 +72,27 @@ class PruneOptions:
 
 
 @dataclass
+class CompareOptions:
+    """Run several methods on one task and put them on one board: accuracy, MACs, parameters, passes, seconds.
+
+    Methods: teacher, nettailor, paper, shallow, linear, batch_norm, adapters. What is finished is not run again, what was
+    stopped goes on. Every key of the recipe can be set as section.key=value.
+    """
+
+    overrides: list[str] = position(
+        "settings over the recipe's, such as student.epochs=20", "section.key=value", optional=True
+    )
+    recipe: str | None = option("a shipped recipe, or a YAML file of one task", metavar="NAME|FILE")
+    data: str | None = option("class folders, a zip of them, digits, or a torchvision data set", metavar="DIR|ZIP|NAME")
+    backbone: str | None = option("resnet34_tiny, timm/NAME, torchvision/NAME or module:callable", metavar="NAME")
+    weights: str | None = option("the backbone's weights in a local file", metavar="FILE")
+    methods: str | None = option("which methods, with commas between them; all if left out", metavar="NAMES")
+    seeds: int = option("how many seeds", default=1, metavar="N")
+    out: Path | None = option("folder of the board (default: boards/TASK)", metavar="DIR")
+    device: str | None = option(DEVICES, metavar="DEVICE")
+
+
+@dataclass
 class EvalOptions:
     """Accuracy of a compact net, from its delta, on the test pictures of its task or on others."""
 
@@ -123,8 +144,9 @@ class RecipesOptions:
 def adapt(options: AdaptOptions) -> int:
     """`nettailor adapt`."""
     from nettailor.adaptation import adapt as adapt_one
-    from nettailor.adaptation import adapt_all, resolve
+    from nettailor.adaptation import adapt_all
     from nettailor.display import Display
+    from nettailor.opening import resolve
     from nettailor.recipe import merge, parse_overrides, parse_recipe, read_recipes
     from nettailor.tables import files_text, report_table, summary_table
 
@@ -176,13 +198,42 @@ def prune(options: PruneOptions) -> int:
     return 0
 
 
+def compare(options: CompareOptions) -> int:
+    """`nettailor compare`."""
+    from nettailor.board import METHODS
+    from nettailor.board import compare as run_board
+    from nettailor.display import Display
+    from nettailor.opening import resolve
+    from nettailor.recipe import merge, parse_overrides, parse_recipe, read_recipes
+    from nettailor.tables import board_table
+
+    if options.seeds < 1:
+        raise UsageProblem(f"--seeds: must be at least 1, but it is {options.seeds}")
+    tree = merge(parse_overrides(options.overrides or []), _as_tree(options))
+    recipes = (
+        [parse_recipe(tree, "command line")]
+        if options.recipe is None
+        else read_recipes(find_recipe(options.recipe), tree)
+    )
+    if len(recipes) > 1:
+        raise UsageProblem("--recipe: has several tasks, a board has one; name a recipe of one task")
+    recipe = resolve(recipes[0])
+    methods = METHODS if options.methods is None else tuple(name.strip() for name in options.methods.split(","))
+    out = options.out or Path("boards") / str(recipe.task)
+    display = Display()
+    board = run_board(recipe, methods, options.seeds, out, display)
+    display.console.print(board_table(board))
+    display.say(f"board    {out / 'board.json'}  {out / 'board.png'}")
+    return 0
+
+
 def evaluate(options: EvalOptions) -> int:
     """`nettailor eval`."""
     from dataclasses import replace
 
-    from nettailor.adaptation import pick_device
     from nettailor.delta import delta_folder, load
     from nettailor.fit import accuracy
+    from nettailor.opening import pick_device
     from nettailor.recipe import DataChoice, parse_recipe, read_recipes
     from nettailor.task import load_task
 
@@ -214,8 +265,8 @@ def evaluate(options: EvalOptions) -> int:
 
 def predict(options: PredictOptions) -> int:
     """`nettailor predict`."""
-    from nettailor.adaptation import pick_device
     from nettailor.delta import load
+    from nettailor.opening import pick_device
     from nettailor.predicting import predict as answers
 
     delta = load(options.run, _backbone(options))
@@ -320,16 +371,17 @@ def _want(words: list[str], count: int, usage: str) -> None:
         raise UsageProblem(f"usage: nettailor {usage}")
 
 
-def _as_tree(options: AdaptOptions) -> dict[str, Any]:
+def _as_tree(options: AdaptOptions | CompareOptions) -> dict[str, Any]:
     """The short options as a tree of recipe settings; what was not given is not in it."""
     tree: dict[str, dict[str, Any]] = {
-        "data": {"source": options.data, "skip_bad": options.skip_bad or None},
+        "data": {"source": options.data, "skip_bad": getattr(options, "skip_bad", None) or None},
         "backbone": {"name": options.backbone, "weights": options.weights},
         "machine": {"device": options.device},
     }
     given: dict[str, Any] = {s: {k: v for k, v in keys.items() if v is not None} for s, keys in tree.items()}
     given = {section: keys for section, keys in given.items() if keys}
-    return given if options.seed is None else {**given, "seed": options.seed}
+    seed = getattr(options, "seed", None)
+    return given if seed is None else {**given, "seed": seed}
 
 
 def _backbone(options: EvalOptions | PredictOptions | ShowOptions) -> Backbone | None:
@@ -354,6 +406,7 @@ def _backbone(options: EvalOptions | PredictOptions | ShowOptions) -> Backbone |
 VERBS: dict[str, tuple[type, Callable[[Any], int]]] = {
     "adapt": (AdaptOptions, adapt),
     "prune": (PruneOptions, prune),
+    "compare": (CompareOptions, compare),
     "eval": (EvalOptions, evaluate),
     "predict": (PredictOptions, predict),
     "show": (ShowOptions, show),

@@ -9,11 +9,11 @@ import timm
 import torch
 import torchvision
 
-from nettailor.adaptation import resolve
 from nettailor.backbones import fingerprint, load_backbone
 from nettailor.batches import normalise
 from nettailor.errors import BackboneProblem, FileProblem
 from nettailor.files import read_tensors, write_tensors
+from nettailor.opening import resolve
 from nettailor.recipe import parse_recipe
 from nettailor.task import load_task
 from tests import tiny

@@ -50,13 +50,13 @@ def test_penalty_and_graph_count_in_the_unit_that_is_asked_for(backbone: Backbon
         student.price_by(found)
         universal = [path for path in student.paths if path.is_universal]
         assert sum(float(student.cost_matrix[path.place]) for path in universal) == pytest.approx(1)
-        assert BlockGraph.of(student).price() == pytest.approx(sum(found.values()))
+        assert BlockGraph.of(student).price() == pytest.approx(sum(found.paths.values()))
         if unit == "macs":
             assert torch.equal(expected_complexity(student, gates, "exact"), by_macs)
         else:
             assert not torch.allclose(expected_complexity(student, gates, "exact"), by_macs)
     key = {row.key: row.ms for row in table.paths}
-    assert all(student.prices[path] == key[path.key] for path in student.paths)
+    assert all(student.prices.paths[path] == key[path.key] for path in student.paths)
 
 
 def test_a_table_of_another_network_is_refused(backbone: Backbone, table: CostTable) -> None:

@@ -199,7 +199,7 @@ def test_fading_ends_at_nothing_and_measures_the_cut(backbone: Backbone, task: T
     for epoch in (0.0, 0.5, 1.0, 1.5, 2.0, 2.5):
         fade(epoch)
         values.append(float(student.gates.fade[gone[0].place]))
-    assert values == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+    assert values == pytest.approx([1.0, 0.75**2, 0.5**2, 0.25**2, 0.0, 0.0])
     assert student.live_paths() == left.paths
     assert fade.memory["after_cut"] == accuracy(student, task.val)
 

@@ -1,0 +1,283 @@
+"""The board: several methods on one task, the same data and seeds, counted with the same ruler.
+
+    recipe, methods, seeds -> one cell each, a run folder: DIR/seed-0/nettailor/report.json
+                           -> rows (mean and standard deviation over seeds) -> board.json, board.png, a table
+
+A cell that is finished is never run again, one that was stopped goes on, and all cells of a seed share one teacher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass as plain
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from nettailor.adaptation import adapt
+from nettailor.baselines import BASELINES, run_baseline
+from nettailor.display import Display
+from nettailor.errors import UsageProblem
+from nettailor.front import Front, FrontPoint
+from nettailor.opening import resolve
+from nettailor.plots import Curve, draw_curves, need_matplotlib
+from nettailor.recipe import Recipe, read_recipes
+from nettailor.records import read_record, write_record
+from nettailor.report import Report
+from nettailor.runfolder import RunFolder
+from nettailor.shipped import find_recipe
+
+FORMAT: Literal[1] = 1
+STRICT = ConfigDict(extra="forbid")
+OURS, PAPER = "nettailor", "paper"
+METHODS = ("teacher", OURS, PAPER, "shallow", "linear", "batch_norm", "adapters")
+"""In the order in which they run: a shallower cut is as large as our compact net, so it comes after it."""
+
+
+@dataclass(config=STRICT)
+class Figure:
+    """Mean and standard deviation over seeds; the deviation of a single one is 0."""
+
+    mean: float
+    std: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Figure:
+        """Of some values, at least one."""
+        return cls(mean(values), stdev(values) if len(values) > 1 else 0.0)
+
+    def percent(self) -> str:
+        """As percent, with the deviation where there is one."""
+        return f"{100 * self.mean:.2f}" + (f" ± {100 * self.std:.2f}" if self.std else "")
+
+
+@dataclass(config=STRICT)
+class Row:
+    """One method over all seeds. `macs`, `params` and `task_params` are parts of the backbone's."""
+
+    name: str
+    seeds: int
+    test_accuracy: Figure
+    points: Figure
+    macs: Figure
+    params: Figure
+    task_params: Figure
+    epochs: Figure
+    seconds: Figure
+
+
+@dataclass(config=STRICT)
+class Board:
+    """What `board.json` holds; the cells' reports lie beside it."""
+
+    task: str
+    backbone: str
+    backbone_macs: int
+    backbone_params: int
+    train: int
+    test: int
+    classes: int
+    seeds: list[int]
+    rows: list[Row]
+    format: Literal[1] = FORMAT
+
+    def write(self, path: Path) -> None:
+        """Write it atomically; `format` comes first."""
+        write_record(self, path)
+
+    @classmethod
+    def read(cls, path: Path) -> Board:
+        """Read and check a board.
+
+        Raises:
+            FileProblem: no such file, or not this schema.
+        """
+        return read_record(cls, path, "is it a board of another version?")
+
+    def row(self, name: str) -> Row | None:
+        """The row of a method, if it is on the board."""
+        return next((row for row in self.rows if row.name == name), None)
+
+
+@plain(frozen=True)
+class Measured:
+    """One seed's figures of one row, as parts of the backbone's."""
+
+    test_accuracy: float
+    points: float
+    macs: float
+    params: float
+    task_params: float
+    epochs: float
+    seconds: float
+
+
+def compare(recipe: Recipe, methods: Sequence[str], seeds: int, out: Path, display: Display | None = None) -> Board:
+    """Run what is not finished yet, and write the board.
+
+    Args:
+        recipe: ours; the other methods read its data, backbone, teacher and machine, the baselines its epochs too.
+        seeds: how many, counted from the recipe's own.
+
+    Raises:
+        UsageProblem: no such method, or matplotlib is missing.
+    """
+    display = display or Display()
+    if unknown := sorted(set(methods) - set(METHODS)):
+        raise UsageProblem(f"there is no method {unknown[0]!r}; there are {', '.join(METHODS)}")
+    if "shallow" in methods and OURS not in methods:
+        raise UsageProblem(f"shallow: is cut to the size of {OURS}'s compact net; compare that too")
+    need_matplotlib()
+    recipe = resolve(recipe)
+    ordered = ["teacher", *(method for method in METHODS if method in methods and method != "teacher")]
+    for seed in range(recipe.seed, recipe.seed + seeds):
+        for method in ordered:
+            display.say(f"\n{recipe.task}, seed {seed}: {method}")
+            _run_cell(method, replace(recipe, seed=seed), out / f"seed-{seed}", display)
+    board = read_board(out, range(recipe.seed, recipe.seed + seeds), ordered)
+    board.write(out / "board.json")
+    draw_board(board, out, out / "board.png")
+    return board
+
+
+def paper_recipe(ours: Recipe) -> Recipe:
+    """The paper's procedure on our data, backbone, teacher and seed."""
+    (paper,) = read_recipes(find_recipe(PAPER))
+    shared = {name: getattr(ours, name) for name in ("task", "seed", "data", "backbone", "teacher", "machine")}
+    return replace(paper, **shared)
+
+
+def read_board(out: Path, seeds: Sequence[int], methods: Sequence[str]) -> Board:
+    """The board of finished cells."""
+    reports = {method: [Report.read(_cell(out, seed, method).report) for seed in seeds] for method in methods}
+    rows = [_row(method, [_of_net(report) for report in reports[method]]) for method in methods]
+    if OURS in reports:
+        fronts = [Front.read(_cell(out, seed, OURS).front) for seed in seeds]
+        rows.insert(methods.index(OURS) + 1, _row("unpruned student", [_of_student(r) for r in reports[OURS]]))
+        rows += _at_the_papers(reports, fronts)
+    first = reports[methods[0]][0]
+    return Board(
+        task=first.task,
+        backbone=first.backbone.name,
+        backbone_macs=first.backbone.macs,
+        backbone_params=first.backbone.params,
+        train=first.data.train,
+        test=first.data.test,
+        classes=first.data.classes,
+        seeds=list(seeds),
+        rows=rows,
+    )
+
+
+def draw_board(board: Board, out: Path, path: Path) -> None:
+    """Accuracy against MACs: a point for each method, and our curve of each seed."""
+    curves = []
+    for seed in board.seeds:
+        if (file := _cell(out, seed, OURS).front).is_file():
+            points = Front.read(file).points
+            xs = [point.macs / board.backbone_macs for point in points]
+            curves.append(Curve(f"{OURS}, seed {seed}", xs, [point.test_accuracy for point in points], ".-"))
+    for row in board.rows:
+        curves.append(Curve(row.name, [row.macs.mean], [row.test_accuracy.mean], "o", [row.test_accuracy.std]))
+    teacher = board.row("teacher")
+    levels = {} if teacher is None else {"teacher's accuracy": teacher.test_accuracy.mean}
+    draw_curves(path, f"{board.task} over {board.backbone}, {len(board.seeds)} seed(s)", curves, levels)
+
+
+def _cell(out: Path, seed: int, method: str) -> RunFolder:
+    return RunFolder(out / f"seed-{seed}" / method)
+
+
+def _run_cell(method: str, recipe: Recipe, folder: Path, display: Display) -> None:
+    cell = folder / method
+    nets = RunFolder(folder / "teacher").nets
+    begin_with = nets if method != "teacher" else None
+    if method == OURS:
+        adapt(replace(recipe, prune=replace(recipe.prune, front=True)), cell, display, begin_with=begin_with)
+    elif method == PAPER:
+        adapt(paper_recipe(recipe), cell, display, begin_with=begin_with)
+    else:
+        assert method in BASELINES
+        ours = RunFolder(folder / OURS).report
+        macs = Report.read(ours).compact.macs if method == "shallow" else None
+        run_baseline(method, recipe, cell, display, macs, begin_with)  # type: ignore[arg-type]
+
+
+def _row(name: str, measured: Sequence[Measured]) -> Row:
+    def figure(read: Callable[[Measured], float]) -> Figure:
+        return Figure.of([read(one) for one in measured])
+
+    return Row(
+        name,
+        len(measured),
+        test_accuracy=figure(lambda one: one.test_accuracy),
+        points=figure(lambda one: one.points),
+        macs=figure(lambda one: one.macs),
+        params=figure(lambda one: one.params),
+        task_params=figure(lambda one: one.task_params),
+        epochs=figure(lambda one: one.epochs),
+        seconds=figure(lambda one: one.seconds),
+    )
+
+
+def _of_net(report: Report) -> Measured:
+    """The network that a method ends with. What its training took includes the teacher only where it learned from one."""
+    net, whole = report.compact, report.backbone
+    stages = [stage for stage in report.epochs if stage != "teacher" or report.method in (OURS, "teacher")]
+    return Measured(
+        net.test_accuracy,
+        100 * (net.test_accuracy - report.teacher.test_accuracy),
+        net.macs / whole.macs,
+        net.params / whole.params,
+        net.task_params / whole.params,
+        sum(report.epochs[stage] for stage in stages),
+        sum(report.seconds[stage] for stage in stages),
+    )
+
+
+def _of_student(report: Report) -> Measured:
+    assert report.student is not None
+    student, whole = report.student, report.backbone
+    return Measured(
+        student.test_accuracy,
+        100 * (student.test_accuracy - report.teacher.test_accuracy),
+        student.macs / whole.macs,
+        student.params / whole.params,
+        student.task_params / whole.params,
+        sum(report.epochs[stage] for stage in ("teacher", "student")),
+        sum(report.seconds[stage] for stage in ("teacher", "student")),
+    )
+
+
+def _at_the_papers(reports: dict[str, list[Report]], fronts: list[Front]) -> list[Row]:
+    """Our curve where the paper's network is: the dearest of our networks within its MACs, and the leanest that is as
+    accurate on the validation split."""
+    if PAPER not in reports:
+        return []
+    within: list[Measured] = []
+    as_accurate: list[Measured] = []
+    for paper, ours, front in zip(reports[PAPER], reports[OURS], fronts, strict=True):
+        cheap = [point for point in front.points if point.macs <= paper.compact.macs]
+        good = [point for point in front.points if point.val_accuracy >= paper.compact.val_accuracy]
+        if cheap:
+            within.append(_of_point(max(cheap, key=lambda point: point.macs), ours, front))
+        if good:
+            as_accurate.append(_of_point(min(good, key=lambda point: point.macs), ours, front))
+    found = {f"{OURS} at the paper's MACs": within, f"{OURS} at the paper's accuracy": as_accurate}
+    return [_row(name, measured) for name, measured in found.items() if len(measured) == len(fronts)]
+
+
+def _of_point(point: FrontPoint, ours: Report, front: Front) -> Measured:
+    return Measured(
+        point.test_accuracy,
+        100 * (point.test_accuracy - front.teacher_test_accuracy),
+        point.macs / front.backbone_macs,
+        point.params / front.backbone_params,
+        point.task_params / front.backbone_params,
+        sum(ours.epochs.values()),
+        sum(ours.seconds.values()),
+    )
