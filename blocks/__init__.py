@@ -1,7 +1,7 @@
 """Torch modules, and how a CNN is cut: universal blocks, proxies, gates, complexity. Knows no task, file or command line.
 
-Read in this order: layers, trace, cut, ruler, norms, additions, paths, proxies, gates, backbone, student, complexity, warm,
-compact, fold.
+Read in this order: layers, trace, cut, ruler, fusion, norms, additions, paths, proxies, gates, backbone, student, complexity,
+warm, compact, fold.
 """
 
 from blocks.backbone import Backbone, InputSpec, Plan

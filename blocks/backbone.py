@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 
 from blocks.additions import add_low_rank, add_residual_adapters
 from blocks.cut import cut, new_classifier
+from blocks.fusion import frozen_copy
 from blocks.layers import CONVOLUTION
 from blocks.norms import BatchNormPolicy, own_norms
 from blocks.paths import Path
@@ -120,6 +121,13 @@ class Backbone(nn.Module):
         twin.head = self.head_for(classes, copied=True)
         twin.requires_grad_(True)
         return twin
+
+    def frozen_copy(self) -> Backbone:
+        """The same function up to rounding, for computing only: norms folded, in eval mode, nothing shared."""
+        twin = copy.deepcopy(self)
+        twin.stem, twin.head = frozen_copy(self.stem), frozen_copy(self.head)
+        twin.blocks = nn.ModuleList(frozen_copy(block) for block in self.blocks)  # type: ignore[arg-type]
+        return twin.requires_grad_(False).eval()
 
     def head_for(self, classes: int, copied: bool = False) -> fx.GraphModule:
         """The head with a classifier of its own for `classes` classes; the rest of it is shared unless `copied`."""

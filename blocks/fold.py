@@ -19,15 +19,13 @@ from collections import defaultdict
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from blocks.additions import Adapted
 from blocks.compact import CompactNet
-from blocks.layers import CONVOLUTION, is_activation
+from blocks.fusion import ADDITIONS, activate_in_place, called, fold_norms
+from blocks.layers import CONVOLUTION
 from blocks.proxies import Proxy
 
-ADDITIONS = (operator.add, operator.iadd, torch.add)
 GATE = "gate"  # in a node's meta: it multiplies by a constant that may move into what is before it
 PROXY = "proxy"  # in a node's meta: a proxy's own layer
 
@@ -39,10 +37,10 @@ def fold(net: CompactNet) -> fx.GraphModule:
         A module in eval mode: pictures (B, 3, H, W) to logits (B, classes).
     """
     folded = _assemble(net)
-    _fold_norms(folded)
+    fold_norms(folded)
     _fold_gates(folded)
     _join_pointwise(folded)
-    _activate_in_place(folded)
+    activate_in_place(folded)
     folded.graph.eliminate_dead_code()
     folded.graph.lint()
     folded.delete_all_unused_submodules()
@@ -126,31 +124,6 @@ class _Parts:
         return out
 
 
-def _fold_norms(net: fx.GraphModule) -> None:
-    """Put every batch norm that follows a convolution of its own into that convolution."""
-    for node in list(net.graph.nodes):
-        norm, before = _called(net, node), node.args[0] if node.args else None
-        if not isinstance(norm, _BatchNorm) or norm.running_mean is None or not isinstance(before, fx.Node):
-            continue
-        convolution = _called(net, before)
-        if not isinstance(convolution, nn.Conv2d) or len(before.users) > 1:
-            continue
-        setattr(net, str(before.target), fuse_conv_bn_eval(convolution, _plain(norm)))
-        act = getattr(norm, "act", None)  # timm's BatchNormAct2d: the activation stays
-        if isinstance(act, nn.Module) and not isinstance(act, nn.Identity):
-            setattr(net, str(node.target), copy.deepcopy(act))
-        else:
-            node.replace_all_uses_with(before)
-            net.graph.erase_node(node)
-
-
-def _plain(norm: _BatchNorm) -> nn.BatchNorm2d:
-    """The normalisation alone of a batch norm that does more."""
-    plain = nn.BatchNorm2d(norm.num_features, norm.eps, affine=norm.affine)
-    plain.load_state_dict({name: tensor for name, tensor in norm.state_dict().items() if name in plain.state_dict()})
-    return plain.eval()
-
-
 def _fold_gates(net: fx.GraphModule) -> None:
     """Move the factor of every gated path into the convolutions that end it."""
     for node in [node for node in net.graph.nodes if GATE in node.meta]:
@@ -169,7 +142,7 @@ def _scaled(net: fx.GraphModule, node: fx.Node, factor: float, user: fx.Node) ->
     """
     if set(node.users) != {user}:
         return None
-    module = _called(net, node)
+    module = called(net, node)
     if isinstance(module, CONVOLUTION):
         with torch.no_grad():
             module.weight.mul_(factor)
@@ -203,12 +176,12 @@ def _join_pointwise(net: fx.GraphModule) -> None:
     """Compute the 1x1 convolutions of proxies that read the same tensor as one, and hand out its channels."""
     readers: dict[fx.Node, list[fx.Node]] = defaultdict(list)
     for node in net.graph.nodes:
-        if PROXY in node.meta and _is_pointwise(_called(net, node)):
+        if PROXY in node.meta and _is_pointwise(called(net, node)):
             readers[node.args[0]].append(node)
     for members in readers.values():
         if len(members) < 2:
             continue
-        convolutions: list[nn.Conv2d] = [_called(net, node) for node in members]  # type: ignore[misc]
+        convolutions: list[nn.Conv2d] = [called(net, node) for node in members]  # type: ignore[misc]
         name = "joined_" + "_".join(str(node.target).removeprefix("proxy") for node in members)
         net.add_submodule(name, _joined(convolutions))
         first = min(members, key=list(net.graph.nodes).index)
@@ -240,23 +213,3 @@ def _joined(convolutions: list[nn.Conv2d]) -> nn.Conv2d:
         whole.weight.copy_(torch.cat([convolution.weight for convolution in convolutions]))
         whole.bias.copy_(torch.cat(biases))  # type: ignore[union-attr]
     return whole
-
-
-def _activate_in_place(net: fx.GraphModule) -> None:
-    """Let an activation overwrite what nobody else reads; a fresh tensor for every one costs time."""
-    for node in net.graph.nodes:
-        module = _called(net, node)
-        if module is None or not is_activation(module) or not hasattr(module, "inplace"):
-            continue
-        (source,) = node.args
-        own = _called(net, source)
-        fresh = isinstance(own, CONVOLUTION) or source.target is torch.add
-        if fresh and len(source.users) == 1:
-            module.inplace = True  # type: ignore[assignment]
-
-
-def _called(net: fx.GraphModule, node: object) -> nn.Module | None:
-    """The module that a node calls, if it calls one."""
-    if isinstance(node, fx.Node) and node.op == "call_module":
-        return net.get_submodule(str(node.target))
-    return None

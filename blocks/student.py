@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from blocks.backbone import Backbone, Plan, build_parts, end_costs, path_costs
+from blocks.fusion import frozen_copy
 from blocks.gates import Gates
 from blocks.paths import UNIVERSAL, Path
 from blocks.proxies import Proxy, Resampled, form_for
@@ -86,6 +87,7 @@ class TailoredNet(nn.Module):
             backbone,
         )  # in a tuple, so that it is no submodule and its source classifier no weight of ours
         self._own_norms = tuple(parts.norms)
+        self._frozen: dict[int, nn.Module] = {}
         self.costs = {path: path_costs(backbone, path, self.module_of(path)) for path in self.paths}
         self.price_by(self.prices_in("macs"))
         self.train(self.training)
@@ -111,7 +113,7 @@ class TailoredNet(nn.Module):
         gates = self.gates()
         rows = tuple(gates[layer] for layer in range(self.depth))  # a node each: unbind would tie all layers together
         fades = self.gates.fade.tolist()
-        xs: list[Tensor | None] = list(known) or [self.stem(x)]
+        xs: list[Tensor | None] = list(known) or [(self._quick(0, self.stem) if self.training else self.stem)(x)]
         resampled = Resampled()
         for layer in range(len(xs), self.depth + 1):
             total: Tensor | None = None
@@ -186,7 +188,23 @@ class TailoredNet(nn.Module):
 
     def _through(self, path: Path, source: Tensor, resampled: Resampled) -> Tensor:
         module = self.module_of(path)
-        return resampled.through(module, path.source, source) if isinstance(module, Proxy) else module(source)
+        if isinstance(module, Proxy):
+            return resampled.through(module, path.source, source)
+        out: Tensor = (self._quick(path.target, module) if self.training else module)(source)
+        return out
+
+    def _quick(self, part: int, module: nn.Module) -> nn.Module:
+        """A frozen part (0 for the stem, l for G_l) with its norms folded, where nothing in it is the task's.
+
+        It is no submodule, so it is neither saved nor counted; it is made when training first needs it.
+        """
+        if any(parameter.requires_grad for parameter in module.parameters()) or self.plan.batch_norm != "source":
+            return module
+        device = self.gates.fade.device
+        found = self._frozen.get(part)
+        if found is None or next((tensor.device for tensor in tensors_of(found).values()), device) != device:
+            found = self._frozen[part] = frozen_copy(module)  # type: ignore[arg-type]
+        return found
 
     def __repr__(self) -> str:
         own = sum(tensor.numel() for tensor in self.task_tensors().values())

@@ -172,9 +172,9 @@ def _paper(job: _Job) -> Pruned:
 
 
 def _rounds(job: _Job) -> Pruned:
-    """Rounds, each towards `shrink` of the last one's price; a round that fell too far is undone and tried smaller.
+    """Rounds, each towards `shrink` of the last one's price, none undone: what falls below may well come back.
 
-    With `front`, rounds go on from the choice, nothing undone, until accuracy is far below or nothing gets cheaper.
+    They end where `patience` is at an end, where the budget is met, or, for a front, where accuracy is far below.
     """
     student, choice = job.student, job.choice
     goal = student.prices.limit(choice.budget) if choice.how == "budget" and choice.budget is not None else None
@@ -182,52 +182,35 @@ def _rounds(job: _Job) -> Pruned:
         job.task.val
     )  # whole pictures: no less is to be seen
     least = job.floor - allowed - ROUNDING
-    state = _Rounds.resume(student, job.task, job.run, choice.shrink)
+    state = _Rounds.resume(student, job.task, job.run)
     while not state.over:
         graph = BlockGraph.of(student)
-        left = _next(job, graph, graph.price() * state.shrink, None if state.descending else goal)
+        left = _next(job, graph, goal)
         if left is None:
-            if state.descending or not choice.front:
-                break
-            state.descend(student, choice.shrink)
-            continue
+            break
         gone = [path for path in graph.paths if path not in set(left.paths)]
         number = len(state.trials) + 1
         trial, seconds = job.without(f"prune-{number}", left, gone)
-        state.trials.append(trial)
         state.seconds += seconds
-        if state.descending:
-            state.over = trial.val_accuracy < job.floor - FAR_BELOW
-            stands = True
-        else:
-            stands = state.judge(student, trial, least if goal is None else -math.inf, allowed)
-            if state.misses > choice.patience or state.shrink > SMALLEST_STEP:
-                state.over = not choice.front
-                if choice.front:
-                    state.descend(student, choice.shrink)
-        if stands:
-            state.steps.append((number, snapshot(student)))
+        state.judge(student, trial, least if goal is None else -math.inf, allowed)
+        state.over = trial.val_accuracy < job.floor - FAR_BELOW if choice.front else state.misses > choice.patience
         state.save(student, job.run, number)
         figures = (
             f"{left.macs() / 1e6:.2f} M MACs in paths, val_accuracy {trial.val_accuracy:.3f} (teacher {job.floor:.3f})"
         )
-        job.run.display.say(
-            f"prune      round {number}: without {len(gone)} paths: {figures}{'' if stands else '; undone'}"
-        )
+        job.run.display.say(f"prune      round {number}: without {len(gone)} paths: {figures}")
     restore(student.task_tensors(), state.best, "student")
-    steps = [(state.trials[number - 1], tensors) for number, tensors in state.steps]
+    steps = list(zip(state.trials, state.steps, strict=True))
     epochs = choice.epochs * len(state.trials)
     return Pruned(BlockGraph.of(student), least, state.best_value, state.trials, state.seconds, epochs, steps)
 
 
-def _next(job: _Job, graph: BlockGraph, wanted: float, goal: float | None) -> BlockGraph | None:
-    """The next round's network: `wanted` or cheaper, but not below the goal; None where there is nothing left to do."""
-    if goal is not None:
-        if graph.price() <= goal:
-            return None
-        wanted = max(wanted, goal)
+def _next(job: _Job, graph: BlockGraph, goal: float | None) -> BlockGraph | None:
+    """The next round's network, not cheaper than the goal; None where there is nothing left to do."""
+    if goal is not None and graph.price() <= goal:
+        return None
     options = option_losses(job.student, job.task, job.choice.importance, job.choice.measured_on)
-    part = wanted / graph.price()
+    part = job.choice.shrink
     while part < SMALLEST_STEP:
         for ahead in LOOK_AHEAD:
             try:
@@ -243,77 +226,60 @@ def _next(job: _Job, graph: BlockGraph, wanted: float, goal: float | None) -> Bl
 
 @dataclass
 class _Rounds:
-    """Where a gradual pruning stands; saved after every round. `steps` are the networks that stood, by their round."""
+    """Where a gradual pruning stands; saved after every round. `steps` is what the task owned after each."""
 
     best: dict[str, Tensor]
     best_value: float
     peak: float
-    shrink: float
     trials: list[Trial] = field(default_factory=list)
-    steps: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
+    steps: list[dict[str, Tensor]] = field(default_factory=list)
     seconds: float = 0.0
     misses: int = 0
-    descending: bool = False
     over: bool = False
 
-    def judge(self, student: TailoredNet, trial: Trial, least: float, allowed: float) -> bool:
-        """Keep a round's network, or undo it and take a smaller step; returns whether it stands."""
+    def judge(self, student: TailoredNet, trial: Trial, least: float, allowed: float) -> None:
+        """Take a round's network for the best so far where it is within the drop: it is leaner than all before it."""
         value = trial.val_accuracy
+        self.trials.append(trial)
+        self.steps.append(snapshot(student))
         self.peak = max(self.peak, value)
         if value >= (least if self.peak >= least else self.peak - allowed - ROUNDING):
-            self.best, self.best_value, self.misses = snapshot(student), value, 0
-            return True
-        restore(student.task_tensors(), self.best, "student")
-        self.misses += 1
-        self.shrink = (1 + self.shrink) / 2
-        return False
-
-    def descend(self, student: TailoredNet, shrink: float) -> None:
-        """Go on from the choice, to see the rest of the curve."""
-        restore(student.task_tensors(), self.best, "student")
-        self.descending, self.shrink = True, shrink
+            self.best, self.best_value, self.misses = self.steps[-1], value, 0
+        else:
+            self.misses += 1
 
     @classmethod
-    def resume(cls, student: TailoredNet, task: Task, run: Run, shrink: float) -> _Rounds:
+    def resume(cls, student: TailoredNet, task: Task, run: Run) -> _Rounds:
         """The state at the last finished round, also put into the student; a fresh state if there is none."""
         kept = run.checkpoints.load("prune")
         if kept is None:
             value = accuracy(student, task.val)
-            return cls(snapshot(student), value, value, shrink)
+            return cls(snapshot(student), value, value)
         tensors, notes = kept
         device = student.gates.fade.device
-
-        def part(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {n.removeprefix(prefix): t.to(device) for n, t in tensors.items() if n.startswith(prefix)}
-
-        restore(student.task_tensors(), part("now.", tensors), "checkpoint of prune")
         trials = [Trial(**trial) for trial in notes.pop("trials")]
         steps = []
-        for number in notes.pop("steps"):
+        for number in range(1, len(trials) + 1):
             saved = run.checkpoints.load(f"step-{number}")
             if saved is None:
                 raise FileProblem(
                     f"checkpoint/step-{number}.safetensors", "is gone; remove the run's folder to begin anew"
                 )
-            steps.append((number, part("", saved[0])))
-        return cls(part("best.", tensors), trials=trials, steps=steps, **notes)
+            steps.append({name: tensor.to(device) for name, tensor in saved[0].items()})
+        restore(student.task_tensors(), steps[-1], "checkpoint of prune")
+        best = {name: tensor.to(device) for name, tensor in tensors.items()}
+        return cls(best, trials=trials, steps=steps, **notes)
 
     def save(self, student: TailoredNet, run: Run, number: int) -> None:
         """Save, then drop the checkpoint of the round that is now behind us."""
-        if self.steps and self.steps[-1][0] == number:
-            run.checkpoints.save(f"step-{number}", self.steps[-1][1], {})
-        tensors = {f"now.{name}": tensor for name, tensor in snapshot(student).items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         notes: dict[str, Any] = {
             "best_value": self.best_value,
             "peak": self.peak,
-            "shrink": self.shrink,
             "trials": [vars(trial) for trial in self.trials],
-            "steps": [number for number, _ in self.steps],
             "seconds": self.seconds,
             "misses": self.misses,
-            "descending": self.descending,
             "over": self.over,
         }
-        run.checkpoints.save("prune", tensors, notes)
+        run.checkpoints.save(f"step-{number}", self.steps[-1], {})
+        run.checkpoints.save("prune", self.best, notes)
         run.checkpoints.drop(f"prune-{number}")

@@ -167,13 +167,13 @@ class PruneChoice:
     measured_on: Annotated[Count, Field(description="validation pictures on which losses are measured")] = 200
     shrink: Annotated[
         float,
-        Field(gt=0, le=0.95, description="part of the paths' cost that a round leaves; after a miss, closer to 1"),
+        Field(gt=0, le=0.95, description="part of the paths' cost that a round leaves, about"),
     ] = 0.82
     front: Annotated[
         bool, Field(description="go on below the choice, for the whole curve of accuracy against cost")
     ] = False
-    patience: Annotated[int, Field(ge=0, description="tolerance: rounds to try smaller after one that fell below")] = 2
-    epochs: Annotated[Count, Field(description="training in each round, or for each number of removed blocks")] = 4
+    patience: Annotated[int, Field(ge=0, description="tolerance: rounds to go on after one that fell below")] = 2
+    epochs: Annotated[Count, Field(description="training in each round, or for each number of removed blocks")] = 5
     fade_epochs: Annotated[
         NotNegative,
         Field(description="of these, how many a removed path takes to fade out, at most half; 0 is at once"),

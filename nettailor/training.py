@@ -113,12 +113,13 @@ def fit_student(
     fade: Fade | None = None,
 ) -> Fitted:
     """Train a student for some epochs; the gates' learning rate keeps its ratio to the others'."""
+    answering = teacher.frozen_copy()
     trained = live_parameters(student)
     groups = decayed(trained, lr, choice.weight_decay)
     groups.append({"params": [student.gates.logits], "lr": choice.gate_lr * lr / choice.lr, "weight_decay": 0.0})
 
     def step(x: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        return backward(student, teacher, x, labels, choice)
+        return backward(student, answering, x, labels, choice)
 
     def judge(epoch: int) -> dict[str, float]:
         gates = student.gates().detach()

@@ -48,6 +48,7 @@ def student_step(
 ) -> Callable[[], None]:
     """A step of training a student with the paper's losses, the teacher's forward included."""
     choice = StudentChoice(matching=matching, **PAPER)  # type: ignore[arg-type]
+    teacher = teacher.frozen_copy()
     student = TailoredNet(backbone, CLASSES, Plan(3, "conv1x1", "softmax", "source"))
     optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=1e-3)
 

@@ -71,7 +71,9 @@ def test_a_step_runs_every_frozen_block_once(backbone: Backbone, matching: str, 
     student = student_of(backbone, batch_norm=policy).train()
     calls = dict.fromkeys(student.blocks, 0)
     for name, block in student.blocks.items():
-        block.register_forward_hook(lambda *_, name=name: calls.__setitem__(name, calls[name] + 1))
+        computed = student._quick(int(name), block)  # with its norms folded where they are the backbone's
+        assert (computed is block) == (policy != "source")
+        computed.register_forward_hook(lambda *_, name=name: calls.__setitem__(name, calls[name] + 1))
     backward(student, teacher, *pictures(), StudentChoice(matching=matching))
     assert calls == dict.fromkeys(student.blocks, 1)
 

@@ -1,0 +1,117 @@
+"""Folding: the same answers with nothing left to fold, for compact nets and for parts that only compute."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from blocks import Backbone, InputSpec, Plan, TailoredNet, compact, count_macs, fold
+from blocks.additions import Adapted
+from blocks.layers import is_norm
+from blocks.norms import POLICIES
+from tests import tiny
+
+
+def student_of(backbone: Backbone, **settings: object) -> TailoredNet:
+    """A student whose gates, norms and additions are anything but fresh."""
+    torch.manual_seed(0)
+    student = TailoredNet(backbone, 5, Plan(**({"skips": 3, "proxies": "auto"} | settings)))  # type: ignore[arg-type]
+    with torch.no_grad():
+        student.gates.logits.normal_()
+        for module in student.modules():
+            if isinstance(module, nn.BatchNorm2d) and any(module is norm for norm in student._own_norms):
+                module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
+                module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+        for name, tensor in student.task_tensors().items():
+            if name.rsplit(".", 1)[-1] in ("up", "beside"):
+                tensor.normal_(0, 0.05)
+    return student.eval()
+
+
+def cut_of(name: str, size: int) -> Backbone:
+    torch.manual_seed(1)
+    model = timm.create_model(name)
+    return Backbone(tiny.live_in(model, size), InputSpec(size, (0.5,) * 3, (0.5,) * 3), name)
+
+
+def same_answers(one: nn.Module, other: nn.Module, x: torch.Tensor) -> None:
+    with torch.no_grad():
+        wanted, found = one(x), other(x)
+    assert float((wanted - found).abs().max()) <= 1e-4 * float(wanted.abs().max())
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("gates", ["softmax", "independent"])
+def test_a_folded_net_gives_the_compact_nets_answers(policy: str, gates: str) -> None:
+    student = student_of(tiny.tiny_backbone(), batch_norm=policy, gates=gates, rank=2)
+    student.keep(path for path in student.paths if path.key not in ("G2", "A0-1", "A1-3", "G5"))
+    net = compact(student)
+    folded = fold(net)
+    same_answers(net, folded, torch.randn(3, 3, 16, 16))
+    assert not any(is_norm(module) or isinstance(module, Adapted) for module in folded.modules())
+    assert count_macs(folded, torch.zeros(1, 3, 16, 16)) == net.cost().macs
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("resnet18", 64), ("mobilenetv2_100", 64), ("convnext_atto", 64), ("densenet121", 64)]
+)
+def test_other_families_fold_too(name: str, size: int) -> None:
+    net = compact(student_of(cut_of(name, size), batch_norm="source"))
+    folded = fold(net)
+    same_answers(net, folded, torch.randn(2, 3, size, size))
+    assert count_macs(folded, torch.zeros(1, 3, size, size)) == net.cost().macs
+
+
+def test_gates_leave_no_multiplication_behind_in_a_residual_network() -> None:
+    folded = fold(compact(student_of(cut_of("resnet18", 64))))
+    assert "mul" not in folded.code
+    assert "alpha" in folded.code, "the shortcut is scaled while it is added"
+    assert "joined" in folded.code, "proxies that read the same tensor are one convolution"
+
+
+def test_a_folded_net_shares_nothing_and_leaves_the_compact_net_alone() -> None:
+    backbone = tiny.tiny_backbone()
+    net = compact(student_of(backbone))
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    folded = fold(net)
+    with torch.no_grad():
+        for tensor in folded.state_dict().values():
+            tensor.add_(1)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_a_frozen_copy_computes_the_same_and_lets_gradients_through() -> None:
+    backbone = cut_of("resnet18", 64)
+    twin = backbone.frozen_copy()
+    x = torch.randn(2, 3, 64, 64)
+    for ours, theirs in zip(twin.activations(x), backbone.activations(x), strict=True):
+        assert float((ours - theirs).abs().max()) <= 1e-4 * float(theirs.abs().max())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in twin.modules())
+    slopes = []
+    for net in (twin, backbone):
+        there = copy.deepcopy(x).requires_grad_(True)
+        net(there).square().sum().backward()
+        assert there.grad is not None
+        slopes.append(there.grad)
+    assert torch.allclose(*slopes, rtol=1e-2, atol=1e-3 * float(slopes[1].abs().max()))
+
+
+def test_training_folds_what_is_the_backbones_and_nothing_of_the_tasks() -> None:
+    backbone = cut_of("resnet18", 64)
+    x = torch.randn(2, 3, 64, 64)
+    student = student_of(backbone, batch_norm="source")
+    with torch.no_grad():
+        student.train()
+        for proxy in student.proxies.values():
+            proxy.eval()  # their batch statistics are another matter
+        in_training = student(x)
+        wanted = student.eval()(x)
+    assert float((in_training - wanted).abs().max()) <= 1e-4 * float(wanted.abs().max())
+    assert len(student._frozen) == backbone.depth + 1
+    owning = student_of(backbone, batch_norm="affine").train()
+    owning(x)
+    assert owning._frozen == {}
