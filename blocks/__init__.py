@@ -1,7 +1,7 @@
 """Torch modules, and how a CNN is cut: universal blocks, proxies, gates, complexity. Knows no task, file or command line.
 
 Read in this order: layers, trace, cut, ruler, fusion, norms, additions, paths, proxies, gates, backbone, student, complexity,
-warm, compact, fold.
+warm, compact, fold, pack.
 """
 
 from blocks.backbone import Backbone, InputSpec, Plan
@@ -9,6 +9,7 @@ from blocks.compact import CompactNet, compact
 from blocks.complexity import expected_exact, expected_paper
 from blocks.cut import Cut, cut
 from blocks.fold import fold
+from blocks.pack import pack
 from blocks.paths import Path
 from blocks.ruler import Cost, count_macs, count_params
 from blocks.student import Activity, Prices, TailoredNet
@@ -33,4 +34,5 @@ __all__ = [
     "expected_exact",
     "expected_paper",
     "fold",
+    "pack",
 ]

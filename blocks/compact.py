@@ -30,10 +30,17 @@ class CompactNet(nn.Module):
         classes: number of classes.
         policy: who owns the batch norms.
         rank: of what the task adds to dense convolutions.
+        adapters: residual adapters beside larger convolutions.
     """
 
     def __init__(
-        self, backbone: Backbone, paths: list[Path], classes: int, policy: BatchNormPolicy, rank: int = 0
+        self,
+        backbone: Backbone,
+        paths: list[Path],
+        classes: int,
+        policy: BatchNormPolicy,
+        rank: int = 0,
+        adapters: bool = False,
     ) -> None:
         super().__init__()
         self.paths = sorted(paths)
@@ -42,7 +49,7 @@ class CompactNet(nn.Module):
         self.rank = rank
         self.spec = backbone.spec
         self.depth = backbone.depth
-        parts = build_parts(backbone, self.paths, classes, policy, rank)
+        parts = build_parts(backbone, self.paths, classes, policy, rank, adapters)
         self.stem = parts.stem
         self.blocks = nn.ModuleDict({str(target): block for target, block in parts.blocks.items()})
         self.proxies = nn.ModuleDict({proxy_key(*ends): proxy for ends, proxy in parts.proxies.items()})
@@ -107,7 +114,8 @@ def compact(student: TailoredNet) -> CompactNet:
         student: its live paths must be closed under the exclusion rules, as `nettailor.graph` leaves them.
     """
     paths = student.live_paths()
-    net = CompactNet(student.backbone, paths, student.classes, student.plan.batch_norm, student.plan.rank)
+    plan = student.plan
+    net = CompactNet(student.backbone, paths, student.classes, plan.batch_norm, plan.rank, plan.adapters)
     gates = student.gates().detach()
     own = student.task_tensors()
     with torch.no_grad():

@@ -10,6 +10,7 @@ import copy
 from torch import Tensor, nn
 
 from blocks.backbone import Backbone
+from blocks.fusion import frozen_copy
 
 
 class ShallowNet(nn.Module):
@@ -33,6 +34,13 @@ class ShallowNet(nn.Module):
             x = act(block(x))
         logits: Tensor = self.classifier(x.mean((2, 3)))
         return logits
+
+    def frozen_copy(self) -> ShallowNet:
+        """The same function up to rounding, for computing only, its norms folded."""
+        twin = copy.deepcopy(self)
+        twin.stem = frozen_copy(self.stem)
+        twin.blocks = nn.ModuleList(frozen_copy(block) for block in self.blocks)  # type: ignore[arg-type]
+        return twin.requires_grad_(False).eval()
 
     def macs(self, backbone: Backbone) -> int:
         """MACs of one picture."""

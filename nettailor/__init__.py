@@ -11,9 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from blocks import Backbone, CompactNet, TailoredNet, compact
+    from blocks import Backbone, CompactNet, TailoredNet, compact, fold, pack
     from nettailor.adaptation import adapt, adapt_all
     from nettailor.backbones import load_backbone
+    from nettailor.board import compare
     from nettailor.delta import Delta, load, save
     from nettailor.errors import NettailorError
     from nettailor.fit import Run, accuracy
@@ -39,10 +40,13 @@ _WHERE = {
     "adapt": "nettailor.adaptation",
     "adapt_all": "nettailor.adaptation",
     "compact": "blocks",
+    "compare": "nettailor.board",
     "finetune": "nettailor.training",
+    "fold": "blocks",
     "load": "nettailor.delta",
     "load_backbone": "nettailor.backbones",
     "load_task": "nettailor.task",
+    "pack": "blocks",
     "prune": "nettailor.pruning",
     "recover": "nettailor.training",
     "save": "nettailor.delta",
@@ -66,10 +70,13 @@ __all__ = [
     "adapt",
     "adapt_all",
     "compact",
+    "compare",
     "finetune",
+    "fold",
     "load",
     "load_backbone",
     "load_task",
+    "pack",
     "prune",
     "recover",
     "save",

@@ -186,7 +186,7 @@ def _measure(recipe: Recipe, job: Opened, trained: _Trained, net: CompactNet, fo
     tested = {"teacher": accuracy(teacher, task.test)}
     tested["compact"] = accuracy(net, task.test)
     compact_val = accuracy(net, task.val)
-    teacher_ms, compact_ms = latencies_ms([teacher, fold(net)], backbone.spec.size, device)
+    teacher_ms, compact_ms = latencies_ms([teacher.frozen_copy(), fold(net)], backbone.spec.size, device)
     restore(student.task_tensors(), trained.unpruned, "student")
     tested["student"] = accuracy(student, task.test)
     kept = len(graph.universal())

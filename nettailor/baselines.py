@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from blocks import Backbone, Plan, TailoredNet
+from blocks import Backbone, Plan, TailoredNet, compact, fold
 from blocks.ruler import count_params, tensors_of
 from blocks.shallow import ShallowNet, depth_for
 from nettailor.display import Display
@@ -146,7 +146,7 @@ def _measure(
         macs, kept, own = net.macs(backbone), net.depth, params
     else:
         macs, kept, own = teacher_macs, backbone.depth, params
-    teacher_ms, ms = latencies_ms([teacher, net], backbone.spec.size, job.run.device)
+    teacher_ms, ms = latencies_ms([teacher.frozen_copy(), _folded(net)], backbone.spec.size, job.run.device)
     fitted = job.run.fitted
     teacher_figures = TeacherFigures(
         accuracy(teacher, task.test),
@@ -183,6 +183,11 @@ def _measure(
         epochs={"teacher": recipe.teacher.epochs} | ({} if method == "teacher" else {method: epochs}),
         device=device_name(job.run.device),
     )
+
+
+def _folded(net: Backbone | TailoredNet | ShallowNet) -> nn.Module:
+    """A net as it would be put to use."""
+    return fold(compact(net)) if isinstance(net, TailoredNet) else net.frozen_copy()
 
 
 def _classifier_macs(backbone: Backbone, classes: int) -> int:

@@ -10,6 +10,8 @@ from nettailor.verbs import VERBS
 
 FLAGS = {
     "adapt": "--backbone --data --device --help --out --recipe --seed --skip-bad --weights -h",
+    "prune": "--device --drop --front --help --latency-ms --macs --out --params -h",
+    "compare": "--backbone --data --device --help --methods --out --recipe --seeds --weights -h",
     "eval": "--backbone --data --device --help --proxies --skip-bad --split --weights -h",
     "predict": "--backbone --device --help --proxies --top --weights -h",
     "show": "--backbone --help --proxies --svg --weights -h",

@@ -92,7 +92,7 @@ def test_profile_writes_a_table_that_a_run_counts_in(nettailor: CommandLine, dig
     assert report["prune"]["cost"] == "latency"
     trials = report["prune"]["trials"]
     assert all(trial["price"] < trial["macs"] for trial in trials)
-    assert {"G5", "G9"} <= set(trials[0]["removed"]), "what is dear goes first where little is lost by it"
+    assert {"G5", "G9"} & set(trials[0]["removed"]), "half of the price is in one of them"
 
 
 def test_a_run_without_a_table_measures_its_own_and_keeps_it(nettailor: CommandLine, digit_folder: Path) -> None:

@@ -59,7 +59,7 @@ def finished(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_a_run_leaves_what_the_design_says(finished: Path) -> None:
     names = {path.name.split(".out")[0] for path in finished.iterdir()}
     names = {"events" if name.startswith("events.") else name for name in names}
-    assert names == {"recipe.yaml", "report.json", "split.json", "task", "events"}
+    assert names == {"recipe.yaml", "report.json", "split.json", "task", "nets", "events"}
     assert {path.name for path in (finished / "task").iterdir()} == {"task.json", "task.safetensors", "README.md"}
     tree = json.loads((finished / "report.json").read_text())
     for key, inner in REPORT_KEYS.items():
@@ -198,7 +198,7 @@ def test_several_tasks_over_one_backbone(nettailor: CommandLine, digit_folder: P
     for word in QUICK:
         name, value = word.split("=")
         section, key = name.split(".")
-        shared[section][key] = int(value)
+        shared[section][key] = yaml.safe_load(value)
     tasks = [
         {"task": "one", "data": {"source": str(digit_folder)}},
         {"task": "broken", "data": {"source": "nowhere/at/all"}},

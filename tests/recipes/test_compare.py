@@ -1,0 +1,118 @@
+"""`nettailor compare`: the cells of a board, what is not run again, and what the board says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nettailor.board import METHODS, Board, Figure
+from nettailor.front import Front
+from nettailor.report import Report
+from tests.conftest import CommandLine
+from tests.tiny import QUICK
+
+WORDS = (*QUICK, "prune.shrink=0.6")
+
+
+def test_a_board_is_made_once_and_grows_by_seeds(nettailor: CommandLine, digit_folder: Path) -> None:
+    methods = "teacher,nettailor,shallow,linear,batch_norm,adapters"
+    words = ("compare", "--data", digit_folder, "--methods", methods, "--out", "b", *WORDS)
+    status, said, _ = nettailor(*words)
+    assert status == 0
+    for method in methods.split(","):
+        assert method in said
+    before = {path: path.stat().st_mtime_ns for path in Path("b").rglob("report.json")}
+    assert len(before) == 6
+    status, said, _ = nettailor(*words, "--seeds", "2")
+    assert status == 0
+    assert said.count("finished already") == 6
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    board = Board.read(Path("b/board.json"))
+    assert board.seeds == [0, 1]
+    assert (Path("b/board.png")).read_bytes().startswith(b"\x89PNG")
+    reports = {m: [Report.read(Path(f"b/seed-{s}/{m}/report.json")) for s in (0, 1)] for m in methods.split(",")}
+    for method, (one, other) in reports.items():
+        row = board.row(method)
+        assert row is not None
+        values = [one.compact.test_accuracy, other.compact.test_accuracy]
+        assert row.test_accuracy == Figure.of(values)
+        assert row.macs.mean == pytest.approx((one.compact.macs + other.compact.macs) / 2 / board.backbone_macs)
+        assert row.seeds == 2
+        assert one.teacher.test_accuracy == reports["teacher"][0].teacher.test_accuracy
+
+
+def test_each_method_counts_what_it_owns(nettailor: CommandLine, digit_folder: Path) -> None:
+    methods = "teacher,nettailor,shallow,linear,batch_norm,adapters"
+    assert nettailor("compare", "--data", digit_folder, "--methods", methods, "--out", "b", *WORDS)[0] == 0
+    found = {m: Report.read(Path(f"b/seed-0/{m}/report.json")) for m in methods.split(",")}
+    whole = found["teacher"].backbone
+    classifier = 4 * (128 + 1)
+    assert found["linear"].compact.task_params == classifier
+    assert classifier < found["batch_norm"].compact.task_params < found["adapters"].compact.task_params < whole.params
+    assert found["teacher"].compact.task_params == found["teacher"].compact.params
+    shallow, ours = found["shallow"].compact, found["nettailor"].compact
+    assert shallow.macs >= ours.macs, "at least as large as ours"
+    assert shallow.task_params == shallow.params < whole.params
+    for method in ("linear", "batch_norm", "adapters"):
+        assert found[method].compact.macs == found["teacher"].compact.macs
+        assert found[method].epochs == {"teacher": 1, method: 1}
+    assert len({report.teacher.test_accuracy for report in found.values()}) == 1, "one teacher for all"
+    assert len({report.data.sha256 for report in found.values()}) == 1, "the same pictures for all"
+
+
+def test_the_papers_network_is_met_on_our_curve(
+    nettailor: CommandLine, digit_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from nettailor import board as module
+
+    full = module.paper_recipe
+
+    def quick(ours: object) -> object:
+        paper = full(ours)  # type: ignore[arg-type]
+        student = replace(paper.student, epochs=1, batch=16)
+        return replace(paper, student=student, prune=replace(paper.prune, epochs=1, remove=(1, 2), proxies_below=0.001))
+
+    monkeypatch.setattr(module, "paper_recipe", quick)
+    words = ("--data", digit_folder, "--methods", "nettailor,paper", "--out", "b", *WORDS)
+    assert nettailor("compare", *words)[0] == 0
+    board = Board.read(Path("b/board.json"))
+    paper = Report.read(Path("b/seed-0/paper/report.json"))
+    front = Front.read(Path("b/seed-0/nettailor/front.json"))
+    cheap = [point for point in front.points if point.macs <= paper.compact.macs]
+    row = board.row("nettailor at the paper's MACs")
+    assert (row is not None) == bool(cheap)
+    if row is not None:
+        assert row.macs.mean <= paper.compact.macs / board.backbone_macs
+        assert row.test_accuracy.mean == max(cheap, key=lambda point: point.macs).test_accuracy
+
+
+def test_the_papers_recipe_gets_our_data_and_teacher_and_its_own_student() -> None:
+    from nettailor.board import paper_recipe
+    from nettailor.recipe import Recipe, TeacherChoice
+
+    ours = Recipe(seed=3, teacher=TeacherChoice(epochs=7))
+    paper = paper_recipe(ours)
+    assert (paper.seed, paper.teacher, paper.data) == (3, ours.teacher, ours.data)
+    assert (paper.student.rank, paper.student.matching, paper.prune.how) == (0, "local", "paper")
+
+
+def test_figures_are_means_and_sample_deviations() -> None:
+    assert (Figure.of([1.0, 3.0]).mean, Figure.of([1.0, 3.0]).std) == (2.0, pytest.approx(2**0.5))
+    assert Figure.of([1.0]) == Figure(1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--methods", "magic"], f"there is no method 'magic'; there are {', '.join(METHODS)}"),
+        (["--methods", "teacher,shallow"], "shallow: is cut to the size of nettailor's compact net"),
+        (["--seeds", "0"], "--seeds: must be at least 1"),
+        (["--recipe", "three_tasks"], "has several tasks, a board has one"),
+    ],
+)
+def test_bad_input(nettailor: CommandLine, words: list[str], says: str) -> None:
+    assert says in nettailor.fails("compare", *words, status=2)
+    assert list(Path().iterdir()) == []
