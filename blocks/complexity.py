@@ -24,22 +24,17 @@ def expected_paper(gates: Tensor, costs: Tensor) -> Tensor:
     depth, columns = gates.shape
     left_out = 1 - gates
     into = torch.cat([gates.new_zeros(1), left_out.prod(1)])
-    out_of = []
-    for layer in range(depth + 1):
-        reached = range(1, min(columns - 1, depth - layer) + 1)
-        factors = [left_out[layer, 0]] if layer < depth else []
-        factors += [left_out[layer + skip - 1, skip] for skip in reached]
-        out_of.append(torch.stack(factors).prod() if factors else gates.new_zeros(()))
+    out_of = torch.cat([(1 - _reversed(gates)).prod(1).flip(0), gates.new_zeros(1)])
     source, target = _ends(depth, columns, gates.device)
-    kept = gates - into[source] - torch.stack(out_of)[target]
+    kept = gates - into[source] - out_of[target]
     return (costs * torch.where(gates > 0, kept, torch.zeros_like(kept))).sum()  # a removed path costs nothing
 
 
 def expected_exact(gates: Tensor, costs: Tensor) -> Tensor:
     """The exact form. Skips of more than 10 are multiplied as if reachabilities were independent."""
     depth, columns = gates.shape
-    from_input = _reachable(_arrivals(gates))
-    to_output = _reachable(_arrivals(_reversed(gates))).flip(0)
+    from_input, backwards = _reachable(torch.stack([_arrivals(gates), _arrivals(_reversed(gates))]))
+    to_output = backwards.flip(0)
     source, target = _ends(depth, columns, gates.device)
     return (costs * gates * from_input[source] * to_output[target]).sum()
 
@@ -79,28 +74,27 @@ def _reversed(gates: Tensor) -> Tensor:
 
 
 def _reachable(arrivals: Tensor) -> Tensor:
-    """Probability that each of x_0..x_L is reached from x_0, (L + 1,).
+    """Probability that each of x_0..x_L is reached from x_0, (N, L + 1), in N graphs at once: arrivals are (N, L, k).
 
     A sweep over the joint states of the last k activations: bit j of a state says whether x_(l-1-j) is reached.
     """
-    depth, skips = arrivals.shape
+    graphs, _, skips = arrivals.shape
     if skips > LARGEST_SWEEP:
-        return _reachable_if_independent(arrivals)
+        return torch.stack([_reachable_if_independent(graph) for graph in arrivals.unbind(0)])
     states = torch.arange(2**skips, device=arrivals.device)
     bits = ((states.view(-1, 1) >> torch.arange(skips, device=arrivals.device)) & 1).to(arrivals.dtype)
-    reached_now = (states & 1).to(arrivals.dtype)
     keep = (2**skips) // 2
-    chance = torch.zeros(2**skips, dtype=arrivals.dtype, device=arrivals.device)
-    chance[1] = 1.0  # before the first layer only x_0 is there, and it is reached
-    missed = (1 - bits.unsqueeze(0) * arrivals.unsqueeze(1)).prod(2)  # (L, states): no kept path from a reached source
-    result = [chance.new_ones(())]
-    for layer in range(depth):
-        off, on = chance * missed[layer], chance * (1 - missed[layer])
+    chance = arrivals.new_zeros(graphs, 2**skips)
+    chance[:, 1] = 1.0  # before the first layer only x_0 is there, and it is reached
+    missed = (1 - bits * arrivals.unsqueeze(2)).prod(3)  # (N, L, states): no kept path from a reached source
+    result = [arrivals.new_ones(graphs)]
+    for miss in missed.unbind(1):
+        off = chance * miss
+        both = torch.stack([off, chance - off], 2)  # (N, states, 2): x_l is not reached, or it is
         # a shift by one bit: the oldest activation leaves the window, so the two states that differ in it merge
-        merged = torch.stack([off[:keep] + off[keep:], on[:keep] + on[keep:]], 1)
-        chance = merged.reshape(-1)
-        result.append((chance * reached_now).sum())
-    return torch.stack(result)
+        chance = (both[:, :keep] + both[:, keep:]).flatten(1)
+        result.append(both[:, :, 1].sum(1))
+    return torch.stack(result, 1)
 
 
 def _reachable_if_independent(arrivals: Tensor) -> Tensor:

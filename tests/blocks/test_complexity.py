@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import time
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from blocks import expected_exact, expected_paper
 from blocks.complexity import is_approximate
@@ -111,3 +113,36 @@ def test_long_skips_fall_back_to_independence_and_say_so() -> None:
     assert not is_approximate("paper", 11)
     assert 0 <= float(expected_exact(gates, costs)) <= float(costs.sum())
     assert float(expected_exact(slots(14, 11).double(), costs)) == pytest.approx(float(costs.sum()))
+
+
+@pytest.mark.slow
+def test_it_is_a_small_part_of_a_training_step_of_fifty_blocks() -> None:
+    """50 residual blocks of CIFAR's size, 5 skips, a batch of 64: at most 2 % of the step, forward and backward."""
+    from timm.models.resnet import BasicBlock, ResNet
+
+    from blocks import Backbone, InputSpec, Plan, TailoredNet
+    from nettailor.losses import backward
+    from nettailor.recipe import StudentChoice
+    from tests.tiny import live_in
+
+    model = ResNet(BasicBlock, layers=(12, 13, 13, 12), channels=(16, 16, 32, 64))
+    model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()  # as for CIFAR
+    backbone = Backbone(live_in(model, 32), InputSpec(32, (0.5,) * 3, (0.5,) * 3), "fifty")
+    assert backbone.depth == 50
+    student = TailoredNet(backbone, 10, Plan(5)).train()
+    x, labels = torch.randn(64, 3, 32, 32), torch.randint(10, (64,))
+    costs = student.cost_matrix
+    for form, expected in (("exact", expected_exact), ("paper", expected_paper)):
+        choice = StudentChoice(matching_weight=0.0, distill_weight=0.0, complexity_weight=0.0)
+        whole = median(lambda choice=choice: backward(student, None, x, labels, choice), 3)
+        part = median(lambda expected=expected: expected(student.gates(), costs).backward(), 20)
+        assert part <= 0.02 * whole, f"{form}: {1000 * part:.1f} ms of {1000 * whole:.0f} ms"
+
+
+def median(run: Callable[[], object], times: int) -> float:
+    taken = []
+    for _ in range(times + 1):
+        start = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - start)
+    return sorted(taken[1:])[times // 2]
