@@ -116,7 +116,7 @@ def _fit(
     schedule: Schedule,
     job: Opened,
 ) -> Fitted:
-    def step(x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         loss = cross_entropy(net(x).float(), labels)
         loss.backward()
         return {"ce": loss.detach()}

@@ -37,7 +37,7 @@ def normalise(images: Tensor, spec: InputSpec, device: torch.device) -> Tensor:
 
 def vary(images: Tensor, choice: DataChoice, generator: torch.Generator) -> Tensor:
     """Random shift, size, rotation and mirroring of each picture (B, 3, S, S), edges repeated outwards."""
-    if not (choice.shift or choice.scale or choice.rotate or choice.flip):
+    if not is_varied(choice):
         return images
     count = len(images)
     draws = torch.rand(count, 5, generator=generator) * 2 - 1
@@ -58,14 +58,19 @@ def steps_per_epoch(split: Split, batch: int) -> int:
 
 def training_batches(
     split: Split, choice: DataChoice, spec: InputSpec, batch: int, generator: torch.Generator, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of normalised, varied batches (B, 3, S, S) with labels (B,), in random order."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """One epoch of normalised, varied batches (B, 3, S, S) with labels (B,) and their rows in the split, in random order."""
     order = torch.randperm(len(split), generator=generator)
     steps = steps_per_epoch(split, batch)
     plan = [order[step * batch : (step + 1) * batch] for step in range(steps)]
     for rows, images in _ahead(split, plan):
         varied = vary(images, choice, generator)
-        yield normalise(varied, spec, device), split.labels[rows].to(device)
+        yield normalise(varied, spec, device), split.labels[rows].to(device), rows
+
+
+def is_varied(choice: DataChoice) -> bool:
+    """Whether training shows a picture differently every time."""
+    return bool(choice.shift or choice.scale or choice.rotate or choice.flip)
 
 
 def evaluation_batches(split: Split, spec: InputSpec, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

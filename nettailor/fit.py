@@ -149,7 +149,7 @@ def fit(
             net.train()
             sums: dict[str, float] = defaultdict(float)
             batches = training_batches(task.train, run.variation, spec, schedule.batch, generator, run.device)
-            for index, (x, labels) in enumerate(batches):
+            for index, (x, labels, rows) in enumerate(batches):
                 number = epoch * steps + index
                 for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                     group["lr"] = peak * schedule.factor(number, schedule.epochs * steps)
@@ -157,7 +157,7 @@ def fit(
                     before_step(number / steps)
                 optimizer.zero_grad()
                 with run.autocast():
-                    terms = step(x, labels)
+                    terms = step(x, labels, rows)
                 norm = nn.utils.clip_grad_norm_([p for g in groups for p in g["params"]], LARGEST_GRADIENT)
                 if not torch.isfinite(norm):
                     raise TrainingProblem(

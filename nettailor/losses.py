@@ -25,14 +25,20 @@ from nettailor.recipe import StudentChoice
 
 
 def backward(
-    student: TailoredNet, teacher: Backbone | None, x: Tensor, labels: Tensor, weights: StudentChoice
+    student: TailoredNet,
+    teacher: Backbone | None,
+    x: Tensor,
+    labels: Tensor,
+    weights: StudentChoice,
+    targets: list[Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """One forward of teacher and student, and the gradients of all terms added into `.grad`.
 
     Args:
         x: pictures (B, 3, H, W).
         labels: (B,).
-        teacher: not needed where neither matching nor distillation has any weight.
+        teacher: not needed where neither matching nor distillation has any weight, or where `targets` are given.
+        targets: the teacher's activations and logits for these pictures, if they are known.
         weights: weights and forms of the terms; a term of weight 0 is not computed.
 
     Returns:
@@ -44,9 +50,11 @@ def backward(
     if weights.complexity_weight:
         terms["complexity"] = expected_complexity(student, activity.gates, weights.complexity)
         scaled.append(weights.complexity_weight * terms["complexity"])
-    if teacher is not None and (weights.matching_weight or weights.distill_weight):
-        with torch.no_grad():
-            targets = teacher.eval().activations(x)
+    if (weights.matching_weight or weights.distill_weight) and (teacher is not None or targets is not None):
+        if targets is None and teacher is not None:
+            with torch.no_grad():
+                targets = teacher.eval().activations(x)
+        assert targets is not None
         if weights.distill_weight:
             terms["distill"] = softened_divergence(activity.logits, targets[-1], weights.temperature)
             scaled.append(weights.distill_weight * terms["distill"])
@@ -113,5 +121,5 @@ def classifier_parameters(student: TailoredNet) -> list[nn.Parameter]:
     return [parameter for parameter in student.head.parameters() if parameter.requires_grad]
 
 
-Step = Callable[[Tensor, Tensor], dict[str, Tensor]]
-"""Takes pictures and labels, leaves gradients, returns loss terms."""
+Step = Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]
+"""Takes pictures, labels and their rows in the training split, leaves gradients, returns loss terms."""

@@ -5,6 +5,7 @@ backbone -> finetune -> teacher          backbone -> tailor -> student -> train 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from blocks import Backbone, Plan, TailoredNet
 from blocks.ruler import tensors_of
 from blocks.warm import estimate_norms, warm_start
-from nettailor.batches import evaluation_batches, normalise
+from nettailor.batches import evaluation_batches, is_varied, normalise
 from nettailor.extensions import find_form
 from nettailor.fit import Fitted, Run, Schedule, accuracy, decayed, fit
 from nettailor.graph import BlockGraph
@@ -29,7 +30,7 @@ def finetune(backbone: Backbone, task: Task, choice: TeacherChoice | None = None
     torch.manual_seed(run.seed)
     teacher = backbone.teacher(len(task.classes)).to(run.device)
 
-    def step(x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         loss = cross_entropy(teacher(x).float(), labels, label_smoothing=choice.label_smoothing)
         loss.backward()
         return {"ce": loss.detach()}
@@ -113,13 +114,13 @@ def fit_student(
     fade: Fade | None = None,
 ) -> Fitted:
     """Train a student for some epochs; the gates' learning rate keeps its ratio to the others'."""
-    answering = teacher.frozen_copy()
+    answers = Answers(teacher, task.train, run)
     trained = live_parameters(student)
     groups = decayed(trained, lr, choice.weight_decay)
     groups.append({"params": [student.gates.logits], "lr": choice.gate_lr * lr / choice.lr, "weight_decay": 0.0})
 
-    def step(x: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        return backward(student, answering, x, labels, choice)
+    def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        return backward(student, answers.teacher, x, labels, choice, answers.known(rows))
 
     def judge(epoch: int) -> dict[str, float]:
         gates = student.gates().detach()
@@ -133,6 +134,30 @@ def fit_student(
     schedule = Schedule(epochs, choice.batch)
     own = student.task_tensors()
     return fit(stage, student, own, groups, schedule, task, student.spec, step, judge, run, fade)
+
+
+class Answers:
+    """A teacher's activations and logits for training pictures.
+
+    Where training shows every picture unvaried, and they fit into the memory that the recipe allows, they are computed once.
+
+    Attributes:
+        teacher: its norms folded, for pictures whose answers are not known.
+    """
+
+    def __init__(self, teacher: Backbone, split: Split, run: Run) -> None:
+        self.teacher = teacher.frozen_copy()
+        self._known: list[Tensor] = []
+        size = sum(math.prod(shape) for shape in teacher.shapes)
+        if is_varied(run.variation) or 4 * size * len(split) > run.variation.memory_gib * 2**30:
+            return
+        with torch.no_grad(), run.autocast():
+            batches = [self.teacher.activations(x) for x, _ in evaluation_batches(split, teacher.spec, run.device)]
+        self._known = [torch.cat(layer) for layer in zip(*batches, strict=True)]
+
+    def known(self, rows: Tensor) -> list[Tensor] | None:
+        """x_0..x_L and the logits of some pictures of the split, or None."""
+        return [layer[rows.to(layer.device)] for layer in self._known] or None
 
 
 class Fade:

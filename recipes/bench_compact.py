@@ -4,8 +4,8 @@
 
 ResNet-18 of torchvision at 224 px and timm's MobileNetV2 at 96 px, random weights, batch 1 and 8, two CPU threads. A fresh
 student is pruned to 0.75, 0.5 and 0.25 of the backbone's MACs by its gates (drawn from the seed), and folded. It and the
-model as its library gives it take turns; per pair of medians the time ratio is set against the MACs ratio. The backbone with
-its own norms folded is timed as well, so that it shows what is gained by folding alone.
+model as its library gives it take turns; per pair of medians the time ratio is set against the MACs ratio. The whole
+backbone, folded and packed likewise, is timed as well, so that it shows what is gained by that alone.
 
 Expected on two cores: time ratio over MACs ratio at most 1.10 (the figures measured here are in docs/bench/compact.json).
 """

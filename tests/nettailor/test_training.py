@@ -10,7 +10,7 @@ import torch
 
 from blocks import Backbone, compact
 from blocks import Path as GraphPath
-from nettailor.batches import epoch_generator, evaluation_batches, training_batches, vary
+from nettailor.batches import epoch_generator, evaluation_batches, normalise, training_batches, vary
 from nettailor.checkpoint import Checkpoints
 from nettailor.errors import TrainingProblem
 from nettailor.fit import Run, Schedule, accuracy
@@ -18,7 +18,7 @@ from nettailor.graph import BlockGraph, GraphProblem
 from nettailor.pruning import prune, weak_proxies, weakest_blocks
 from nettailor.recipe import DataChoice, PruneChoice, RecoverChoice, StudentChoice, TeacherChoice
 from nettailor.task import Task, load_task
-from nettailor.training import Fade, finetune, recover, tailor, train
+from nettailor.training import Answers, Fade, finetune, recover, tailor, train
 from tests import tiny
 
 TEACHER = TeacherChoice(epochs=3, batch=16)
@@ -28,6 +28,26 @@ STUDENT = StudentChoice(epochs=3, batch=16)
 @pytest.fixture
 def task(digit_folder: Path) -> Task:
     return load_task(str(digit_folder), 16)
+
+
+def test_a_teacher_answers_once_where_pictures_are_not_varied(backbone: Backbone, task: Task) -> None:
+    still = DataChoice(shift=0, scale=0, rotate=0)
+    teacher = finetune(backbone, task, TEACHER, Run(variation=still))
+    tensors = []
+    for memory in (2.0, 1e-9):
+        run = Run(variation=replace(still, memory_gib=memory))
+        answers = Answers(teacher, task.train, run)
+        assert (answers.known(torch.tensor([3, 1])) is None) == (memory < 1)
+        student = tailor(backbone, task, STUDENT, run)
+        train(student, teacher, task, STUDENT, run)
+        tensors.append(student.task_tensors())
+    assert all(torch.allclose(tensors[0][name], tensors[1][name], atol=1e-3) for name in tensors[0])
+    known = Answers(teacher, task.train, Run(variation=still)).known(torch.tensor([3, 1]))
+    assert known is not None
+    x = normalise(task.train.batch(torch.tensor([3, 1])), backbone.spec, torch.device("cpu"))
+    for ours, theirs in zip(known, teacher.activations(x), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4)
+    assert Answers(teacher, task.train, Run()).known(torch.tensor([0])) is None, "varied pictures are new ones"
 
 
 class Stopped(Exception):
@@ -230,7 +250,7 @@ def test_order_and_variation_depend_on_the_generator_alone(task: Task, backbone:
         batches = training_batches(
             task.train, DataChoice(), backbone.spec, 16, epoch_generator(0, "student", number), torch.device("cpu")
         )
-        return [x for x, _ in batches]
+        return [x for x, _, _ in batches]
 
     one, same, other = epoch(3), epoch(3), epoch(4)
     assert len(one) == 3
