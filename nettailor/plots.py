@@ -32,11 +32,14 @@ def need_matplotlib() -> None:
         raise UsageProblem("drawing needs matplotlib; install it with: pip install 'nettailor[plots]'") from None
 
 
-def draw_curves(path: Path, title: str, curves: list[Curve], levels: dict[str, float]) -> None:
-    """Test accuracy against the part of the backbone's MACs.
+def draw_curves(
+    path: Path, title: str, curves: list[Curve], levels: dict[str, float], label: str = "accuracy on test"
+) -> None:
+    """Accuracy against the part of the backbone's MACs.
 
     Args:
         levels: horizontal lines by their labels.
+        label: of the y axis.
     """
     need_matplotlib()
     from matplotlib.figure import Figure
@@ -47,7 +50,7 @@ def draw_curves(path: Path, title: str, curves: list[Curve], levels: dict[str, f
         axes.axhline(level, color="gray", linestyle=":", label=label)
     for curve in curves:
         axes.errorbar(curve.x, curve.y, curve.spread, fmt=curve.style, label=curve.label, capsize=3, markersize=6)
-    axes.set(title=title, xlabel="MACs, as a part of the backbone's", ylabel="accuracy on test")
+    axes.set(title=title, xlabel="MACs, as a part of the backbone's", ylabel=label)
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from nettailor.board import METHODS, Board, Figure
+from nettailor.board import METHODS, Board, Figure, Row
+from nettailor.errors import FileProblem
 from nettailor.front import Front
 from nettailor.report import Report
+from recipes import board as board_page
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
 
@@ -87,6 +89,40 @@ def test_the_papers_network_is_met_on_our_curve(
     if row is not None:
         assert row.macs.mean <= paper.compact.macs / board.backbone_macs
         assert row.test_accuracy.mean == max(cheap, key=lambda point: point.macs).test_accuracy
+
+
+def test_the_page_is_written_from_boards(nettailor: CommandLine, digit_folder: Path) -> None:
+    methods = "teacher,nettailor,shallow"
+    assert nettailor("compare", "--data", digit_folder, "--methods", methods, "--out", "boards/four", *WORDS)[0] == 0
+    board_page.main(["boards", "--out", "docs"])
+    page = Path("docs/board.md").read_text()
+    board = Board.read(Path("docs/board/four/board.json"))
+    assert all(f"| {row.name} |" in page for row in board.rows)
+    for picture in ("docs/board/four/board.png", "docs/board/sizes.png"):
+        assert Path(picture).is_file()
+        assert picture.removeprefix("docs/") in page
+    for method in methods.split(","):
+        raw = Path(f"docs/board/four/seed-0/{method}-report.json")
+        assert Report.read(raw) == Report.read(Path(f"boards/four/seed-0/{method}/report.json"))
+    assert Path("docs/board/four/seed-0/nettailor-front.json").is_file()
+    with pytest.raises(FileProblem, match="holds no board"):
+        board_page.main(["docs", "--out", "docs"])
+
+
+def test_what_the_board_shows_is_said_as_it_is() -> None:
+    def row(name: str, accuracy: float, macs: float, points: float = 0.0) -> Row:
+        values = {"test_accuracy": accuracy, "points": points, "macs": macs, "params": 1.0, "task_params": 0.05}
+        figures = {key: Figure(value, 0.0) for key, value in values.items()}
+        return Row(name, 1, **figures, epochs=Figure(1, 0), seconds=Figure(1, 0))
+
+    rows = [row("nettailor", 0.9, 0.4, -0.4), row("paper", 0.85, 0.6), row("shallow", 0.91, 0.4)]
+    rows += [row("nettailor at the paper's MACs", 0.92, 0.58), row("nettailor at the paper's accuracy", 0.86, 0.3)]
+    board = Board("four", "tiny", 100, 10, 48, 24, 4, [0], rows)
+    said = board_page.verdicts(board)
+    assert [line.startswith("* yes") for line in said] == [True, True, True, False, True, True]
+    assert "-1.00 points" in said[3]
+    assert "+7.00 points" in said[4]
+    assert said[5].endswith("0.50")
 
 
 def test_the_papers_recipe_gets_our_data_and_teacher_and_its_own_student() -> None:

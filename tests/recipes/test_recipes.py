@@ -13,7 +13,7 @@ from nettailor.shipped import recipe_folder, shipped_procedures, shipped_recipes
 from tests.conftest import CommandLine
 
 RECIPES = 3
-PROCEDURES = 4
+PROCEDURES = 5
 
 
 def test_every_recipe_is_found() -> None:
