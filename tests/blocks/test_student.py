@@ -78,6 +78,13 @@ def test_a_step_runs_every_frozen_block_once(backbone: Backbone, matching: str, 
     assert calls == dict.fromkeys(student.blocks, 1)
 
 
+def test_no_gradient_runs_through_a_prefix_that_holds_nothing_trainable(backbone: Backbone) -> None:
+    x, _ = pictures()
+    frozen = student_of(backbone, batch_norm="source").train().run(x)
+    owned = student_of(backbone, batch_norm="affine").train().run(x)
+    assert [activity.activations[0].requires_grad for activity in (frozen, owned)] == [False, True]  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_local_matching_gives_each_layer_the_gradient_of_its_own_error_alone(backbone: Backbone, policy: str) -> None:
     """Against the definition: a second forward in which every layer reads detached activations."""

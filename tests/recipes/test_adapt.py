@@ -245,6 +245,9 @@ def test_the_main_job_reaches_its_bars(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = Report.read(tmp_path / "runs" / "digits" / "report.json")
     assert report.teacher.test_accuracy - report.compact.test_accuracy <= 0.01
-    assert report.removed.macs >= 0.5
+    assert report.removed.macs >= 0.65
     assert report.compact.task_params <= 0.1 * report.backbone.params
+    assert report.prune is not None
+    for trial in report.prune.trials:
+        assert abs(trial["before_cut"] - trial["after_cut"]) <= 0.02, "a cut is smooth"
     assert seconds < 240
