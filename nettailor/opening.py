@@ -85,6 +85,8 @@ def resolve(recipe: Recipe) -> Recipe:
     data, backbone = recipe.data, recipe.backbone
     if recipe.cost_table is not None and recipe.cost != "latency":
         raise UsageProblem("cost_table: is read where cost is latency; add cost=latency, or leave it out")
+    if recipe.prune.how == "budget" and recipe.prune.budget is None:
+        raise UsageProblem("prune.budget: is missing; how=budget prunes down to it, for example prune.budget=0.5")
     path = Path(data.source).expanduser()
     name = recipe.task or (path.resolve().name if path.is_dir() else path.stem if path.is_file() else data.source)
     if path.exists() and data.source != "digits":

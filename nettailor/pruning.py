@@ -118,9 +118,11 @@ class _Job:
         fitted = fit_student(
             stage, self.student, self.teacher, self.task, self.settings, choice.epochs, choice.lr, self.run, fade
         )
-        self.student.keep(left.paths)
-        paths, removed = [path.key for path in left.paths], [path.key for path in chosen]
         value = fitted.judged["val_accuracy"]
+        if not fade.is_over:  # a training of a single step has no time to fade
+            fade(choice.epochs)
+            value = accuracy(self.student, self.task.val)
+        paths, removed = [path.key for path in left.paths], [path.key for path in chosen]
         trial = Trial(paths, left.macs(), left.price(), value, removed, **fade.memory)
         return trial, fitted.seconds
 

@@ -175,9 +175,14 @@ class Fade:
         kept = set(left.paths)
         self._gone = [path for path in student.live_paths() if path not in kept]
 
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to fade."""
+        return not self._gone or "after_cut" in self.memory
+
     def __call__(self, epoch: float) -> None:
         """Set the fades `epoch` epochs after the training began."""
-        if not self._gone or "after_cut" in self.memory:
+        if self.is_over:
             return
         if epoch < self._epochs:
             for path in self._gone:

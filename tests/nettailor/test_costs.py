@@ -107,6 +107,7 @@ def test_a_run_without_a_table_measures_its_own_and_keeps_it(nettailor: CommandL
         (["profile", "resnet34_tiny", "--proxies", "conv1"], 2, "did you mean 'conv1x1'"),
         (["adapt", "cost=latency", "cost_table=nowhere.json"], 1, "nowhere.json: "),
         (["adapt", "cost_table=nowhere.json"], 2, "cost_table: is read where cost is latency"),
+        (["adapt", "prune.how=budget"], 2, "prune.budget: is missing"),
         (["adapt", "cost=time"], 2, "cost: input should be 'macs', 'params' or 'latency'"),
         (["adapt", "student.proxies=conv3x3"], 2, "there is no 'conv3x3'"),
         (["adapt", "student.proxies=nowhere:thing"], 2, "'nowhere:thing' can't be imported"),

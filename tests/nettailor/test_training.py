@@ -245,6 +245,15 @@ def test_a_faded_path_is_cut_without_a_jump(backbone: Backbone, task: Task) -> N
     assert abs(fade.memory["before_cut"] - fade.memory["after_cut"]) <= 1 / len(task.val)
 
 
+def test_a_training_of_one_step_still_cuts_what_it_should(backbone: Backbone, task: Task) -> None:
+    student = tailor(backbone, task, StudentChoice(batch=48), Run())
+    teacher = backbone.teacher(len(task.classes))
+    choice = PruneChoice(how="budget", budget=0.6, shrink=0.5, epochs=1, fade_epochs=1)
+    result = prune(student, teacher, task, choice, StudentChoice(batch=48), Run())
+    assert student.live_paths() == result.graph.paths
+    assert result.trials[-1].after_cut == result.val_accuracy == accuracy(student, task.val)
+
+
 def test_order_and_variation_depend_on_the_generator_alone(task: Task, backbone: Backbone) -> None:
     def epoch(number: int) -> list[torch.Tensor]:
         batches = training_batches(
