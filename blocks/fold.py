@@ -23,7 +23,7 @@ from torch import Tensor, fx, nn
 from blocks.additions import Adapted
 from blocks.compact import CompactNet
 from blocks.fusion import ADDITIONS, activate_in_place, called, fold_norms
-from blocks.layers import CONVOLUTION
+from blocks.layers import is_plain_convolution
 from blocks.proxies import Proxy
 
 GATE = "gate"  # in a node's meta: it multiplies by a constant that may move into what is before it
@@ -143,7 +143,7 @@ def _scaled(net: fx.GraphModule, node: fx.Node, factor: float, user: fx.Node) ->
     if set(node.users) != {user}:
         return None
     module = called(net, node)
-    if isinstance(module, CONVOLUTION):
+    if is_plain_convolution(module):
         with torch.no_grad():
             module.weight.mul_(factor)
             if module.bias is not None:

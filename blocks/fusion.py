@@ -16,7 +16,7 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from blocks.layers import CONVOLUTION, is_activation
+from blocks.layers import CONVOLUTION, is_activation, is_plain_batch_norm, is_plain_convolution
 
 ADDITIONS = (operator.add, operator.iadd, torch.add)
 
@@ -38,10 +38,10 @@ def fold_norms(net: fx.GraphModule) -> None:
     calls = Counter(node.target for node in net.graph.nodes if node.op == "call_module")
     for node in list(net.graph.nodes):
         norm, before = called(net, node), node.args[0] if node.args else None
-        if not isinstance(norm, _BatchNorm) or norm.running_mean is None or not isinstance(before, fx.Node):
+        if not is_plain_batch_norm(norm) or not isinstance(before, fx.Node):
             continue
         convolution = called(net, before)
-        if not isinstance(convolution, nn.Conv2d) or len(before.users) > 1 or calls[before.target] > 1:
+        if not is_plain_convolution(convolution) or len(before.users) > 1 or calls[before.target] > 1:
             continue  # somebody else reads the convolution, or calls it with other pictures
         _replace(net, before, fuse_conv_bn_eval(convolution, _plain(norm)))
         act = getattr(norm, "act", None)  # timm's BatchNormAct2d: the activation stays

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 CONVOLUTION = _ConvNd
@@ -47,6 +49,19 @@ def mixes_channels(module: nn.Module) -> bool:
     convolutions = [part for part in module.modules() if isinstance(part, CONVOLUTION)]
     dense = any(part.groups == 1 or part.groups < part.in_channels for part in convolutions)
     return dense or (bool(convolutions) and any(isinstance(part, nn.Linear) for part in module.modules()))
+
+
+def is_plain_convolution(module: nn.Module | None) -> TypeGuard[nn.Conv2d]:
+    """A two-dimensional convolution that applies its kernel as it stands: what standardises it first is none."""
+    return isinstance(module, nn.Conv2d) and (
+        type(module).forward is nn.Conv2d.forward or type(module).__name__ == "Conv2dSame"
+    )
+
+
+def is_plain_batch_norm(module: nn.Module | None) -> TypeGuard[_BatchNorm]:
+    """A batch norm with running statistics, torch's own or timm's, which applies an activation behind it."""
+    named = type(module).__name__ in ("BatchNorm2d", "SyncBatchNorm", "BatchNormAct2d")
+    return named and isinstance(module, _BatchNorm) and module.running_mean is not None
 
 
 def _weighs(module: nn.Module) -> bool:

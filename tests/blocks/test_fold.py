@@ -7,10 +7,12 @@ import copy
 import pytest
 import timm
 import torch
-from torch import nn
+from timm.layers import StdConv2d
+from torch import fx, nn
 
 from blocks import Backbone, InputSpec, Plan, TailoredNet, compact, count_macs, fold
 from blocks.additions import Adapted
+from blocks.fusion import frozen_copy
 from blocks.layers import is_norm
 from blocks.norms import POLICIES
 from tests import tiny
@@ -82,6 +84,20 @@ def test_a_folded_net_shares_nothing_and_leaves_the_compact_net_alone() -> None:
         for tensor in folded.state_dict().values():
             tensor.add_(1)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_a_convolution_that_standardises_its_kernel_is_left_alone() -> None:
+    model = nn.Sequential(StdConv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8))
+    tiny.live_in(model, 16)
+    segment = fx.GraphModule(model, _Leaves().trace(model))
+    folded = frozen_copy(segment)
+    same_answers(segment, folded, torch.randn(2, 3, 16, 16))
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in folded.modules()) == 1, "only the plain one is folded"
+
+
+class _Leaves(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return not isinstance(m, nn.Sequential)
 
 
 def test_a_frozen_copy_computes_the_same_and_lets_gradients_through() -> None:
