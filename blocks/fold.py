@@ -91,8 +91,8 @@ class _Parts:
                 copies[node] = self.call(
                     f"{prefix}_{node.target.replace('.', '_')}",
                     segment.get_submodule(node.target),
-                    *(copies[source] for source in node.args),
-                    **node.kwargs,
+                    *fx.map_arg(node.args, copies.__getitem__),
+                    **fx.map_arg(node.kwargs, copies.__getitem__),
                 )
             else:
                 copies[node] = self.graph.node_copy(node, copies.__getitem__)

@@ -59,7 +59,8 @@ def test_a_folded_net_gives_the_compact_nets_answers(policy: str, gates: str) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("resnet18", 64), ("mobilenetv2_100", 64), ("convnext_atto", 64), ("densenet121", 64)]
+    ("name", "size"),
+    [("resnet18", 64), ("mobilenetv2_100", 64), ("convnext_atto", 64), ("densenet121", 64), ("edgenext_xx_small", 64)],
 )
 def test_other_families_fold_too(name: str, size: int) -> None:
     net = compact(student_of(cut_of(name, size), batch_norm="source"))
