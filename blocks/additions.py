@@ -10,6 +10,8 @@ convolution like the one before, so it costs no MACs; `fold` adds it up once and
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, fx, nn
@@ -18,16 +20,16 @@ from torch.func import functional_call
 from blocks.trace import with_modules
 
 
-class Adapted(nn.Module):
+class Adapted(nn.Module, ABC):
     """A convolution of the backbone to whose kernel a task adds something of its own."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
         self.convolution = convolution
 
+    @abstractmethod
     def addition(self) -> Tensor:
         """What is added to the kernel, in its shape (C', C, h, w)."""
-        raise NotImplementedError
 
     def weight(self) -> Tensor:
         """The kernel that is applied."""
@@ -72,25 +74,20 @@ class ResidualAdapter(Adapted):
 
 def add_residual_adapters(segment: fx.GraphModule) -> fx.GraphModule:
     """A segment with a 1x1 convolution beside every dense convolution that looks beyond one pixel."""
-    modules = {str(n.target): segment.get_submodule(n.target) for n in segment.graph.nodes if n.op == "call_module"}
-    adapted: dict[str, nn.Module] = {
-        path: ResidualAdapter(module)
-        for path, module in sorted(modules.items())
-        if isinstance(module, nn.Conv2d) and module.groups == 1 and max(module.kernel_size) > 1
-    }
-    return with_modules(segment, adapted)
+    return _adapt(segment, lambda m: ResidualAdapter(m) if m.groups == 1 and max(m.kernel_size) > 1 else None)
 
 
 def add_low_rank(segment: fx.GraphModule, rank: int) -> fx.GraphModule:
     """A segment whose dense convolutions have an addition of the task's own, where that is smaller than the kernel."""
-    called = {str(node.target) for node in segment.graph.nodes if node.op == "call_module"}
-    modules = {path: segment.get_submodule(path) for path in sorted(called)} if rank else {}
-    adapted: dict[str, nn.Module] = {
-        path: LowRank(module, rank)  # type: ignore[arg-type]
-        for path, module in modules.items()
-        if is_adaptable(module, rank)
-    }
-    return with_modules(segment, adapted)
+    return _adapt(segment, lambda m: LowRank(m, rank) if rank and is_adaptable(m, rank) else None)
+
+
+def _adapt(segment: fx.GraphModule, adapted: Callable[[nn.Conv2d], Adapted | None]) -> fx.GraphModule:
+    """A segment in which some convolutions are others; `adapted` gives the new one, or None."""
+    called = sorted({str(node.target) for node in segment.graph.nodes if node.op == "call_module"})
+    modules = {path: segment.get_submodule(path) for path in called}
+    found = {path: adapted(module) for path, module in modules.items() if isinstance(module, nn.Conv2d)}
+    return with_modules(segment, {path: module for path, module in found.items() if module is not None})
 
 
 def is_adaptable(module: nn.Module, rank: int) -> bool:

@@ -106,7 +106,8 @@ class _Parts:
         """Call a copy of a module; what does nothing in eval mode is left out."""
         if isinstance(module, (nn.Identity, nn.Dropout)):
             return inputs[0]
-        name = name if name not in self.modules else f"{name}_again"
+        while name in self.modules:
+            name += "_again"  # a module that is called several times: each call has a copy, whose weights may be scaled
         plain = module.merged() if isinstance(module, Adapted) else copy.deepcopy(module)
         self.modules[name] = plain.eval()
         return self.graph.call_module(name, inputs, options)  # type: ignore[arg-type]
@@ -197,7 +198,7 @@ def _join_pointwise(net: fx.GraphModule) -> None:
 
 def _is_pointwise(module: nn.Module | None) -> bool:
     return (
-        isinstance(module, nn.Conv2d)
+        is_plain_convolution(module)
         and module.kernel_size == module.stride == (1, 1)
         and module.groups == 1
         and module.padding == (0, 0)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from blocks import Backbone, Plan, TailoredNet, compact, fold
+from blocks.backbone import end_costs
 from blocks.ruler import count_params, tensors_of
 from blocks.shallow import ShallowNet, depth_for
 from nettailor.display import Display
@@ -137,8 +138,9 @@ def _measure(
 ) -> Report:
     """Read the test split once for the teacher and once for the net, and count."""
     backbone, task = job.backbone, job.task
-    teacher_macs = backbone.cost.macs + _classifier_macs(backbone, len(task.classes))
-    params = count_params(tensors_of(net).values())
+    ends = end_costs(backbone, len(task.classes), backbone.stem, backbone.head).macs
+    teacher_macs = ends + sum(block.macs for block in backbone.block_costs)
+    params = count_params(tensor for name, tensor in tensors_of(net).items() if not name.startswith("gates."))
     if isinstance(net, TailoredNet):
         macs, kept = teacher_macs, backbone.depth
         own = sum(tensor.numel() for name, tensor in net.task_tensors().items() if not name.startswith("gates."))
@@ -188,8 +190,3 @@ def _measure(
 def _folded(net: Backbone | TailoredNet | ShallowNet) -> nn.Module:
     """A net as it would be put to use."""
     return fold(compact(net)) if isinstance(net, TailoredNet) else net.frozen_copy()
-
-
-def _classifier_macs(backbone: Backbone, classes: int) -> int:
-    student = TailoredNet(backbone, classes, PLANS["linear"])
-    return student.fixed_cost().macs - backbone.stem_cost.macs - backbone.head_cost.macs

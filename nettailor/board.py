@@ -8,7 +8,7 @@ A cell that is finished is never run again, one that was stopped goes on, and al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass as plain
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from nettailor.opening import resolve
 from nettailor.plots import Curve, draw_curves, need_matplotlib
 from nettailor.recipe import Recipe, read_recipes
 from nettailor.records import read_record, write_record
-from nettailor.report import Report
+from nettailor.report import CompactFigures, Report, StudentFigures
 from nettailor.runfolder import RunFolder
 from nettailor.shipped import find_recipe
 
@@ -226,8 +226,18 @@ def _row(name: str, measured: Sequence[Measured]) -> Row:
 
 def _of_net(report: Report) -> Measured:
     """The network that a method ends with. What its training took includes the teacher only where it learned from one."""
-    net, whole = report.compact, report.backbone
     stages = [stage for stage in report.epochs if stage != "teacher" or report.method in (OURS, "teacher")]
+    return _measured(report.compact, report, stages)
+
+
+def _of_student(report: Report) -> Measured:
+    assert report.student is not None
+    return _measured(report.student, report, ["teacher", "student"])
+
+
+def _measured(net: CompactFigures | StudentFigures | FrontPoint, report: Report, stages: Iterable[str]) -> Measured:
+    """One network of a run, and what the stages took that led to it."""
+    whole, stages = report.backbone, list(stages)
     return Measured(
         net.test_accuracy,
         100 * (net.test_accuracy - report.teacher.test_accuracy),
@@ -236,20 +246,6 @@ def _of_net(report: Report) -> Measured:
         net.task_params / whole.params,
         sum(report.epochs[stage] for stage in stages),
         sum(report.seconds[stage] for stage in stages),
-    )
-
-
-def _of_student(report: Report) -> Measured:
-    assert report.student is not None
-    student, whole = report.student, report.backbone
-    return Measured(
-        student.test_accuracy,
-        100 * (student.test_accuracy - report.teacher.test_accuracy),
-        student.macs / whole.macs,
-        student.params / whole.params,
-        student.task_params / whole.params,
-        sum(report.epochs[stage] for stage in ("teacher", "student")),
-        sum(report.seconds[stage] for stage in ("teacher", "student")),
     )
 
 
@@ -264,20 +260,8 @@ def _at_the_papers(reports: dict[str, list[Report]], fronts: list[Front]) -> lis
         cheap = [point for point in front.points if point.macs <= paper.compact.macs]
         good = [point for point in front.points if point.val_accuracy >= paper.compact.val_accuracy]
         if cheap:
-            within.append(_of_point(max(cheap, key=lambda point: point.macs), ours, front))
+            within.append(_measured(max(cheap, key=lambda point: point.macs), ours, ours.epochs))
         if good:
-            as_accurate.append(_of_point(min(good, key=lambda point: point.macs), ours, front))
+            as_accurate.append(_measured(min(good, key=lambda point: point.macs), ours, ours.epochs))
     found = {f"{OURS} at the paper's MACs": within, f"{OURS} at the paper's accuracy": as_accurate}
     return [_row(name, measured) for name, measured in found.items() if len(measured) == len(fronts)]
-
-
-def _of_point(point: FrontPoint, ours: Report, front: Front) -> Measured:
-    return Measured(
-        point.test_accuracy,
-        100 * (point.test_accuracy - front.teacher_test_accuracy),
-        point.macs / front.backbone_macs,
-        point.params / front.backbone_params,
-        point.task_params / front.backbone_params,
-        sum(ours.epochs.values()),
-        sum(ours.seconds.values()),
-    )

@@ -23,7 +23,6 @@ from nettailor.task import Task
 
 FORMAT: Literal[1] = 1
 STRICT = ConfigDict(extra="forbid")
-PERCENT = 100
 
 
 @dataclass(config=STRICT)
@@ -72,7 +71,7 @@ def measure_front(student: TailoredNet, pruned: Pruned, task: Task) -> list[Fron
     """Count every network that pruning passed, and read the test split once for each; the student is left as it was."""
     before = snapshot(student)
     points = []
-    for _, tensors in pruned.steps:
+    for tensors in pruned.steps:
         restore(student.task_tensors(), tensors, "student")
         points.append(_point(student, task))
     restore(student.task_tensors(), before, "student")
@@ -123,7 +122,7 @@ def front_table(front: Front) -> Table:
             str(point.proxies),
             f"{point.val_accuracy:.2%}",
             f"{point.test_accuracy:.2%}",
-            f"{PERCENT * (point.test_accuracy - front.teacher_test_accuracy):+.2f}",
+            f"{100 * (point.test_accuracy - front.teacher_test_accuracy):+.2f}",
         )
     return table
 

@@ -62,7 +62,7 @@ class Trial:
 class Pruned:
     """The choice: its graph and accuracy, the least accuracy that is within the drop, and all that was tried on the way.
 
-    `steps` are the networks that were not undone, with what the task owned then: points of the accuracy-against-cost curve.
+    `steps` is what the task owned in each of them: points of the accuracy-against-cost curve.
     """
 
     graph: BlockGraph
@@ -71,7 +71,7 @@ class Pruned:
     trials: list[Trial] = field(default_factory=list)
     seconds: float = 0.0
     epochs: int = 0
-    steps: list[tuple[Trial, dict[str, Tensor]]] = field(default_factory=list)
+    steps: list[dict[str, Tensor]] = field(default_factory=list)
 
 
 def prune(
@@ -169,7 +169,7 @@ def _paper(job: _Job) -> Pruned:
         best = max(tried, key=lambda entry: (entry[0].val_accuracy, -entry[0].price))
     restore(student.task_tensors(), best[2], "student")
     trials = [entry[0] for entry in tried]
-    steps = [(trial, tensors) for trial, _, tensors in tried]
+    steps = [tensors for _, _, tensors in tried]
     return Pruned(best[1], least, best[0].val_accuracy, trials, seconds, choice.epochs * len(tried), steps)
 
 
@@ -195,16 +195,16 @@ def _rounds(job: _Job) -> Pruned:
         trial, seconds = job.without(f"prune-{number}", left, gone)
         state.seconds += seconds
         state.judge(student, trial, least if goal is None else -math.inf, allowed)
-        state.over = trial.val_accuracy < job.floor - FAR_BELOW if choice.front else state.misses > choice.patience
+        if goal is None:
+            state.over = trial.val_accuracy < job.floor - FAR_BELOW if choice.front else state.misses > choice.patience
         state.save(student, job.run, number)
         figures = (
             f"{left.macs() / 1e6:.2f} M MACs in paths, val_accuracy {trial.val_accuracy:.3f} (teacher {job.floor:.3f})"
         )
         job.run.display.say(f"prune      round {number}: without {len(gone)} paths: {figures}")
     restore(student.task_tensors(), state.best, "student")
-    steps = list(zip(state.trials, state.steps, strict=True))
     epochs = choice.epochs * len(state.trials)
-    return Pruned(BlockGraph.of(student), least, state.best_value, state.trials, state.seconds, epochs, steps)
+    return Pruned(BlockGraph.of(student), least, state.best_value, state.trials, state.seconds, epochs, state.steps)
 
 
 def _next(job: _Job, graph: BlockGraph, goal: float | None) -> BlockGraph | None:
