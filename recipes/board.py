@@ -15,11 +15,14 @@ import argparse
 import shutil
 from functools import partial
 from pathlib import Path
+from statistics import mean
 
 from nettailor.board import OURS, PAPER, Board, Row
 from nettailor.errors import FileProblem
 from nettailor.files import write_atomic, write_text
 from nettailor.plots import Curve, draw_curves
+from nettailor.pruning import Trial
+from nettailor.report import Report
 
 HEAD = f"""# The board
 
@@ -27,7 +30,8 @@ Methods on the same pictures, splits and seeds, counted with the same ruler. Gen
 reports lie in [board/](board). Choices were made on the validation split, the test split was read once for each network.
 Parts are of the backbone's own MACs and parameters; passes and seconds include the teacher where a method learns from one.
 `{OURS} at the paper's MACs` and `{OURS} at the paper's accuracy` are networks that {OURS} passed on its way down, not
-recovered any further.
+recovered any further. A round fades some paths out, cuts them, and trains what is left for some passes; its points are
+against the round before, the first's against the unpruned student.
 
 ![Easy tasks end smaller](board/sizes.png)
 """
@@ -46,12 +50,13 @@ def main(arguments: list[str] | None = None) -> None:
     for name, board in found.items():
         _copy(options.boards / name, board, options.out / "board" / name)
     _draw_sizes(found, options.out / "board" / "sizes.png")
-    write_text(options.out / "board.md", page(found))
+    ours = {name: _our_reports(options.boards / name, board) for name, board in found.items()}
+    write_text(options.out / "board.md", page(found, ours))
     print(f"{options.out / 'board.md'}: {len(found)} boards")
 
 
-def page(boards: dict[str, Board]) -> str:
-    """The whole page."""
+def page(boards: dict[str, Board], ours: dict[str, list[Report]]) -> str:
+    """The whole page; `ours` are the reports of our cells, by board."""
     parts = [HEAD]
     for name, board in boards.items():
         parts += [f"## {board.task}, {board.backbone}", ""]
@@ -61,6 +66,8 @@ def page(boards: dict[str, Board]) -> str:
             "",
         ]
         parts += [*table(board), "", f"![{board.task}](board/{name}/board.png)", "", *verdicts(board), ""]
+        if removed := removals(ours[name]):
+            parts += ["What each round of removals costs, on the validation split:", "", *removed, ""]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -81,6 +88,39 @@ def table(board: Board) -> list[str]:
         ]
         lines.append(f"| {row.name} | {' | '.join(figures)} | {row.epochs.mean:.0f} | {row.seconds.mean:.0f} |")
     return lines
+
+
+def removals(reports: list[Report]) -> list[str]:
+    """One line of Markdown per round of removals, validation accuracies, means over the runs that got so far."""
+    runs = [(r.backbone.macs, r.student.val_accuracy, _trials(r)) for r in reports if r.student and r.prune]
+    rounds = max((len(trials) for _, _, trials in runs), default=0)
+    lines = [
+        "| round | runs | paths' MACs % | paths removed | before the cut % | after the cut % | after training % | points |",
+        "|--:" * 8 + "|",
+    ]
+    for number in range(rounds):
+        far = [run for run in runs if len(run[2]) > number]
+        now = [trials[number] for _, _, trials in far]
+        was = [trials[number - 1].val_accuracy if number else student for _, student, trials in far]
+        figures = [
+            f"{100 * mean(trial.macs / macs for trial, (macs, _, _) in zip(now, far, strict=True)):.1f}",
+            f"{mean(len(trial.removed) for trial in now):.1f}",
+            _mean_percent([trial.before_cut for trial in now]),
+            _mean_percent([trial.after_cut for trial in now]),
+            _mean_percent([trial.val_accuracy for trial in now]),
+            f"{100 * mean(trial.val_accuracy - before for trial, before in zip(now, was, strict=True)):+.2f}",
+        ]
+        lines.append(f"| {number + 1} | {len(far)} | {' | '.join(figures)} |")
+    return lines if rounds else []
+
+
+def _trials(report: Report) -> list[Trial]:
+    return [Trial(**trial) for trial in report.prune.trials] if report.prune else []
+
+
+def _mean_percent(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{100 * mean(known):.2f}" if known else ""
 
 
 def verdicts(board: Board) -> list[str]:
@@ -117,6 +157,11 @@ def _against_the_paper(board: Board, paper: Row) -> list[str]:
 
 def _line(holds: bool, text: str) -> str:
     return f"* {'yes' if holds else '**no**'}: {text}"
+
+
+def _our_reports(folder: Path, board: Board) -> list[Report]:
+    files = [folder / f"seed-{seed}" / OURS / "report.json" for seed in board.seeds]
+    return [Report.read(file) for file in files if file.is_file()]
 
 
 def _copy(source: Path, board: Board, target: Path) -> None:

@@ -101,6 +101,13 @@ def test_the_page_is_written_from_boards(nettailor: CommandLine, digit_folder: P
     for picture in ("docs/board/four/board.png", "docs/board/sizes.png"):
         assert Path(picture).is_file()
         assert picture.removeprefix("docs/") in page
+    report = Report.read(Path("boards/four/seed-0/nettailor/report.json"))
+    assert report.student is not None
+    assert report.prune is not None
+    assert report.prune.trials
+    first, cost = report.prune.trials[0], report.prune.trials[0]["val_accuracy"] - report.student.val_accuracy
+    removed = f"| 1 | 1 | {100 * first['macs'] / report.backbone.macs:.1f} | {len(first['removed']):.1f} |"
+    assert any(line.startswith(removed) and line.endswith(f"| {100 * cost:+.2f} |") for line in page.splitlines())
     for method in methods.split(","):
         raw = Path(f"docs/board/four/seed-0/{method}-report.json")
         assert Report.read(raw) == Report.read(Path(f"boards/four/seed-0/{method}/report.json"))
