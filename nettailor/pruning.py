@@ -6,9 +6,8 @@
                  again; ends at the leanest network within the drop
     budget       the same rounds, down to a given cost
 
-The drop is counted in points of accuracy against the teacher, on the validation split; `tolerance` rounds it up to whole
-pictures, because a small split shows no finer difference. Where no student comes that near to the teacher, the drop is
-counted from the most accurate network so far.
+The drop is counted in points of accuracy against the teacher, on the validation split. Where no student of `tolerance` comes
+that near to the teacher, the drop is counted from the most accurate network so far.
 """
 
 from __future__ import annotations
@@ -180,10 +179,8 @@ def _rounds(job: _Job) -> Pruned:
     """
     student, choice = job.student, job.choice
     goal = student.prices.limit(choice.budget) if choice.how == "budget" and choice.budget is not None else None
-    allowed = math.ceil(choice.drop / 100 * len(job.task.val)) / len(
-        job.task.val
-    )  # whole pictures: no less is to be seen
-    least = job.floor - allowed - ROUNDING
+    allowed = choice.drop / 100 + ROUNDING
+    least = job.floor - allowed
     state = _Rounds.resume(student, job.task, job.run)
     while not state.over:
         graph = BlockGraph.of(student)
@@ -245,7 +242,7 @@ class _Rounds:
         self.trials.append(trial)
         self.steps.append(snapshot(student))
         self.peak = max(self.peak, value)
-        if value >= (least if self.peak >= least else self.peak - allowed - ROUNDING):
+        if value >= (least if self.peak >= least else self.peak - allowed):
             self.best, self.best_value, self.misses = self.steps[-1], value, 0
         else:
             self.misses += 1
