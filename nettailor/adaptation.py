@@ -34,6 +34,7 @@ from nettailor.opening import Opened, opened, resolve
 from nettailor.plots import need_matplotlib
 from nettailor.pruning import Pruned, prune, snapshot
 from nettailor.recipe import Recipe
+from nettailor.recovery import Recovered, recover_leanest
 from nettailor.report import (
     CompactFigures,
     PruneFigures,
@@ -47,7 +48,7 @@ from nettailor.report import (
     latencies_ms,
 )
 from nettailor.runfolder import RunFolder
-from nettailor.training import finetune, plan_of, recover, tailor, train
+from nettailor.training import finetune, plan_of, tailor, train
 
 
 def adapt(
@@ -84,7 +85,7 @@ def adapt(
             table = _own_cost_table(recipe, job, folder)
         trained = _train_all(recipe, job, table)
         net = compact(trained.student)
-        job.run.write_text("graph", _as_markdown(trained.pruned.graph))
+        job.run.write_text("graph", _as_markdown(trained.recovered.graph))
     task = job.task
     delta.save(net, folder.delta, task.name, task.classes, settings=recipe.as_dict())
     report = _measure(recipe, job, trained, net, folder)
@@ -139,6 +140,7 @@ class _Trained:
     student: TailoredNet
     unpruned: dict[str, torch.Tensor]
     pruned: Pruned
+    recovered: Recovered
     stages: dict[str, Fitted]
     expected: float
 
@@ -163,15 +165,8 @@ def _train_all(recipe: Recipe, job: Opened, table: CostTable | None) -> _Trained
     unpruned = snapshot(student)
     expected = float(expected_complexity(student, student.gates().detach(), recipe.student.complexity))
     pruned = prune(student, teacher, task, recipe.prune, recipe.student, run)
-    if recipe.recover.epochs:
-        before = snapshot(student)
-        after = recover(student, teacher, task, recipe.recover, recipe.student, run).judged["val_accuracy"]
-        if after < pruned.val_accuracy:
-            restore(student.task_tensors(), before, "student")
-            run.display.say(
-                f"recover    no gain on the validation split ({pruned.val_accuracy:.3f} before); left as it was"
-            )
-    return _Trained(teacher, student, unpruned, pruned, run.fitted, expected)
+    recovered = recover_leanest(student, teacher, task, pruned, recipe.recover, recipe.prune.drop, recipe.student, run)
+    return _Trained(teacher, student, unpruned, pruned, recovered, run.fitted, expected)
 
 
 def _measure(recipe: Recipe, job: Opened, trained: _Trained, net: CompactNet, folder: RunFolder) -> Report:
@@ -230,18 +225,19 @@ def _measure(recipe: Recipe, job: Opened, trained: _Trained, net: CompactNet, fo
             compact_val >= pruned.least,
             [vars(trial) for trial in pruned.trials],
             recipe.cost,
+            [vars(attempt) for attempt in trained.recovered.attempts],
         ),
         epochs={
             "teacher": recipe.teacher.epochs,
             "student": recipe.student.epochs,
             "prune": pruned.epochs,
-            "recover": recipe.recover.epochs,
+            "recover": trained.recovered.epochs,
         },
         seconds={
             "teacher": trained.stages["teacher"].seconds,
             "student": trained.stages["student"].seconds,
             "prune": pruned.seconds,
-            "recover": trained.stages["recover"].seconds if recipe.recover.epochs else 0.0,
+            "recover": trained.recovered.seconds,
         },
         device=device_name(device),
     )

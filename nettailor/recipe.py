@@ -187,6 +187,13 @@ class RecoverChoice:
 
     epochs: Annotated[int, Field(ge=0)] = 10
     lr: Positive = 2e-3
+    leaner: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="so many networks a little below the drop are recovered first: the leanest that gets within it",
+        ),
+    ] = 2
 
 
 @dataclass(config=STRICT, frozen=True)

@@ -101,13 +101,14 @@ class RemovedFigures:
 
 @dataclass(config=STRICT)
 class PruneFigures:
-    """How the compact net was chosen, on the validation split."""
+    """How the compact net was chosen, on the validation split: all networks on the way, and those that were recovered."""
 
     how: str
     drop_allowed: float
     within_drop: bool
     trials: list[dict[str, Any]]
     cost: str = "macs"
+    recovered: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(config=STRICT)

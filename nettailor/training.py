@@ -88,13 +88,18 @@ def recover(
     choice: RecoverChoice | None = None,
     settings: StudentChoice | None = None,
     run: Run | None = None,
+    stage: str = "recover",
 ) -> Fitted:
-    """Estimate its norms' statistics anew and train what is left of a pruned student: teacher kept, complexity off."""
+    """Estimate its norms' statistics anew and train what is left of a pruned student: teacher kept, complexity off.
+
+    Args:
+        stage: name of the checkpoint, where several networks of a run are recovered.
+    """
     choice, run = choice or RecoverChoice(), run or Run()
     settings = replace(settings or StudentChoice(), complexity_weight=0.0)
-    if not run.checkpoints.has("recover"):
+    if not run.checkpoints.has(stage):
         reestimate(student, task, run)
-    return fit_student("recover", student, teacher, task, settings, choice.epochs, choice.lr, run)
+    return fit_student(stage, student, teacher, task, settings, choice.epochs, choice.lr, run)
 
 
 def reestimate(student: TailoredNet, task: Task, run: Run) -> None:

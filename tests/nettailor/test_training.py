@@ -11,12 +11,13 @@ import torch
 from blocks import Backbone, compact
 from blocks import Path as GraphPath
 from nettailor.batches import epoch_generator, evaluation_batches, normalise, training_batches, vary
-from nettailor.checkpoint import Checkpoints
+from nettailor.checkpoint import Checkpoints, restore
 from nettailor.errors import TrainingProblem
 from nettailor.fit import Run, Schedule, accuracy
 from nettailor.graph import BlockGraph, GraphProblem
-from nettailor.pruning import prune, weak_proxies, weakest_blocks
+from nettailor.pruning import prune, snapshot, weak_proxies, weakest_blocks
 from nettailor.recipe import DataChoice, PruneChoice, RecoverChoice, StudentChoice, TeacherChoice
+from nettailor.recovery import recover_leanest
 from nettailor.task import Task, load_task
 from nettailor.training import Answers, Fade, finetune, recover, tailor, train
 from tests import tiny
@@ -189,6 +190,42 @@ def test_rounds_go_on_below_the_drop_as_long_as_there_is_patience(backbone: Back
         assert accuracy(student, task.val) == result.val_accuracy
     assert ends[0] <= ends[1] <= ends[2]
     assert ends[0] < ends[2]
+
+
+def test_the_leanest_that_recovery_brings_within_the_drop_is_taken(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nettailor.recovery.NEAR", 1.0)  # a net this small falls far
+    teacher = finetune(backbone, task, TeacherChoice(epochs=15, batch=16), Run())
+    student = tailor(backbone, task, STUDENT, Run())
+    train(student, teacher, task, StudentChoice(epochs=15, batch=8), Run())
+    choice = PruneChoice(drop=0.0, epochs=1, shrink=0.5, lr=1e-6, fade_epochs=0, front=True)
+    pruned = prune(student, teacher, task, choice, STUDENT, Run())
+    assert [trial for trial in pruned.trials if trial.price < pruned.graph.price()]
+    start = snapshot(student)
+    assert [trial for trial in pruned.trials if trial.price < pruned.graph.price()]
+    for least in (0.0, pruned.least, 2.0):  # all are within, some, none
+        pruned.least = least
+        for count in (0, 1, 2):
+            restore(student.task_tensors(), start, "student")
+            after = RecoverChoice(epochs=1, leaner=count)
+            result = recover_leanest(student, teacher, task, pruned, after, 1.0, STUDENT, Run())
+            macs = [attempt.macs for attempt in result.attempts]
+            assert macs == sorted(macs)
+            assert len(macs) <= count + 1
+            assert all(attempt.after >= attempt.before for attempt in result.attempts)
+            within = [a for a in result.attempts if a.after >= least]
+            best = max(attempt.after for attempt in result.attempts)
+            if within:
+                assert within == result.attempts[-1:], "the first that is within is the last that is tried"
+                expected = within[0]
+            else:
+                expected = next(attempt for attempt in result.attempts if attempt.after >= best - 0.01 - 1e-6)
+                assert macs[-1] == pruned.graph.macs(), "the choice itself is tried before giving up"
+            assert result.graph.macs() == expected.macs
+            assert result.val_accuracy == expected.after == accuracy(student, task.val)
+            assert student.live_paths() == result.graph.paths
+            assert result.epochs == len(macs)
 
 
 def test_a_budget_is_met_and_not_undercut_by_much(backbone: Backbone, task: Task) -> None:
