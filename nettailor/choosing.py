@@ -24,6 +24,7 @@ from blocks import Path
 from nettailor.graph import BlockGraph, GraphProblem
 
 TIME_LIMIT = 30.0  # seconds; the programs of a CNN of some fifty blocks take well under one
+LOOK_AHEAD = (8, 4, 2, 1)  # rounds
 CHEAPER = 1e-4  # of the largest loss: where losses are as good as equal, the cheaper network
 
 
@@ -80,6 +81,28 @@ def within_budget(
         least = f"; the cheapest network that holds together costs {cheapest.price():.4g}" if cheapest else ""
         raise GraphProblem(f"no network of these paths costs at most {budget:.4g}{least}")
     return found
+
+
+def smaller(graph: BlockGraph, options: Sequence[Option], part: float, least: float = 0.0) -> BlockGraph:
+    """The network that one round leaves: about `part` of the graph's price, and able to become much cheaper still.
+
+    Proxies lose little and would all go first, and with them every way around the blocks. So what the best network of
+    `part`**8 of the price keeps stays, or of `part`**4, and so on, where none is that cheap.
+
+    Args:
+        least: a price that need not be undercut.
+
+    Raises:
+        GraphProblem: no network that holds together is that cheap.
+    """
+    budget = max(least, graph.price() * part)
+    for ahead in LOOK_AHEAD:
+        try:
+            far = within_budget(graph, options, max(least, graph.price() * part**ahead))
+            return within_budget(graph, options, budget, far.paths)
+        except GraphProblem:
+            continue
+    return within_budget(graph, options, budget)
 
 
 def _solve(graph: BlockGraph, options: Sequence[Option], budget: float, keep: Collection[Path]) -> BlockGraph | None:

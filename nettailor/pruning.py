@@ -20,7 +20,7 @@ from torch import Tensor
 
 from blocks import Backbone, Path, TailoredNet
 from nettailor.checkpoint import restore
-from nettailor.choosing import within_budget
+from nettailor.choosing import smaller, within_budget
 from nettailor.errors import FileProblem
 from nettailor.fit import Run, accuracy
 from nettailor.graph import BlockGraph, GraphProblem
@@ -30,8 +30,6 @@ from nettailor.task import Task
 from nettailor.training import Fade, fit_student
 
 ROUNDING = 1e-9  # accuracies are quotients; a difference of just the allowed drop must not fail by its last bit
-LOOK_AHEAD = (8, 4, 2, 1)
-"""Rounds: what a network that is so much cheaper would keep stays, or the proxies that it needs would go first."""
 FAR_BELOW = 0.25  # under the teacher: the rest of a front is of no use to anybody
 SMALLEST_STEP = 0.97  # of the price: rounds that save less than 3 % are not worth their training
 
@@ -211,13 +209,10 @@ def _next(job: _Job, graph: BlockGraph, goal: float | None) -> BlockGraph | None
     options = option_losses(job.student, job.task, job.choice.importance, job.choice.measured_on)
     part = job.choice.shrink
     while part < SMALLEST_STEP:
-        for ahead in LOOK_AHEAD:
-            try:
-                plan = within_budget(graph, options, max(goal or 0.0, graph.price() * part**ahead))
-                return within_budget(graph, options, max(goal or 0.0, graph.price() * part), plan.paths)
-            except GraphProblem:
-                continue
-        part = (1 + part) / 2
+        try:
+            return smaller(graph, options, part, goal or 0.0)
+        except GraphProblem:
+            part = (1 + part) / 2
     if goal is not None:
         return within_budget(graph, options, goal)  # a last small step, or the reason why there is none
     return None  # what is left can't get cheaper and hold together

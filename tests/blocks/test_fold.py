@@ -96,6 +96,20 @@ def test_a_convolution_that_standardises_its_kernel_is_left_alone() -> None:
     assert sum(isinstance(module, nn.BatchNorm2d) for module in folded.modules()) == 1, "only the plain one is folded"
 
 
+def test_a_convolution_that_somebody_else_reads_keeps_its_norm() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.norm = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            plain = self.convolution(x)
+            return self.norm(plain) + plain
+
+    segment = fx.symbolic_trace(tiny.live_in(Two(), 16))
+    same_answers(segment, frozen_copy(segment), torch.randn(2, 3, 16, 16))
+
+
 class _Leaves(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return not isinstance(m, nn.Sequential)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from blocks import Path
-from nettailor.choosing import Option, options_from_paths, within_budget
+from nettailor.choosing import Option, options_from_paths, smaller, within_budget
 from nettailor.graph import BlockGraph, GraphProblem
 
 
@@ -71,6 +71,33 @@ def test_losses_of_paths_add_up_and_equal_losses_take_the_cheaper() -> None:
     assert (whole.loss, none.loss) == (0.0, 1.0)
     found = within_budget(graph, options, graph.price())
     assert found.universal() == found.paths, "proxies that nobody needs are not kept, even where there is room"
+
+
+def test_a_round_keeps_the_ways_around_blocks_that_later_rounds_need() -> None:
+    """Proxies lose next to nothing, so that a look at one round alone takes them all and is stuck with every block."""
+    graph = random_graph(8, 3, random.Random(2), dense=1.0)
+    losses = {path: 1.0 if path.is_universal else 0.01 for path in graph.paths}
+    ends = []
+    for step in (smaller, lambda graph, options, part: within_budget(graph, options, part * graph.price())):
+        left = graph
+        while True:
+            try:
+                after = step(left, options_from_paths(left, losses), 0.8)
+            except GraphProblem:
+                break
+            assert holds_together(after)
+            assert after.price() <= 0.8 * left.price()
+            left = after
+        ends.append(left.price() / graph.price())
+    assert ends[0] < 0.2
+    assert ends[1] > 2 * ends[0]
+
+
+def test_a_round_does_not_undercut_the_goal() -> None:
+    graph = random_graph(8, 3, random.Random(2), dense=1.0)
+    options = options_from_paths(graph, {path: path.source / 10 for path in graph.paths})
+    goal = 0.7 * graph.price()
+    assert 0.9 * goal < smaller(graph, options, 0.1, goal).price() <= goal
 
 
 def test_fifty_blocks_are_chosen_in_seconds() -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from blocks import Backbone, compact
+from blocks import Backbone, Plan, TailoredNet, compact
 from blocks import Path as GraphPath
 from nettailor.batches import epoch_generator, evaluation_batches, normalise, training_batches, vary
 from nettailor.checkpoint import Checkpoints, restore
 from nettailor.errors import TrainingProblem
 from nettailor.fit import Run, Schedule, accuracy
 from nettailor.graph import BlockGraph, GraphProblem
-from nettailor.pruning import prune, snapshot, weak_proxies, weakest_blocks
+from nettailor.pruning import ROUNDING, Trial, _Rounds, prune, snapshot, weak_proxies, weakest_blocks
 from nettailor.recipe import DataChoice, PruneChoice, RecoverChoice, StudentChoice, TeacherChoice
 from nettailor.recovery import recover_leanest
 from nettailor.task import Task, load_task
@@ -190,6 +190,22 @@ def test_rounds_go_on_below_the_drop_as_long_as_there_is_patience(backbone: Back
         assert accuracy(student, task.val) == result.val_accuracy
     assert ends[0] <= ends[1] <= ends[2]
     assert ends[0] < ends[2]
+
+
+def test_a_round_is_judged_by_the_teacher_or_by_the_best_so_far(backbone: Backbone) -> None:
+    student = TailoredNet(backbone, 4, Plan())
+    start = snapshot(student)
+    for least, values, best in (
+        (0.90, (0.95, 0.91, 0.89, 0.90, 0.80), 0.90),  # within the drop of the teacher, however good others were
+        (0.99, (0.90, 0.85, 0.81, 0.79), 0.81),  # none is: within 0.1 of the most accurate
+        (0.99, (0.70, 0.90, 0.78), 0.90),
+        (0.99, (0.30,), 0.60),  # the unpruned student itself
+    ):
+        state = _Rounds(start, best_value=0.6, peak=0.6)
+        for value in values:
+            state.judge(student, Trial([], 0, 0.0, value, []), least, 0.1 + ROUNDING)
+        assert state.best_value == best
+        assert state.misses == len(values) - 1 - (values.index(best) if best in values else -1)
 
 
 def test_the_leanest_that_recovery_brings_within_the_drop_is_taken(
