@@ -78,7 +78,8 @@ def recover_leanest(
         result.epochs += choice.epochs
         if attempt.after >= pruned.least:
             break
-    least = min(pruned.least, max(attempt.after for attempt, _ in ended) - drop / 100 - ROUNDING)
+    highest = max(attempt.after for attempt, _ in ended)
+    least = pruned.least if highest >= pruned.least else highest - drop / 100 - ROUNDING
     best, tensors = next(entry for entry in ended if entry[0].after >= least)
     restore(student.task_tensors(), tensors, "student")
     result.graph, result.val_accuracy = BlockGraph.of(student), best.after

@@ -219,13 +219,12 @@ def test_the_leanest_that_recovery_brings_within_the_drop_is_taken(
     pruned = prune(student, teacher, task, choice, STUDENT, Run())
     assert [trial for trial in pruned.trials if trial.price < pruned.graph.price()]
     start = snapshot(student)
-    assert [trial for trial in pruned.trials if trial.price < pruned.graph.price()]
     for least in (0.0, pruned.least, 2.0):  # all are within, some, none
         pruned.least = least
         for count in (0, 1, 2):
             restore(student.task_tensors(), start, "student")
             after = RecoverChoice(epochs=1, leaner=count)
-            result = recover_leanest(student, teacher, task, pruned, after, 1.0, STUDENT, Run())
+            result = recover_leanest(student, teacher, task, pruned, after, 30.0, STUDENT, Run())
             macs = [attempt.macs for attempt in result.attempts]
             assert macs == sorted(macs)
             assert len(macs) <= count + 1
@@ -236,7 +235,7 @@ def test_the_leanest_that_recovery_brings_within_the_drop_is_taken(
                 assert within == result.attempts[-1:], "the first that is within is the last that is tried"
                 expected = within[0]
             else:
-                expected = next(attempt for attempt in result.attempts if attempt.after >= best - 0.01 - 1e-6)
+                expected = next(attempt for attempt in result.attempts if attempt.after >= best - 0.3 - 1e-6)
                 assert macs[-1] == pruned.graph.macs(), "the choice itself is tried before giving up"
             assert result.graph.macs() == expected.macs
             assert result.val_accuracy == expected.after == accuracy(student, task.val)
