@@ -191,9 +191,9 @@ class RecoverChoice:
         int,
         Field(
             ge=0,
-            description="so many networks a little below the drop are recovered first: the leanest that gets within it",
+            description="so many networks below the choice are recovered too: the leanest within the drop is taken",
         ),
-    ] = 2
+    ] = 3
 
 
 @dataclass(config=STRICT, frozen=True)

@@ -32,7 +32,7 @@ class Attempt:
 
 @dataclass
 class Recovered:
-    """What recovery ended with, and all that was tried, the leanest first."""
+    """What recovery ended with, and all that was tried, in order."""
 
     graph: BlockGraph
     val_accuracy: float
@@ -51,49 +51,86 @@ def recover_leanest(
     settings: StudentChoice | None = None,
     run: Run | None = None,
 ) -> Recovered:
-    """Recover a pruned student in place: the leanest that is within the drop afterwards, of what pruning chose and of up to
-    `choice.leaner` networks below it.
+    """Recover a pruned student in place: the leanest that was found to be within the drop afterwards.
 
-    Where none is, the leanest within the drop of the most accurate. A network that recovery does not help stays as it was.
+    What pruning passed below its choice is searched by halves, up to `choice.leaner` networks of it. Only where none of them
+    is within the drop the choice itself is recovered. Where that is not either, the leanest within the drop of the most
+    accurate is taken. A network that recovery does not help stays as it was.
 
     Args:
         drop: in points.
     """
-    run = run or Run()
     result = Recovered(pruned.graph, pruned.val_accuracy)
     if not choice.epochs:
         return result
+    job = _Job(student, teacher, task, choice, settings, run or Run(), result)
+    chosen = _Candidate("recover", snapshot(student), pruned.val_accuracy)
     ended: list[tuple[Attempt, dict[str, Tensor]]] = []
-    for stage, tensors, before in _candidates(pruned, choice.leaner, snapshot(student)):
-        restore(student.task_tensors(), tensors, "student")
-        graph = BlockGraph.of(student)
-        fitted = recover(student, teacher, task, choice, settings, run, stage)
-        after = fitted.judged["val_accuracy"]
-        if after < before:
-            run.display.say(f"recover    no gain on the validation split ({before:.3f} before); left as it was")
-        attempt = Attempt(graph.macs(), before, max(before, after))
-        ended.append((attempt, tensors if after < before else snapshot(student)))
-        result.attempts.append(attempt)
-        result.seconds += fitted.seconds
-        result.epochs += choice.epochs
-        if attempt.after >= pruned.least:
-            break
-    highest = max(attempt.after for attempt, _ in ended)
-    least = pruned.least if highest >= pruned.least else highest - drop / 100 - ROUNDING
-    best, tensors = next(entry for entry in ended if entry[0].after >= least)
-    restore(student.task_tensors(), tensors, "student")
-    result.graph, result.val_accuracy = BlockGraph.of(student), best.after
+    good: tuple[Attempt, dict[str, Tensor]] | None = None
+    left = _leaner(pruned)  # the dearest first
+    while left and len(ended) < choice.leaner:
+        middle = len(left) // 2
+        ended.append(job.attempt(left[middle]))
+        if ended[-1][0].after >= pruned.least:
+            good, left = ended[-1], left[middle + 1 :]
+        else:
+            left = left[:middle]
+    if good is None:
+        ended.append(job.attempt(chosen))
+        highest = max(attempt.after for attempt, _ in ended)
+        least = highest - drop / 100 - ROUNDING
+        near = [entry for entry in ended if entry[0].after >= least]
+        good = ended[-1] if ended[-1][0].after >= pruned.least else min(near, key=lambda entry: entry[0].macs)
+    restore(student.task_tensors(), good[1], "student")
+    result.graph, result.val_accuracy = BlockGraph.of(student), good[0].after
     return result
 
 
-def _candidates(pruned: Pruned, count: int, chosen: dict[str, Tensor]) -> list[tuple[str, dict[str, Tensor], float]]:
-    """Stage, state and accuracy of what is worth a recovery, the leanest first and what pruning chose last."""
+@dataclass
+class _Candidate:
+    """A network that may be recovered: the stage's name, what the task owned, its accuracy on the validation split."""
+
+    stage: str
+    tensors: dict[str, Tensor]
+    val_accuracy: float
+
+
+def _leaner(pruned: Pruned) -> list[_Candidate]:
+    """The networks below the chosen one that are near enough to the drop, the dearest first."""
     price = pruned.graph.price()
     enough = min(pruned.least, pruned.val_accuracy) - NEAR
-    leaner = [
-        (f"recover-{number}", tensors, trial.val_accuracy)
+    found = [
+        (trial.price, _Candidate(f"recover-{number}", tensors, trial.val_accuracy))
         for number, (trial, tensors) in enumerate(zip(pruned.trials, pruned.steps, strict=True), 1)
         if trial.price < price and trial.val_accuracy >= enough
     ]
-    leaner.reverse()  # rounds go down
-    return [*leaner[:count], ("recover", chosen, pruned.val_accuracy)]
+    return [candidate for _, candidate in sorted(found, key=lambda entry: -entry[0])]
+
+
+@dataclass
+class _Job:
+    """What every recovery needs, and where it is written down."""
+
+    student: TailoredNet
+    teacher: Backbone
+    task: Task
+    choice: RecoverChoice
+    settings: StudentChoice | None
+    run: Run
+    result: Recovered
+
+    def attempt(self, candidate: _Candidate) -> tuple[Attempt, dict[str, Tensor]]:
+        """Recover one network; returns what came of it, and its state."""
+        student, before = self.student, candidate.val_accuracy
+        restore(student.task_tensors(), candidate.tensors, "student")
+        macs = BlockGraph.of(student).macs()
+        fitted = recover(student, self.teacher, self.task, self.choice, self.settings, self.run, candidate.stage)
+        after = fitted.judged["val_accuracy"]
+        if after < before:
+            said = f"recover    no gain on the validation split ({before:.3f} before); left as it was"
+            self.run.display.say(said)
+        attempt = Attempt(macs, before, max(before, after))
+        self.result.attempts.append(attempt)
+        self.result.seconds += fitted.seconds
+        self.result.epochs += self.choice.epochs
+        return attempt, candidate.tensors if after < before else snapshot(student)
