@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def page(boards: dict[str, Board], ours: dict[str, list[Report]]) -> str:
     """The whole page; `ours` are the reports of our cells, by board."""
-    parts = [HEAD]
+    parts = [HEAD, *summary(boards), ""]
     for name, board in boards.items():
         parts += [f"## {board.task}, {board.backbone}", ""]
         parts += [
@@ -69,6 +69,33 @@ def page(boards: dict[str, Board], ours: dict[str, list[Report]]) -> str:
         if removed := removals(ours[name]):
             parts += ["What each round of removals costs, on the validation split:", "", *removed, ""]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def summary(boards: dict[str, Board]) -> list[str]:
+    """One line of Markdown per board: the teacher, ours, and what a user might have taken instead."""
+    lines = [
+        "| task | backbone | seeds | teacher % | nettailor % | points | MACs % | task params % | shallower cut % | paper % "
+        "| paper's MACs % |",
+        "|---|---|" + "--:|" * 9,
+    ]
+    for board in boards.values():
+        ours, paper = board.row(OURS), board.row(PAPER)
+        figures = [
+            _percent(board.row("teacher")),
+            _percent(ours),
+            "" if ours is None else f"{ours.points.mean:+.2f}",
+            "" if ours is None else ours.macs.percent(),
+            "" if ours is None else ours.task_params.percent(),
+            _percent(board.row("shallow")),
+            _percent(paper),
+            "" if paper is None else paper.macs.percent(),
+        ]
+        lines.append(f"| {board.task} | {board.backbone} | {len(board.seeds)} | {' | '.join(figures)} |")
+    return lines
+
+
+def _percent(row: Row | None) -> str:
+    return "" if row is None else row.test_accuracy.percent()
 
 
 def table(board: Board) -> list[str]:

@@ -102,6 +102,8 @@ def test_the_page_is_written_from_boards(nettailor: CommandLine, digit_folder: P
         assert Path(picture).is_file()
         assert picture.removeprefix("docs/") in page
     report = Report.read(Path("boards/four/seed-0/nettailor/report.json"))
+    accuracy = f"{100 * report.teacher.test_accuracy:.2f} | {100 * report.compact.test_accuracy:.2f}"
+    assert f"| {board.task} | tiny | 1 | {accuracy} |" in page.replace(board.backbone, "tiny")
     assert report.student is not None
     assert report.prune is not None
     assert report.prune.trials
