@@ -175,14 +175,17 @@ def read_board(out: Path, seeds: Sequence[int], methods: Sequence[str]) -> Board
 
 def draw_board(board: Board, out: Path, path: Path) -> None:
     """Accuracy against MACs: a point for each method, and our curve of each seed."""
-    curves = []
+    curves: list[Curve] = []
     for seed in board.seeds:
         if (file := _cell(out, seed, OURS).front).is_file():
             points = Front.read(file).points
             xs = [point.macs / board.backbone_macs for point in points]
-            curves.append(Curve(f"{OURS}, seed {seed}", xs, [point.test_accuracy for point in points], ".-"))
+            label = "_" if curves else f"{OURS}, seeds one by one"
+            ys = [point.test_accuracy for point in points]
+            curves.append(Curve(label, xs, ys, ".-", color="lightsteelblue"))
     for row in board.rows:
-        curves.append(Curve(row.name, [row.macs.mean], [row.test_accuracy.mean], "o", [row.test_accuracy.std]))
+        macs, accuracy = row.macs, row.test_accuracy
+        curves.append(Curve(row.name, [macs.mean], [accuracy.mean], "o", [accuracy.std], [macs.std]))
     teacher = board.row("teacher")
     levels = {} if teacher is None else {"teacher's accuracy": teacher.test_accuracy.mean}
     draw_curves(path, f"{board.task} over {board.backbone}, {len(board.seeds)} seed(s)", curves, levels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nettailor.errors import UsageProblem
 from nettailor.files import write_atomic
@@ -11,13 +12,22 @@ from nettailor.files import write_atomic
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of one method. `style` is matplotlib's: "o-" joins them, "*" does not. `spread` is drawn as error bars."""
+    """Points of one method.
+
+    Attributes:
+        label: in the legend; one that begins with "_" is left out there.
+        style: matplotlib's: "o-" joins them, "*" does not.
+        spread, spread_x: error bars.
+        color: matplotlib's; the next of its cycle if left out.
+    """
 
     label: str
     x: list[float]
     y: list[float]
     style: str = "o"
     spread: list[float] | None = None
+    spread_x: list[float] | None = None
+    color: str | None = None
 
 
 def need_matplotlib() -> None:
@@ -44,14 +54,21 @@ def draw_curves(
     need_matplotlib()
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.5), dpi=130, layout="constrained")
+    figure = Figure(figsize=(8.5, 4.5), dpi=130, layout="constrained")
     axes = figure.add_subplot()
-    for label, level in levels.items():
-        axes.axhline(level, color="gray", linestyle=":", label=label)
+    for name, level in levels.items():
+        axes.axhline(level, color="gray", linestyle=":", label=name)
     for curve in curves:
-        axes.errorbar(curve.x, curve.y, curve.spread, fmt=curve.style, label=curve.label, capsize=3, markersize=6)
+        looks: dict[str, Any] = {
+            "fmt": curve.style,
+            "color": curve.color,
+            "label": curve.label,
+            "capsize": 3,
+            "markersize": 6,
+        }
+        axes.errorbar(curve.x, curve.y, curve.spread, curve.spread_x, **looks)
     axes.set(title=title, xlabel="MACs, as a part of the backbone's", ylabel=label)
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside right upper", fontsize="small")  # beside the points, not over them
     write_atomic(path, lambda temporary: figure.savefig(temporary, format="png"))

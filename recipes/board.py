@@ -212,7 +212,8 @@ def _draw_sizes(boards: dict[str, Board], path: Path) -> None:
     for name, board in boards.items():
         ours, teacher = board.row(OURS), board.row("teacher")
         if ours is not None and teacher is not None:
-            curves.append(Curve(name, [ours.macs.mean], [teacher.test_accuracy.mean], "o", [teacher.test_accuracy.std]))
+            macs, accuracy = ours.macs, teacher.test_accuracy
+            curves.append(Curve(name, [macs.mean], [accuracy.mean], "o", [accuracy.std], [macs.std]))
     title = "how much of the backbone each task keeps, at the same tolerance"
     draw_curves(path, title, curves, {}, "teacher's accuracy on test")
 

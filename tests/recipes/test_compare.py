@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure as MatplotlibFigure
 
 from nettailor.board import METHODS, Board, Figure, Row
 from nettailor.errors import FileProblem
 from nettailor.front import Front
+from nettailor.plots import Curve, draw_curves
 from nettailor.report import Report
 from recipes import board as board_page
 from tests.conftest import CommandLine
@@ -116,6 +118,19 @@ def test_the_page_is_written_from_boards(nettailor: CommandLine, digit_folder: P
     assert Path("docs/board/four/seed-0/nettailor-front.json").is_file()
     with pytest.raises(FileProblem, match="holds no board"):
         board_page.main(["docs", "--out", "docs"])
+
+
+def test_pictures_say_what_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[MatplotlibFigure] = []
+    save = MatplotlibFigure.savefig
+    monkeypatch.setattr(MatplotlibFigure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
+    curves = [Curve("one", [0.2, 0.4], [0.8, 0.9], "o-"), Curve("_", [0.5], [0.7], "o", [0.1], [0.05])]
+    draw_curves(tmp_path / "some.png", "some", curves, {"teacher": 0.95})
+    draw_curves(tmp_path / "other.png", "other", curves, {"teacher": 0.95}, "teacher's accuracy on test")
+    assert [figure.axes[0].get_ylabel() for figure in figures] == ["accuracy on test", "teacher's accuracy on test"]
+    (legend,) = figures[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["teacher", "one"]
+    assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_what_the_board_shows_is_said_as_it_is() -> None:
