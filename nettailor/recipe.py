@@ -185,8 +185,8 @@ class PruneChoice:
 class RecoverChoice:
     """The last training of what is left: teacher kept, complexity off."""
 
-    epochs: Annotated[int, Field(ge=0)] = 10
-    lr: Positive = 2e-3
+    epochs: Annotated[int, Field(ge=0)] = 30
+    lr: Positive = 4e-3
     leaner: Annotated[
         int,
         Field(

@@ -18,7 +18,7 @@ from nettailor.recipe import RecoverChoice, StudentChoice
 from nettailor.task import Task
 from nettailor.training import recover
 
-NEAR = 0.02  # of accuracy below the drop: recovery has never brought a network further than that
+NEAR = 0.03  # of accuracy below the drop: recovery has brought networks up by 2.3 points
 
 
 @dataclass
