@@ -155,7 +155,9 @@ def verdicts(board: Board) -> list[str]:
     ours, paper, shallow = board.row(OURS), board.row(PAPER), board.row("shallow")
     lines = []
     if ours is not None:
-        lines.append(_line(ours.points.mean >= -0.5, f"within 0.5 points of its teacher: {ours.points.mean:+.2f}"))
+        lines.append(
+            _line(ours.points.mean >= -0.5 - 1e-9, f"within 0.5 points of its teacher: {ours.points.mean:+.2f}")
+        )
         lines.append(_line(ours.macs.mean <= 0.55, f"at most 0.55 of the MACs: {ours.macs.mean:.2f}"))
         lines.append(_line(ours.task_params.mean <= 0.1, f"at most 10 % task parameters: {ours.task_params.mean:.1%}"))
     if ours is not None and shallow is not None:
