@@ -21,7 +21,7 @@ from nettailor.board import OURS, PAPER, Board, Row
 from nettailor.errors import FileProblem
 from nettailor.files import write_atomic, write_text
 from nettailor.plots import Curve, draw_curves
-from nettailor.pruning import Trial
+from nettailor.pruning import ROUNDING, Trial
 from nettailor.report import Report
 
 HEAD = f"""# The board
@@ -156,7 +156,7 @@ def verdicts(board: Board) -> list[str]:
     lines = []
     if ours is not None:
         lines.append(
-            _line(ours.points.mean >= -0.5 - 1e-9, f"within 0.5 points of its teacher: {ours.points.mean:+.2f}")
+            _line(ours.points.mean >= -0.5 - ROUNDING, f"within 0.5 points of its teacher: {ours.points.mean:+.2f}")
         )
         lines.append(_line(ours.macs.mean <= 0.55, f"at most 0.55 of the MACs: {ours.macs.mean:.2f}"))
         lines.append(_line(ours.task_params.mean <= 0.1, f"at most 10 % task parameters: {ours.task_params.mean:.1%}"))
