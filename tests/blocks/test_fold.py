@@ -12,6 +12,7 @@ from torch import fx, nn
 
 from blocks import Backbone, InputSpec, Plan, TailoredNet, compact, count_macs, fold
 from blocks.additions import Adapted
+from blocks.fold import _Parts
 from blocks.fusion import frozen_copy
 from blocks.layers import is_norm
 from blocks.norms import POLICIES
@@ -108,6 +109,17 @@ def test_a_convolution_that_somebody_else_reads_keeps_its_norm() -> None:
 
     segment = fx.symbolic_trace(tiny.live_in(Two(), 16))
     same_answers(segment, frozen_copy(segment), torch.randn(2, 3, 16, 16))
+
+
+def test_a_module_that_is_called_three_times_has_three_copies() -> None:
+    """One of them may be scaled by a gate, the others not."""
+    parts = _Parts()
+    x = parts.graph.placeholder("x")
+    convolution = nn.Conv2d(3, 3, 1)
+    calls = [parts.call("shared", convolution, x) for _ in range(3)]
+    copies = {id(parts.modules[call.target]) for call in calls}
+    assert len(copies) == 3
+    assert id(convolution) not in copies
 
 
 class _Leaves(fx.Tracer):
