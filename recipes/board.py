@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from statistics import mean
+
+from scipy.stats import spearmanr
 
 from nettailor.board import OURS, PAPER, Board, Row
 from nettailor.errors import FileProblem
@@ -32,8 +35,6 @@ Parts are of the backbone's own MACs and parameters; passes and seconds include 
 `{OURS} at the paper's MACs` and `{OURS} at the paper's accuracy` are networks that {OURS} passed on its way down, not
 recovered any further. A round fades some paths out, cuts them, and trains what is left for some passes; its points are
 against the round before, the first's against the unpruned student.
-
-![Easy tasks end smaller](board/sizes.png)
 """
 RAW = ("report.json", "front.json", "recipe.yaml")
 
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise FileProblem(options.boards, "holds no board; make one with nettailor compare --out BOARDS/NAME")
     for name, board in found.items():
         _copy(options.boards / name, board, options.out / "board" / name)
-    _draw_sizes(found, options.out / "board" / "sizes.png")
+    _draw_sizes(_of_one_backbone(found), options.out / "board" / "sizes.png")
     ours = {name: _our_reports(options.boards / name, board) for name, board in found.items()}
     write_text(options.out / "board.md", page(found, ours))
     print(f"{options.out / 'board.md'}: {len(found)} boards")
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def page(boards: dict[str, Board], ours: dict[str, list[Report]]) -> str:
     """The whole page; `ours` are the reports of our cells, by board."""
-    parts = [HEAD, *summary(boards), ""]
+    parts = [HEAD, *summary(boards), "", *ease(_of_one_backbone(boards), ours), ""]
     for name, board in boards.items():
         parts += [f"## {board.task}, {board.backbone}", ""]
         parts += [
@@ -96,6 +97,43 @@ def summary(boards: dict[str, Board]) -> list[str]:
 
 def _percent(row: Row | None) -> str:
     return "" if row is None else row.test_accuracy.percent()
+
+
+def ease(boards: dict[str, Board], ours: dict[str, list[Report]]) -> list[str]:
+    """Whether easy tasks end smaller than hard ones, for boards of one backbone.
+
+    A task is as easy as its teacher is accurate. Over single runs, Spearman's rank correlation of the teacher's test accuracy
+    and the MACs of our compact net is below 0 where easy tasks end smaller.
+    """
+    runs = [report for name in boards for report in ours[name]]
+    accuracies, macs = [report.teacher.test_accuracy for report in runs], [report.compact.macs for report in runs]
+    if len(set(accuracies)) < 2 or len(set(macs)) < 2:
+        return []
+    rank = spearmanr(accuracies, macs).statistic
+    tasks = sorted((name for name in boards if ours[name]), key=lambda name: -_teacher(ours[name]))
+    sizes = ", ".join(f"{name} {100 * _kept(ours[name]):.0f} %" for name in tasks)
+    return [
+        f"What is left of the MACs of {boards[tasks[0]].backbone} at the same tolerance, from the easiest task (the most "
+        f"accurate teacher) to the hardest: {sizes}.",
+        "",
+        "![Easy tasks end smaller](board/sizes.png)",
+        "",
+        _line(rank < 0, f"easy tasks end smaller: rank correlation {rank:+.2f} over {len(runs)} runs"),
+    ]
+
+
+def _of_one_backbone(boards: dict[str, Board]) -> dict[str, Board]:
+    """The boards of the backbone that most have: sizes compare only within one."""
+    backbone, _ = Counter(board.backbone for board in boards.values()).most_common(1)[0]
+    return {name: board for name, board in boards.items() if board.backbone == backbone}
+
+
+def _teacher(reports: list[Report]) -> float:
+    return mean(report.teacher.test_accuracy for report in reports)
+
+
+def _kept(reports: list[Report]) -> float:
+    return mean(report.compact.macs / report.backbone.macs for report in reports)
 
 
 def table(board: Board) -> list[str]:

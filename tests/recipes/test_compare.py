@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,9 +102,9 @@ def test_the_page_is_written_from_boards(nettailor: CommandLine, digit_folder: P
     page = Path("docs/board.md").read_text()
     board = Board.read(Path("docs/board/four/board.json"))
     assert all(f"| {row.name} |" in page for row in board.rows)
-    for picture in ("docs/board/four/board.png", "docs/board/sizes.png"):
-        assert Path(picture).is_file()
-        assert picture.removeprefix("docs/") in page
+    assert Path("docs/board/four/board.png").is_file()
+    assert "board/four/board.png" in page
+    assert "easy tasks" not in page
     report = Report.read(Path("boards/four/seed-0/nettailor/report.json"))
     accuracy = f"{100 * report.teacher.test_accuracy:.2f} | {100 * report.compact.test_accuracy:.2f}"
     assert f"| {board.task} | tiny | 1 | {accuracy} |" in page.replace(board.backbone, "tiny")
@@ -116,6 +118,21 @@ def test_the_page_is_written_from_boards(nettailor: CommandLine, digit_folder: P
         raw = Path(f"docs/board/four/seed-0/{method}-report.json")
         assert Report.read(raw) == Report.read(Path(f"boards/four/seed-0/{method}/report.json"))
     assert Path("docs/board/four/seed-0/nettailor-front.json").is_file()
+    for name, easier, smaller in (("hard", -0.01, 1.5), ("easy", 0.01, 0.5)):
+        shutil.copytree("boards/four", f"boards/{name}")
+        teacher = replace(report.teacher, test_accuracy=report.teacher.test_accuracy + easier)
+        compact = replace(report.compact, macs=int(report.compact.macs * smaller))
+        replace(report, teacher=teacher, compact=compact).write(Path(f"boards/{name}/seed-0/nettailor/report.json"))
+    other = Board.read(Path("boards/four/board.json"))
+    shutil.copytree("boards/easy", "boards/larger")
+    replace(other, backbone="larger").write(Path("boards/larger/board.json"))
+    board_page.main(["boards", "--out", "docs"])
+    page = Path("docs/board.md").read_text()
+    assert "* yes: easy tasks end smaller: rank correlation -1.00 over 3 runs" in page
+    kept = report.compact.macs / report.backbone.macs
+    assert f"easy {50 * kept:.0f} %, four {100 * kept:.0f} %, hard {150 * kept:.0f} %." in page
+    assert "board/sizes.png" in page
+    assert Path("docs/board/sizes.png").is_file()
     with pytest.raises(FileProblem, match="holds no board"):
         board_page.main(["docs", "--out", "docs"])
 
