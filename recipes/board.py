@@ -4,8 +4,15 @@
     nettailor compare --seeds 3 --data data/gtsrb.zip 'data.group=^(\\d+)_' --out boards/gtsrb
     nettailor compare --seeds 3 --data data/omniglot242.zip --out boards/omniglot242
     nettailor compare --seeds 3 --data data/cifar10_jpeg.zip data.train_limit=4000 data.flip=true --out boards/cifar10_jpeg
+    nettailor compare --methods teacher,nettailor,paper,shallow --data data/gtsrb.zip 'data.group=^(\\d+)_' \\
+        --backbone cifar_resnet:resnet56 --weights cifar_resnet56.safetensors --out boards/gtsrb_resnet56
+    nettailor compare --methods teacher,nettailor,paper,shallow --data data/gtsrb.zip 'data.group=^(\\d+)_' \\
+        --backbone timm/mobilenetv2_100,pad_type=same --weights mobilenetv2_100_imagenet.safetensors \\
+        backbone.input_size=64 backbone.mean=[0.5,0.5,0.5] backbone.std=[0.5,0.5,0.5] backbone.crop=1.0 \\
+        --out boards/gtsrb_mobilenetv2
     python -m recipes.board boards --out docs
 
+`cifar_resnet` is tests/cifar_resnet.py on the Python path. The committed board ran with machine.threads=1.
 Expected: docs/board.md, a table per folder of `boards`, and its raw reports in docs/board/FOLDER; nothing is trained.
 """
 
@@ -62,14 +69,19 @@ def page(boards: dict[str, Board], ours: dict[str, list[Report]]) -> str:
     for name, board in boards.items():
         parts += [f"## {board.task}, {board.backbone}", ""]
         parts += [
-            f"{board.classes} classes, {board.train} training and {board.test} test pictures, seeds "
-            f"{', '.join(map(str, board.seeds))}; mean and standard deviation.",
+            f"{board.classes} classes, {board.train} training and {board.test} test pictures, {_seeds(board.seeds)}.",
             "",
         ]
         parts += [*table(board), "", f"![{board.task}](board/{name}/board.png)", "", *verdicts(board), ""]
         if removed := removals(ours[name]):
             parts += ["What each round of removals costs, on the validation split:", "", *removed, ""]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _seeds(seeds: list[int]) -> str:
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    return f"seeds {', '.join(map(str, seeds))}; mean and standard deviation"
 
 
 def summary(boards: dict[str, Board]) -> list[str]:
