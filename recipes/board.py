@@ -40,8 +40,10 @@ Methods on the same pictures, splits and seeds, counted with the same ruler. Gen
 reports lie in [board/](board). Choices were made on the validation split, the test split was read once for each network.
 Parts are of the backbone's own MACs and parameters; passes and seconds include the teacher where a method learns from one.
 `{OURS} at the paper's MACs` and `{OURS} at the paper's accuracy` are networks that {OURS} passed on its way down, not
-recovered any further. A round fades some paths out, cuts them, and trains what is left for some passes; its points are
-against the round before, the first's against the unpruned student.
+recovered any further. {OURS} runs with prune.front=true here: it goes on far below its choice, which can leave recovery
+more networks to choose from than `nettailor adapt` has by itself (prune.patience). A round fades some paths out, cuts
+them, and trains what is left for some passes; its points are against the round before, the first's against the unpruned
+student.
 """
 RAW = ("report.json", "front.json", "recipe.yaml")
 

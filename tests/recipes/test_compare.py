@@ -104,6 +104,7 @@ def test_the_page_is_written_from_boards(nettailor: CommandLine, digit_folder: P
     assert all(f"| {row.name} |" in page for row in board.rows)
     assert Path("docs/board/four/board.png").is_file()
     assert "board/four/board.png" in page
+    assert f"{board.test} test pictures, seed 0." in page
     assert "easy tasks" not in page
     report = Report.read(Path("boards/four/seed-0/nettailor/report.json"))
     accuracy = f"{100 * report.teacher.test_accuracy:.2f} | {100 * report.compact.test_accuracy:.2f}"
