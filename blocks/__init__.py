@@ -4,15 +4,16 @@ Read in this order: layers, trace, cut, ruler, fusion, norms, additions, paths, 
 warm, compact, fold, pack.
 """
 
-from blocks.backbone import Backbone, InputSpec, Plan
+from blocks.assembly import Plan
+from blocks.backbone import Backbone, InputSpec
 from blocks.compact import CompactNet, compact
 from blocks.complexity import expected_exact, expected_paper
+from blocks.counting import Cost, count_macs, count_params
 from blocks.cut import Cut, cut
 from blocks.fold import fold
-from blocks.pack import pack
 from blocks.paths import Path
-from blocks.ruler import Cost, count_macs, count_params
-from blocks.student import Activity, Prices, TailoredNet
+from blocks.prepack import pack
+from blocks.student import Activity, CostModel, TailoredNet
 from blocks.trace import CutError
 
 __all__ = [
@@ -20,12 +21,12 @@ __all__ = [
     "Backbone",
     "CompactNet",
     "Cost",
+    "CostModel",
     "Cut",
     "CutError",
     "InputSpec",
     "Path",
     "Plan",
-    "Prices",
     "TailoredNet",
     "compact",
     "count_macs",

@@ -13,11 +13,12 @@ from collections import defaultdict
 import torch
 from torch import Tensor, nn
 
-from blocks.backbone import Backbone, build_parts, end_costs, path_costs
+from blocks.assembly import build_parts, end_costs, path_costs
+from blocks.backbone import Backbone
+from blocks.counting import Cost, count_params, tensors_of
 from blocks.norms import BatchNormPolicy
 from blocks.paths import Path
 from blocks.proxies import Proxy, Resampled
-from blocks.ruler import Cost, count_params, tensors_of
 from blocks.student import TailoredNet, proxy_key, task_tensors
 
 

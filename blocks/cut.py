@@ -32,7 +32,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, fx, nn
 
-from blocks.layers import convolves, is_activation, is_activation_name, is_norm, mixes_channels
+from blocks.layer_types import convolves, is_activation, is_activation_name, is_norm, mixes_channels
 from blocks.trace import CutError, extract, legal_cuts, output_shape, owner, picture_of, trace
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)

@@ -20,10 +20,10 @@ from collections import defaultdict
 import torch
 from torch import Tensor, fx, nn
 
-from blocks.additions import Adapted
+from blocks.adapters import Adapted
 from blocks.compact import CompactNet
-from blocks.fusion import ADDITIONS, activate_in_place, called, fold_norms
-from blocks.layers import is_plain_convolution
+from blocks.fuse import ADDITIONS, activate_in_place, called, fold_norms
+from blocks.layer_types import is_plain_convolution
 from blocks.proxies import Proxy
 
 GATE = "gate"  # in a node's meta: it multiplies by a constant that may move into what is before it

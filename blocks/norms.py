@@ -21,7 +21,7 @@ from typing import Literal, get_args
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from blocks.layers import is_norm
+from blocks.layer_types import is_norm
 from blocks.trace import with_modules
 
 BatchNormPolicy = Literal["source", "stats", "affine"]

@@ -10,7 +10,7 @@ import copy
 from torch import Tensor, nn
 
 from blocks.backbone import Backbone
-from blocks.fusion import frozen_copy
+from blocks.fuse import frozen_copy
 
 
 class ShallowNet(nn.Module):

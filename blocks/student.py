@@ -15,12 +15,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from blocks.backbone import Backbone, Plan, build_parts, end_costs, path_costs
-from blocks.fusion import frozen_copy
+from blocks.assembly import Plan, build_parts, end_costs, path_costs
+from blocks.backbone import Backbone
+from blocks.counting import Cost, tensors_of
+from blocks.fuse import frozen_copy
 from blocks.gates import Gates
 from blocks.paths import UNIVERSAL, Path
 from blocks.proxies import Proxy, Resampled, form_for
-from blocks.ruler import Cost, tensors_of
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Activity:
 
 
 @dataclass(frozen=True)
-class Prices:
+class CostModel:
     """What a student's parts cost in one unit.
 
     Attributes:
@@ -89,7 +90,7 @@ class TailoredNet(nn.Module):
         self._own_norms = tuple(parts.norms)
         self._frozen: dict[int, nn.Module] = {}
         self.costs = {path: path_costs(backbone, path, self.module_of(path)) for path in self.paths}
-        self.price_by(self.prices_in("macs"))
+        self.use_cost_model(self.cost_model_in("macs"))
         self.train(self.training)
 
     @property
@@ -158,12 +159,12 @@ class TailoredNet(nn.Module):
         """Stem and head with this task's classifier."""
         return end_costs(self.backbone, self.classes, self.stem, self.head)
 
-    def prices_in(self, unit: Literal["macs", "params"]) -> Prices:
+    def cost_model_in(self, unit: Literal["macs", "params"]) -> CostModel:
         """What everything costs in MACs or parameters."""
         paths = {path: float(getattr(cost, unit)) for path, cost in self.costs.items()}
-        return Prices(unit, paths, float(getattr(self.fixed_cost(), unit)), float(getattr(self.backbone.cost, unit)))
+        return CostModel(unit, paths, float(getattr(self.fixed_cost(), unit)), float(getattr(self.backbone.cost, unit)))
 
-    def price_by(self, prices: Prices) -> None:
+    def use_cost_model(self, prices: CostModel) -> None:
         """What paths cost in the complexity term and in pruning: MACs unless told otherwise.
 
         Args:

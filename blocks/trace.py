@@ -20,7 +20,7 @@ from timm.models import _features_fx
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 
-from blocks.layers import CONVOLUTION, is_norm
+from blocks.layer_types import CONVOLUTION, is_norm
 
 
 class CutError(ValueError):

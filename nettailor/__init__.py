@@ -11,47 +11,49 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from blocks import Backbone, CompactNet, TailoredNet, compact, fold, pack
-    from nettailor.adaptation import adapt, adapt_all
-    from nettailor.backbones import load_backbone
-    from nettailor.board import compare
-    from nettailor.delta import Delta, load, save
+    from blocks import Backbone, CompactNet, TailoredNet, compact, fold
+    from blocks import prepack as pack
+    from nettailor.artifacts.delta import Delta, load, save
+    from nettailor.artifacts.report import Report
+    from nettailor.backbones.load import load_backbone
+    from nettailor.data.task import Task, load_task
     from nettailor.errors import NettailorError
-    from nettailor.fit import Run, accuracy
-    from nettailor.graph import BlockGraph
-    from nettailor.pruning import prune
-    from nettailor.recipe import Recipe
-    from nettailor.report import Report
-    from nettailor.task import Task, load_task
-    from nettailor.training import finetune, recover, tailor, train
+    from nettailor.jobs.adapt import adapt
+    from nettailor.jobs.compare import compare
+    from nettailor.jobs.many import adapt_all
+    from nettailor.jobs.recipe import Recipe
+    from nettailor.pruning.graph import BlockGraph
+    from nettailor.pruning.prune import prune
+    from nettailor.training.loop import Run, accuracy
+    from nettailor.training.stages import finetune, recover, tailor, train
 
 _WHERE = {
     "Backbone": "blocks",
-    "BlockGraph": "nettailor.graph",
+    "BlockGraph": "nettailor.pruning.graph",
     "CompactNet": "blocks",
-    "Delta": "nettailor.delta",
+    "Delta": "nettailor.artifacts.delta",
     "NettailorError": "nettailor.errors",
-    "Recipe": "nettailor.recipe",
-    "Report": "nettailor.report",
-    "Run": "nettailor.fit",
+    "Recipe": "nettailor.jobs.recipe",
+    "Report": "nettailor.artifacts.report",
+    "Run": "nettailor.training.loop",
     "TailoredNet": "blocks",
-    "Task": "nettailor.task",
-    "accuracy": "nettailor.fit",
-    "adapt": "nettailor.adaptation",
-    "adapt_all": "nettailor.adaptation",
+    "Task": "nettailor.data.task",
+    "accuracy": "nettailor.training.loop",
+    "adapt": "nettailor.jobs.adapt",
+    "adapt_all": "nettailor.jobs.many",
     "compact": "blocks",
-    "compare": "nettailor.board",
-    "finetune": "nettailor.training",
+    "compare": "nettailor.jobs.compare",
+    "finetune": "nettailor.training.stages",
     "fold": "blocks",
-    "load": "nettailor.delta",
-    "load_backbone": "nettailor.backbones",
-    "load_task": "nettailor.task",
+    "load": "nettailor.artifacts.delta",
+    "load_backbone": "nettailor.backbones.load",
+    "load_task": "nettailor.data.task",
     "pack": "blocks",
-    "prune": "nettailor.pruning",
-    "recover": "nettailor.training",
-    "save": "nettailor.delta",
-    "tailor": "nettailor.training",
-    "train": "nettailor.training",
+    "prune": "nettailor.pruning.prune",
+    "recover": "nettailor.training.stages",
+    "save": "nettailor.artifacts.delta",
+    "tailor": "nettailor.training.stages",
+    "train": "nettailor.training.stages",
 }
 
 __version__ = "0.1.0"

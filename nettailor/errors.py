@@ -15,13 +15,13 @@ class NettailorError(Exception):
     exit_status = 1
 
 
-class UsageProblem(NettailorError):
+class UsageError(NettailorError):
     """An option, key or value that is not one of ours: exit status 2."""
 
     exit_status = 2
 
 
-class FileProblem(NettailorError):
+class FileError(NettailorError):
     """A file or folder that is missing, unreadable, unwritable or not what it should be."""
 
     def __init__(self, path: Path | str, problem: str) -> None:
@@ -29,13 +29,13 @@ class FileProblem(NettailorError):
         self.path = Path(path)
 
 
-class TrainingProblem(NettailorError):
+class TrainingError(NettailorError):
     """A training that left the finite numbers."""
 
 
-class DataProblem(NettailorError):
+class DataError(NettailorError):
     """Pictures, classes or splits that no network can be trained or measured on."""
 
 
-class BackboneProblem(NettailorError):
+class BackboneError(NettailorError):
     """A backbone that can't be found, loaded or cut."""

@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from nettailor.errors import FileProblem
+from nettailor.errors import FileError
 
 NOTES = "nettailor"  # the metadata key under which the JSON notes of a tensor file stand
 
@@ -30,7 +30,7 @@ def write_atomic(path: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` write a temporary file beside `path`, then rename it to `path`.
 
     Raises:
-        FileProblem: the folder can't be written, or the disk is full; `path` is then as it was before.
+        FileError: the folder can't be written, or the disk is full; `path` is then as it was before.
     """
     path = Path(path)
     temporary = None
@@ -47,7 +47,7 @@ def write_atomic(path: Path, fill: Callable[[Path], None]) -> None:
         temporary = None
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise FileProblem(path, f"can't be written ({reason}); free some space or choose another --out") from error
+        raise FileError(path, f"can't be written ({reason}); free some space or choose another --out") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -67,14 +67,14 @@ def read_json(path: Path) -> Any:
     """Read JSON.
 
     Raises:
-        FileProblem: the file is missing or is no JSON.
+        FileError: the file is missing or is no JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise FileProblem(path, f"can't be read ({error.strerror})") from error
+        raise FileError(path, f"can't be read ({error.strerror})") from error
     except ValueError as error:
-        raise FileProblem(path, f"is no valid JSON ({error})") from error
+        raise FileError(path, f"is no valid JSON ({error})") from error
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], notes: dict[str, Any] | None = None) -> None:
@@ -88,17 +88,17 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote, as CPU tensors. Also reads any other safetensors file (its notes are empty).
 
     Raises:
-        FileProblem: the file is missing, cut short or altered beyond its format.
+        FileError: the file is missing, cut short or altered beyond its format.
     """
     if not Path(path).is_file():
-        raise FileProblem(path, "does not exist")
+        raise FileError(path, "does not exist")
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a handle, not a dict
             notes = json.loads((file.metadata() or {}).get(NOTES, "{}"))
         return tensors, notes
     except (SafetensorError, ValueError, OSError) as error:
-        raise FileProblem(path, f"is no whole safetensors file ({error}); get it anew") from error
+        raise FileError(path, f"is no whole safetensors file ({error}); get it anew") from error
 
 
 def _write_bytes(path: Path, data: bytes) -> None:

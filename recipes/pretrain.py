@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from nettailor import embedded
-from nettailor.errors import DataProblem
+from nettailor.backbones import resnet34_tiny as embedded
+from nettailor.data.config import DataConfig
+from nettailor.data.task import Split, find_layout
+from nettailor.errors import DataError
 from nettailor.files import read_tensors, write_tensors, write_text
-from nettailor.recipe import DataChoice
-from nettailor.task import Split, find_layout
 
 SIDE = 40  # pixels of the pictures that 32 px crops are taken from
 WARMUP_EPOCHS = 3
@@ -55,9 +55,9 @@ class Pictures:
 
 def read_pictures(data: Path) -> tuple[Pictures, Pictures]:
     """Decode the `train` and `val` splits of class folders, or of a zip of them, at 40 px."""
-    layout = find_layout(DataChoice(source=str(data)))
+    layout = find_layout(DataConfig(source=str(data)))
     if not {"train", "val"} <= layout.splits.keys() or len(layout.classes) != embedded.SOURCE_CLASSES:
-        raise DataProblem(f"{data}: must have train/ and val/ folders of {embedded.SOURCE_CLASSES} classes")
+        raise DataError(f"{data}: must have train/ and val/ folders of {embedded.SOURCE_CLASSES} classes")
     found = []
     for name in ("train", "val"):
         members = layout.splits[name]

@@ -10,7 +10,7 @@ import torch
 
 from blocks import Backbone
 from blocks.proxies import FORMS
-from nettailor.cli import main
+from nettailor.cli.main import main
 from tests import tiny
 
 

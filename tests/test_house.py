@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from nettailor.options import flags
-from nettailor.verbs import VERBS
+from nettailor.cli.options import flags
+from nettailor.cli.verbs import VERBS
 
 FLAGS = {
     "adapt": "--backbone --data --device --help --out --recipe --seed --skip-bad --weights -h",
@@ -26,7 +26,7 @@ def test_the_verbs_and_their_flags() -> None:
 
 
 def test_help_and_recipes_answer_without_loading_torch() -> None:
-    code = "import sys; from nettailor.cli import main; main([{!r}]); sys.exit('torch' in sys.modules)"
+    code = "import sys; from nettailor.cli.main import main; main([{!r}]); sys.exit('torch' in sys.modules)"
     for word in ("--help", "--version"):
         assert (
             subprocess.run([sys.executable, "-c", code.format(word)], check=False, capture_output=True).returncode == 0

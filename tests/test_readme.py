@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from nettailor import pruning, training
-from nettailor.cli import main
-from nettailor.recipe import PruneChoice, RecoverChoice, StudentChoice, TeacherChoice
-from nettailor.verbs import VERBS
+from nettailor.cli.main import main
+from nettailor.cli.verbs import VERBS
+from nettailor.pruning import prune as pruning
+from nettailor.pruning.config import PruneConfig
+from nettailor.training import stages as training
+from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -25,10 +27,10 @@ def test_the_api_fits_in_fifteen_lines_and_runs(tmp_path: Path, monkeypatch: pyt
     """With one epoch for each stage; the slow test of the main job holds the full figures."""
     assert len(python_block().strip().splitlines()) <= 15
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training, "TeacherChoice", partial(TeacherChoice, epochs=1))
-    monkeypatch.setattr(training, "StudentChoice", partial(StudentChoice, epochs=1))
-    monkeypatch.setattr(training, "RecoverChoice", partial(RecoverChoice, epochs=1))
-    monkeypatch.setattr(pruning, "PruneChoice", partial(PruneChoice, epochs=1, shrink=0.4, patience=0))
+    monkeypatch.setattr(training, "TeacherConfig", partial(TeacherConfig, epochs=1))
+    monkeypatch.setattr(training, "StudentConfig", partial(StudentConfig, epochs=1))
+    monkeypatch.setattr(training, "RecoverConfig", partial(RecoverConfig, epochs=1))
+    monkeypatch.setattr(pruning, "PruneConfig", partial(PruneConfig, epochs=1, shrink=0.4, patience=0))
     exec(compile(python_block(), "README.md", "exec"), {})
     assert (tmp_path / "digits-delta" / "task.json").is_file()
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from blocks import Backbone, Plan, TailoredNet, compact, count_params
-from blocks.ruler import tensors_of
-from nettailor.graph import BlockGraph
+from blocks.counting import tensors_of
+from nettailor.pruning.graph import BlockGraph
 
 
 def pruned_student(backbone: Backbone, policy: str, gates: str, removed: set[str]) -> tuple[TailoredNet, BlockGraph]:

@@ -121,8 +121,8 @@ def test_it_is_a_small_part_of_a_training_step_of_fifty_blocks() -> None:
     from timm.models.resnet import BasicBlock, ResNet
 
     from blocks import Backbone, InputSpec, Plan, TailoredNet
-    from nettailor.losses import backward
-    from nettailor.recipe import StudentChoice
+    from nettailor.training.config import StudentConfig
+    from nettailor.training.losses import backward
     from tests.tiny import live_in
 
     model = ResNet(BasicBlock, layers=(12, 13, 13, 12), channels=(16, 16, 32, 64))
@@ -133,7 +133,7 @@ def test_it_is_a_small_part_of_a_training_step_of_fifty_blocks() -> None:
     x, labels = torch.randn(64, 3, 32, 32), torch.randint(10, (64,))
     costs = student.cost_matrix
     for form, expected in (("exact", expected_exact), ("paper", expected_paper)):
-        choice = StudentChoice(matching_weight=0.0, distill_weight=0.0, complexity_weight=0.0)
+        choice = StudentConfig(matching_weight=0.0, distill_weight=0.0, complexity_weight=0.0)
         whole = median(lambda choice=choice: backward(student, None, x, labels, choice), 3)
         part = median(lambda expected=expected: expected(student.gates(), costs).backward(), 20)
         assert part <= 0.02 * whole, f"{form}: {1000 * part:.1f} ms of {1000 * whole:.0f} ms"

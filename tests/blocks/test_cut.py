@@ -11,8 +11,8 @@ import torchvision
 from torch import Tensor, nn
 
 from blocks import Backbone, CutError, InputSpec, count_macs, count_params, cut
-from blocks.ruler import tensors_of
-from nettailor.embedded import resnet34_tiny
+from blocks.counting import tensors_of
+from nettailor.backbones.resnet34_tiny import resnet34_tiny
 
 CASES: list[tuple[str, Callable[[], nn.Module], int, str, int]] = [
     ("embedded", resnet34_tiny, 16, "layer1.0", 16),

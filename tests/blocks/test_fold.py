@@ -11,10 +11,10 @@ from timm.layers import StdConv2d
 from torch import fx, nn
 
 from blocks import Backbone, InputSpec, Plan, TailoredNet, compact, count_macs, fold
-from blocks.additions import Adapted
+from blocks.adapters import Adapted
 from blocks.fold import _Parts
-from blocks.fusion import frozen_copy
-from blocks.layers import is_norm
+from blocks.fuse import frozen_copy
+from blocks.layer_types import is_norm
 from blocks.norms import POLICIES
 from tests import tiny
 

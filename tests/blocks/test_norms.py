@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from blocks import Backbone, InputSpec, Plan, TailoredNet
-from blocks.layers import is_norm
+from blocks.layer_types import is_norm
 from blocks.norms import own_norms
 from blocks.trace import extract, trace
 

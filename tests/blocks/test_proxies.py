@@ -71,7 +71,7 @@ def test_auto_takes_a_bottleneck_just_where_a_convolution_would_cost_more_than_a
 
 
 def test_the_embedded_backbones_blocks_are_wide_enough_for_convolutions() -> None:
-    from nettailor.embedded import resnet34_tiny
+    from nettailor.backbones.resnet34_tiny import resnet34_tiny
 
     paths = candidate_paths(backbone_of(resnet34_tiny(), 32), Plan(skips=3, proxies="auto"))
     assert {path.form for path in paths} == {"universal", "conv1x1"}

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
 from blocks import Backbone, Plan, TailoredNet
-from blocks.ruler import tensors_of
-from nettailor.losses import backward
-from nettailor.recipe import StudentChoice
+from blocks.counting import tensors_of
+from nettailor.training.config import StudentConfig
+from nettailor.training.losses import backward
 
 POLICIES = ("source", "stats", "affine")
 FORMS = ("conv1x1", "bottleneck", "identity")
@@ -48,7 +48,7 @@ def test_training_changes_no_tensor_of_the_backbone(backbone: Backbone, policy: 
     own = {name: t.detach().clone() for name, t in student.task_tensors().items()}
     for _ in range(2):
         optimizer.zero_grad()
-        backward(student, teacher, *pictures(), StudentChoice(matching=matching))
+        backward(student, teacher, *pictures(), StudentConfig(matching=matching))
         optimizer.step()
     for name, tensor in backbone.state_dict().items():
         assert torch.equal(tensor, before[name]), name
@@ -74,7 +74,7 @@ def test_a_step_runs_every_frozen_block_once(backbone: Backbone, matching: str, 
         computed = student._quick(int(name), block)  # with its norms folded where they are the backbone's
         assert (computed is block) == (policy != "source")
         computed.register_forward_hook(lambda *_, name=name: calls.__setitem__(name, calls[name] + 1))
-    backward(student, teacher, *pictures(), StudentChoice(matching=matching))
+    backward(student, teacher, *pictures(), StudentConfig(matching=matching))
     assert calls == dict.fromkeys(student.blocks, 1)
 
 
@@ -88,7 +88,7 @@ def test_no_gradient_runs_through_a_prefix_that_holds_nothing_trainable(backbone
 @pytest.mark.parametrize("policy", POLICIES)
 def test_local_matching_gives_each_layer_the_gradient_of_its_own_error_alone(backbone: Backbone, policy: str) -> None:
     """Against the definition: a second forward in which every layer reads detached activations."""
-    choice = StudentChoice(matching="local", complexity_weight=0.0, distill_weight=0.0, matching_weight=3.0)
+    choice = StudentConfig(matching="local", complexity_weight=0.0, distill_weight=0.0, matching_weight=3.0)
     teacher = backbone.teacher(5).eval()
     student = student_of(backbone, batch_norm=policy, gates="softmax").train()
     x, labels = pictures()
@@ -122,13 +122,13 @@ def test_local_matching_does_not_walk_back_through_earlier_layers(backbone: Back
     student = student_of(backbone).train()
     seen: list[int] = []
     student.acts[0].register_forward_hook(lambda _, __, out: out.register_hook(lambda g: seen.append(1)) and None)
-    backward(student, teacher, *pictures(), StudentChoice(matching="local"))
+    backward(student, teacher, *pictures(), StudentConfig(matching="local"))
     assert len(seen) == 2
 
 
 def test_end_to_end_matching_reaches_earlier_layers_and_local_does_not(backbone: Backbone) -> None:
     teacher = backbone.teacher(5).eval()
-    alone = StudentChoice(complexity_weight=0.0, distill_weight=0.0, matching_weight=1.0)
+    alone = StudentConfig(complexity_weight=0.0, distill_weight=0.0, matching_weight=1.0)
     gradients = {}
     for matching in ("local", "end_to_end"):
         torch.manual_seed(0)

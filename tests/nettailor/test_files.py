@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nettailor.errors import FileProblem
+from nettailor.errors import FileError
 from nettailor.files import read_json, read_tensors, write_json, write_tensors, write_text
 
 
@@ -36,7 +36,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatc
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(FileProblem, match=r"report.json.*No space left"):
+    with pytest.raises(FileError, match=r"report.json.*No space left"):
         write_json(path, {"new": 2})
     assert read_json(path) == {"old": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
@@ -44,7 +44,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatc
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(FileProblem, match=r"can't be written.*--out"):
+    with pytest.raises(FileError, match=r"can't be written.*--out"):
         write_text(tmp_path / "file" / "x.txt", "text")
 
 
@@ -65,12 +65,12 @@ def test_a_cut_tensor_file_is_named(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "x.safetensors"
     write_tensors(path, {"a": torch.randn(30)})
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(FileProblem, match="x.safetensors"):
+    with pytest.raises(FileError, match="x.safetensors"):
         read_tensors(path)
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileProblem, match="nowhere"):
+    with pytest.raises(FileError, match="nowhere"):
         read_tensors(tmp_path / "nowhere.safetensors")
-    with pytest.raises(FileProblem, match="nowhere"):
+    with pytest.raises(FileError, match="nowhere"):
         read_json(tmp_path / "nowhere.json")

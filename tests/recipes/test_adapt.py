@@ -19,9 +19,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nettailor import delta
-from nettailor.report import Report
-from nettailor.tables import summary_table
+from nettailor.artifacts import delta
+from nettailor.artifacts.report import Report
+from nettailor.views.tables import summary_table
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure as MatplotlibFigure
 
-from nettailor.board import METHODS, Board, Figure, Row
-from nettailor.errors import FileProblem
-from nettailor.front import Front
-from nettailor.plots import Curve, draw_curves
-from nettailor.report import Report
-from recipes import board as board_page
+from nettailor.artifacts.board import Board, Figure, Row
+from nettailor.artifacts.pareto import Front
+from nettailor.artifacts.report import Report
+from nettailor.errors import FileError
+from nettailor.jobs.compare import METHODS
+from nettailor.views.plots import Curve, draw_curves
+from recipes.evidence import board as board_page
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
 
@@ -72,7 +73,7 @@ def test_the_papers_network_is_met_on_our_curve(
 ) -> None:
     from dataclasses import replace
 
-    from nettailor import board as module
+    from nettailor.jobs import compare as module
 
     full = module.paper_recipe
 
@@ -134,7 +135,7 @@ def test_the_page_is_written_from_boards(nettailor: CommandLine, digit_folder: P
     assert f"easy {50 * kept:.0f} %, four {100 * kept:.0f} %, hard {150 * kept:.0f} %." in page
     assert "board/sizes.png" in page
     assert Path("docs/board/sizes.png").is_file()
-    with pytest.raises(FileProblem, match="holds no board"):
+    with pytest.raises(FileError, match="holds no board"):
         board_page.main(["docs", "--out", "docs"])
 
 
@@ -168,10 +169,11 @@ def test_what_the_board_shows_is_said_as_it_is() -> None:
 
 
 def test_the_papers_recipe_gets_our_data_and_teacher_and_its_own_student() -> None:
-    from nettailor.board import paper_recipe
-    from nettailor.recipe import Recipe, TeacherChoice
+    from nettailor.jobs.compare import paper_recipe
+    from nettailor.jobs.recipe import Recipe
+    from nettailor.training.config import TeacherConfig
 
-    ours = Recipe(seed=3, teacher=TeacherChoice(epochs=7))
+    ours = Recipe(seed=3, teacher=TeacherConfig(epochs=7))
     paper = paper_recipe(ours)
     assert (paper.seed, paper.teacher, paper.data) == (3, ours.teacher, ours.data)
     assert (paper.student.rank, paper.student.matching, paper.prune.how) == (0, "local", "paper")

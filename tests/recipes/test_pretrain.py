@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from nettailor import embedded
-from nettailor.errors import DataProblem
+from nettailor.backbones import resnet34_tiny as embedded
+from nettailor.errors import DataError
 from nettailor.files import read_tensors
 from recipes import pretrain
 
@@ -75,5 +75,5 @@ def test_crops_are_windows_of_the_picture_half_of_them_mirrored() -> None:
 
 
 def test_other_pictures_are_refused(digit_folder: Path) -> None:
-    with pytest.raises(DataProblem, match="must have train/ and val/ folders of 200 classes"):
+    with pytest.raises(DataError, match="must have train/ and val/ folders of 200 classes"):
         pretrain.read_pictures(digit_folder)

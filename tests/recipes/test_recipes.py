@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nettailor.recipe import Recipe, read_recipes
-from nettailor.shipped import recipe_folder, shipped_procedures, shipped_recipes
+from nettailor.config.library import procedure_module, recipe_folder, shipped_procedures, shipped_recipes
+from nettailor.jobs.recipe import Recipe, read_recipes
 from tests.conftest import CommandLine
 
 RECIPES = 3
@@ -35,7 +35,7 @@ def test_every_recipe_is_valid_and_opens_with_its_command_and_expected_result(na
 @pytest.mark.parametrize("name", sorted(shipped_procedures()))
 def test_every_procedure_opens_with_its_command_and_expected_result(name: str) -> None:
     head = shipped_procedures()[name].read_text().split('"""')[1]
-    assert f"python -m recipes.{name}" in head
+    assert f"python -m {procedure_module(name)}" in head
     assert "xpected" in head
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from nettailor import delta
-from nettailor.cli import main
-from nettailor.front import Front
-from nettailor.report import Report
+from nettailor.artifacts import delta
+from nettailor.artifacts.pareto import Front
+from nettailor.artifacts.report import Report
+from nettailor.cli.main import main
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
 

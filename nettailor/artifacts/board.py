@@ -1,0 +1,81 @@
+"""The board on disk: methods on one task, mean and deviation over seeds, as `board.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from nettailor.schema import read_record, write_record
+
+FORMAT: Literal[1] = 1
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(config=STRICT)
+class Figure:
+    """Mean and standard deviation over seeds; the deviation of a single one is 0."""
+
+    mean: float
+    std: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Figure:
+        """Of some values, at least one."""
+        return cls(mean(values), stdev(values) if len(values) > 1 else 0.0)
+
+    def percent(self) -> str:
+        """As percent, with the deviation where there is one."""
+        return f"{100 * self.mean:.2f}" + (f" ± {100 * self.std:.2f}" if self.std else "")
+
+
+@dataclass(config=STRICT)
+class Row:
+    """One method over all seeds. `macs`, `params` and `task_params` are parts of the backbone's."""
+
+    name: str
+    seeds: int
+    test_accuracy: Figure
+    points: Figure
+    macs: Figure
+    params: Figure
+    task_params: Figure
+    epochs: Figure
+    seconds: Figure
+
+
+@dataclass(config=STRICT)
+class Board:
+    """What `board.json` holds; the cells' reports lie beside it."""
+
+    task: str
+    backbone: str
+    backbone_macs: int
+    backbone_params: int
+    train: int
+    test: int
+    classes: int
+    seeds: list[int]
+    rows: list[Row]
+    format: Literal[1] = FORMAT
+
+    def write(self, path: Path) -> None:
+        """Write it atomically; `format` comes first."""
+        write_record(self, path)
+
+    @classmethod
+    def read(cls, path: Path) -> Board:
+        """Read and check a board.
+
+        Raises:
+            FileError: no such file, or not this schema.
+        """
+        return read_record(cls, path, "is it a board of another version?")
+
+    def row(self, name: str) -> Row | None:
+        """The row of a method, if it is on the board."""
+        return next((row for row in self.rows if row.name == name), None)

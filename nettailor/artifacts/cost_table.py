@@ -1,0 +1,174 @@
+"""What paths cost: MACs, parameters, or milliseconds measured on this device.
+
+    backbone, plan -> measure_costs -> CostTable -> costs.json -> read_costs -> prices -> the penalty and pruning
+
+`nettailor profile MODEL` writes a table; `cost: latency` in a recipe uses one, or measures its own into the run's folder.
+A table belongs to an architecture at one input size, whatever its weights; another device's table is used as it is, because
+that may be what it was measured for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path as FilePath
+from typing import Literal
+
+import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from blocks import Backbone, CostModel, Path, Plan, TailoredNet
+from blocks.latency import ROUNDS, Timing, time_in_turn
+from nettailor.environment import device_name, versions
+from nettailor.errors import FileError
+from nettailor.schema import read_record, write_record
+
+FORMAT: Literal[1] = 1
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+Unit = Literal["macs", "params", "latency"]
+
+
+@dataclass(config=STRICT, frozen=True)
+class PathCost:
+    """One universal block or proxy. `key` is the path's ("G5", "A3-5"), `name` the block that it is or stands beside."""
+
+    key: str
+    form: str
+    name: str
+    macs: int
+    params: int
+    ms: float
+    iqr_ms: float
+
+
+@dataclass(config=STRICT, frozen=True)
+class WholeCost:
+    """The whole backbone against the sum of its parts, in milliseconds; `head` with its source classifier."""
+
+    ms: float
+    iqr_ms: float
+    stem_ms: float
+    head_ms: float
+    sum_of_parts_ms: float
+
+
+@dataclass(config=STRICT, frozen=True)
+class CostTable:
+    """What `nettailor profile` measured."""
+
+    backbone: str
+    architecture: str
+    input_size: int
+    batch: int
+    threads: int
+    device: str
+    whole: WholeCost
+    paths: list[PathCost]
+    versions: dict[str, str]
+    format: Literal[1] = FORMAT
+
+    def write(self, path: FilePath) -> None:
+        """Write it atomically; `format` comes first."""
+        write_record(self, path)
+
+
+def read_costs(path: FilePath) -> CostTable:
+    """Read and check a cost table.
+
+    Raises:
+        FileError: no such file, or not this schema.
+    """
+    return read_record(CostTable, path, "measure anew with nettailor profile")
+
+
+def measure_costs(
+    backbone: Backbone,
+    plan: Plan,
+    batch: int,
+    threads: int,
+    device: torch.device,
+    rounds: int = ROUNDS,
+    watch: Callable[[Iterator[int]], Iterator[int]] = lambda turns: turns,
+) -> CostTable:
+    """Time every block of a backbone and every proxy of a plan, each alone, and the whole backbone.
+
+    A block is timed with its activation, a proxy with its resampling. Blocks run in the network's own order.
+    """
+    backbone = backbone.to(device)
+    student = TailoredNet(backbone, 2, plan).to(device).eval()
+    example = torch.zeros(batch, 3, backbone.spec.size, backbone.spec.size, device=device)
+    example = example.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        xs = [x.contiguous(memory_format=torch.channels_last) for x in backbone.activations(example)[:-1]]
+    universal = [path for path in student.paths if path.is_universal]
+    proxies = [path for path in student.paths if not path.is_universal]
+    calls: dict[str, tuple[torch.nn.Module, torch.Tensor]] = {"stem": (backbone.stem, example)}
+    calls |= {path.key: (_timed(student, path), xs[path.source]) for path in universal}
+    calls |= {"head": (backbone.head, xs[-1]), "whole": (backbone, example)}
+    calls |= {path.key: (_timed(student, path), xs[path.source]) for path in proxies}
+    times = time_in_turn(calls, threads, rounds, watch)
+    parts = sum(times[path.key].ms for path in universal)
+    whole, stem, head = times["whole"], times["stem"].ms, times["head"].ms
+    return CostTable(
+        backbone=backbone.name,
+        architecture=architecture(backbone),
+        input_size=backbone.spec.size,
+        batch=batch,
+        threads=threads,
+        device=device_name(device).split(",")[0],
+        whole=WholeCost(whole.ms, whole.iqr_ms, stem, head, stem + head + parts),
+        paths=[_path_cost(student, path, times[path.key]) for path in student.paths],
+        versions=versions(),
+    )
+
+
+def architecture(backbone: Backbone) -> str:
+    """sha256 over the blocks' names and shapes and the tensors' names and shapes, not over their values."""
+    shapes = sorted((name, tuple(tensor.shape)) for name, tensor in backbone.tensors().items())
+    return hashlib.sha256(repr((backbone.block_names, backbone.shapes, shapes)).encode()).hexdigest()
+
+
+def prices(student: TailoredNet, unit: Unit, table: CostTable | None = None, where: str = "cost table") -> CostModel:
+    """The cost of every path of a student in one unit, and of what is beside the paths.
+
+    Args:
+        table: needed for latency.
+        where: what the table is called in messages.
+
+    Raises:
+        FileError: the table is another architecture's or input size's, or lacks one of the student's proxies.
+    """
+    if unit != "latency":
+        return student.cost_model_in(unit)
+    if table is None:
+        raise ValueError("latency needs a cost table")
+    backbone = student.backbone
+    if table.architecture != architecture(backbone):
+        raise FileError(
+            where,
+            f"was measured on {table.backbone} at {table.input_size} px, not on this {backbone.name} at "
+            f"{backbone.spec.size} px; measure anew with nettailor profile",
+        )
+    measured = {(row.key, row.form): row.ms for row in table.paths}
+    missing = [path for path in student.paths if (path.key, path.form) not in measured]
+    if missing:
+        raise FileError(
+            where,
+            f"has no {missing[0].form} {missing[0].key}; measure anew with nettailor profile --skips "
+            f"{student.plan.skips} --proxies {student.plan.proxies}",
+        )
+    found = {path: measured[path.key, path.form] for path in student.paths}
+    return CostModel(unit, found, table.whole.stem_ms + table.whole.head_ms, table.whole.ms)
+
+
+def _timed(student: TailoredNet, path: Path) -> torch.nn.Module:
+    module = student.module_of(path)
+    if path.is_universal:
+        return torch.nn.Sequential(module, student.acts[path.target - 1])
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _path_cost(student: TailoredNet, path: Path, timing: Timing) -> PathCost:
+    cost, name = student.costs[path], student.backbone.block_names[path.target - 1]
+    return PathCost(path.key, path.form, name, cost.macs, cost.params, timing.ms, timing.iqr_ms)

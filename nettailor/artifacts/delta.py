@@ -1,0 +1,217 @@
+"""The delta: everything that one task adds to the backbone, in three files (DESIGN section 5).
+
+    task/task.json            what the network is: classes, input, backbone and its hash, kept graph, settings
+    task/task.safetensors     every tensor that the task owns, and nothing else
+    task/README.md            a card for people
+
+`save` and `load` are inverse: the same builder makes the network, so the loaded one gives the same bits. Nothing is
+unpickled, nothing named in the files is imported, and nothing is believed: backbone and tensors are held to their hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as schema
+
+from blocks import Backbone, CompactNet, InputSpec
+from blocks.proxies import FORMS
+from nettailor.backbones.load import fingerprint, load_backbone
+from nettailor.data.task import check_name
+from nettailor.errors import FileError
+from nettailor.files import read_json, read_tensors, write_json, write_tensors, write_text
+from nettailor.pruning.graph import BlockGraph, GraphError
+from nettailor.schema import Channels, Interpolation, PositiveChannels, checked
+from nettailor.training.checkpoint import restore
+
+FORMAT: Literal[1] = 1
+DESCRIPTION, TENSORS, CARD = "task.json", "task.safetensors", "README.md"
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@schema(config=STRICT, frozen=True)
+class InputFields:
+    """The pictures that the network reads."""
+
+    size: Annotated[int, Field(ge=8, le=4096)]
+    mean: Channels
+    std: PositiveChannels
+    interpolation: Interpolation = "bilinear"
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+@schema(config=STRICT, frozen=True)
+class BackboneFields:
+    """Which backbone the delta belongs to: how to name it, and the hash of its tensors."""
+
+    name: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+@schema(config=STRICT, frozen=True)
+class Description:
+    """What `task.json` holds."""
+
+    format: Literal[1]
+    task: str
+    classes: Annotated[list[str], Field(min_length=2)]
+    input: InputFields
+    backbone: BackboneFields
+    batch_norm: Literal["source", "stats", "affine"]
+    graph: dict[str, Any]
+    method: str
+    tensors_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    rank: Annotated[int, Field(ge=0, le=1024)] = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Delta:
+    """A loaded delta: the network, and what its description says."""
+
+    net: CompactNet
+    description: Description
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, in the order of the logits."""
+        return self.description.classes
+
+
+def save(
+    net: CompactNet,
+    folder: Path | str,
+    task: str,
+    classes: list[str],
+    method: str = "nettailor",
+    settings: dict[str, Any] | None = None,
+    card: str = "",
+) -> None:
+    """Write the delta of a compact net.
+
+    Raises:
+        FileError: the folder can't be written.
+    """
+    folder, backbone = Path(folder), net.backbone
+    tensors_path = folder / TENSORS
+    write_tensors(tensors_path, net.task_tensors())
+    description = Description(
+        format=FORMAT,
+        task=check_name(task),
+        classes=classes,
+        input=InputFields(**asdict(net.spec)),
+        backbone=BackboneFields(backbone.name, fingerprint(backbone)),
+        batch_norm=net.batch_norm,
+        rank=net.rank,
+        graph=BlockGraph.of(net).to_json(),
+        method=method,
+        tensors_sha256=_sha256(tensors_path),
+        settings=settings or {},
+    )
+    write_text(
+        folder / CARD,
+        card or f"# {task}\n\nA nettailor delta over {backbone.name}: `nettailor predict {folder} IMAGE`.\n",
+    )
+    write_json(folder / DESCRIPTION, asdict(description))
+
+
+def load(folder: Path | str, backbone: Backbone | None = None) -> Delta:
+    """Read a delta and build its network over the backbone.
+
+    Args:
+        folder: the delta's folder, or the run folder around it.
+        backbone: loaded already; if left out it is loaded by the name in the delta, unless that name means importing
+            somebody's code.
+
+    Raises:
+        FileError: a file is missing, cut short or altered, of an unknown format, or belongs to another backbone.
+    """
+    folder = delta_folder(folder)
+    description = read_description(folder)
+    if backbone is None:
+        name = description.backbone.name
+        if ":" in name:
+            raise FileError(
+                folder / DESCRIPTION, f"backbone: {name!r} is code to import; name it yourself with --backbone"
+            )
+        backbone = load_described(name, None, description.input)
+    found = fingerprint(backbone)
+    if found != description.backbone.sha256:
+        raise FileError(
+            folder / DESCRIPTION,
+            f"backbone.sha256: belongs to another {description.backbone.name} ({description.backbone.sha256[:12]}...) "
+            f"than this one ({found[:12]}...); give the right one with --backbone or --weights",
+        )
+    spec = InputSpec(**asdict(description.input))
+    if spec != backbone.spec:
+        raise FileError(folder / DESCRIPTION, f"input: is {spec}, but the backbone reads {backbone.spec}")
+    graph = _graph(folder, description, backbone.depth)
+    if _sha256(folder / TENSORS) != description.tensors_sha256:
+        raise FileError(
+            folder / TENSORS, f"is not the file that {DESCRIPTION} describes: cut short or altered; get it anew"
+        )
+    tensors, _ = read_tensors(folder / TENSORS)
+    net = CompactNet(backbone, graph.paths, len(description.classes), description.batch_norm, description.rank)
+    restore(net.task_tensors(), tensors, folder / TENSORS)
+    return Delta(net, description)
+
+
+def load_described(name: str, weights: str | None, pictures: InputFields) -> Backbone:
+    """A backbone that reads the pictures that a delta describes."""
+    spec = asdict(pictures)
+    return load_backbone(name, weights, spec.pop("size"), **spec)
+
+
+def delta_folder(folder: Path | str) -> Path:
+    """The delta's own folder, given it or the run folder around it.
+
+    Raises:
+        FileError: there is none.
+    """
+    folder = Path(folder)
+    for candidate in (folder / "task", folder):
+        if (candidate / DESCRIPTION).is_file():
+            return candidate
+    raise FileError(folder, f"holds no delta ({DESCRIPTION}); is the run finished?")
+
+
+def read_description(folder: Path) -> Description:
+    """Read and check `task.json`; the graph is checked against the backbone later."""
+    path = folder / DESCRIPTION
+    tree = read_json(path)
+    if not isinstance(tree, dict):
+        raise FileError(path, "is no description of a task")
+    if tree.get("format") != FORMAT:
+        raise FileError(path, f"format: is {tree.get('format')!r}, this nettailor reads {FORMAT}; update nettailor")
+    return checked(Description, tree, path)
+
+
+def _graph(folder: Path, description: Description, depth: int) -> BlockGraph:
+    try:
+        graph = BlockGraph.from_json(description.graph, depth)
+    except GraphError as error:
+        raise FileError(folder / DESCRIPTION, f"graph: {error}") from error
+    for path in graph.proxies():
+        if path.form not in FORMS:
+            known = f"it is code to import: allow it with --proxies {path.form}" if ":" in path.form else ""
+            raise FileError(
+                folder / DESCRIPTION,
+                f"graph: {path.key} is a {path.form!r}; {known or 'there are ' + ', '.join(FORMS)}",
+            )
+    return graph
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise FileError(path, f"can't be read ({error.strerror})") from error
+
+
+def task_bytes(folder: Path) -> int:
+    """Bytes that a device needs beside the backbone: description and tensors."""
+    return sum((folder / name).stat().st_size for name in (DESCRIPTION, TENSORS))

@@ -1,0 +1,141 @@
+"""The figures of a run: one schema for every method, so that tables, boards and scripts can read them (DESIGN section 6).
+
+Accuracies are fractions, MACs are of one picture, params count every floating-point tensor that the network needs, and
+`removed` gives fractions of the backbone's. What is chosen is chosen on the validation split; the three test accuracies
+are read once, at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from nettailor.environment import versions
+from nettailor.schema import read_record, write_record
+
+FORMAT: Literal[1] = 1
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(config=STRICT)
+class BackboneFigures:
+    """The shared backbone, its source classifier left out."""
+
+    name: str
+    sha256: str
+    macs: int
+    params: int
+    universal_blocks: int
+
+
+@dataclass(config=STRICT)
+class DataFigures:
+    """Pictures in each split, number of classes, side of the input in pixels, hash of names, labels and pixels."""
+
+    train: int
+    val: int
+    test: int
+    classes: int
+    input_size: int
+    sha256: str
+
+
+@dataclass(config=STRICT)
+class TeacherFigures:
+    """The fine-tuned copy of the backbone."""
+
+    test_accuracy: float
+    val_accuracy: float
+    macs: int
+    params: int
+    latency_ms: float
+
+
+@dataclass(config=STRICT)
+class StudentFigures:
+    """The student before pruning. With skips of more than 10 its exact complexity is approximate (`blocks.complexity`)."""
+
+    test_accuracy: float
+    val_accuracy: float
+    expected_complexity: float
+    complexity_is_approximate: bool = False
+    macs: int = 0
+    params: int = 0
+    task_params: int = 0
+
+
+@dataclass(config=STRICT)
+class CompactFigures:
+    """The compact net on disk."""
+
+    test_accuracy: float
+    val_accuracy: float
+    macs: int
+    params: int
+    task_params: int
+    task_bytes: int
+    latency_ms: float
+    universal_blocks_kept: int
+    proxies_kept: int
+
+
+@dataclass(config=STRICT)
+class RemovedFigures:
+    """What the compact net does without, as a fraction of the backbone's: 1 - compact / backbone."""
+
+    macs: float
+    params: float
+    universal_blocks: float
+
+
+@dataclass(config=STRICT)
+class PruneFigures:
+    """How the compact net was chosen, on the validation split: all networks on the way, and those that were recovered."""
+
+    how: str
+    drop_allowed: float
+    within_drop: bool
+    trials: list[dict[str, Any]]
+    cost: str = "macs"
+    recovered: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(config=STRICT)
+class Report:
+    """What `report.json` holds. A method without a student, or that prunes nothing, has no figures of them.
+
+    `seconds` and `epochs` (passes over the training pictures) are by stage.
+    """
+
+    task: str
+    method: str
+    backbone: BackboneFigures
+    data: DataFigures
+    seed: int
+    teacher: TeacherFigures
+    student: StudentFigures | None
+    compact: CompactFigures
+    removed: RemovedFigures
+    prune: PruneFigures | None
+    seconds: dict[str, float]
+    device: str
+    epochs: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=lambda: versions())
+    format: Literal[1] = FORMAT
+
+    def write(self, path: Path) -> None:
+        """Write it atomically; `format` comes first."""
+        write_record(self, path)
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """Read and check a report.
+
+        Raises:
+            FileError: no such file, or not this schema.
+        """
+        return read_record(cls, path, "is it a report of another version?")

@@ -1,0 +1,7 @@
+"""`python -m nettailor.cli VERB ...`."""
+
+import sys
+
+from nettailor.cli.main import main
+
+sys.exit(main())

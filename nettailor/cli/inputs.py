@@ -1,0 +1,43 @@
+"""What several verbs read alike: options as recipe settings, and the backbone that a delta needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blocks import Backbone
+
+
+DEVICES = "cpu, cuda or auto: a GPU where there is one"
+
+
+def recipe_tree(options: Any) -> dict[str, Any]:
+    """The short options as a tree of recipe settings; what was not given is not in it."""
+    tree: dict[str, dict[str, Any]] = {
+        "data": {"source": options.data, "skip_bad": getattr(options, "skip_bad", None) or None},
+        "backbone": {"name": options.backbone, "weights": options.weights},
+        "machine": {"device": options.device},
+    }
+    given: dict[str, Any] = {s: {k: v for k, v in keys.items() if v is not None} for s, keys in tree.items()}
+    given = {section: keys for section, keys in given.items() if keys}
+    seed = getattr(options, "seed", None)
+    return given if seed is None else {**given, "seed": seed}
+
+
+def backbone_of(options: Any) -> Backbone | None:
+    """The backbone that the options or the run's recipe name; None where its name in the delta will do."""
+    from nettailor.artifacts.delta import delta_folder, load_described, read_description
+    from nettailor.jobs.recipe import read_recipes
+    from nettailor.training.proxy_forms import find_form
+
+    if options.proxies is not None:
+        find_form(options.proxies)
+    folder = delta_folder(options.run)
+    description = read_description(folder)
+    weights = options.weights
+    recipe_file = folder.parent / "recipe.yaml"
+    if weights is None and options.backbone is None and recipe_file.is_file():
+        weights = read_recipes(recipe_file)[0].backbone.weights
+    if options.backbone is None and (weights is None or ":" in description.backbone.name):
+        return None  # `load` finds it by its name, or says why a name of code has to be given by hand
+    return load_described(options.backbone or description.backbone.name, weights, description.input)

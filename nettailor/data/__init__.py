@@ -1,0 +1,1 @@
+"""Tasks, splits, pictures, named data sets, batches and their augmentation."""

@@ -1,0 +1,71 @@
+"""Pictures to network input: order, augmentation and normalisation of batches, decided by generators alone.
+
+The order and the augmentation of an epoch come from one generator seeded with (seed, stage, epoch), so an epoch can be
+repeated without having run those before it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from blocks import InputSpec
+from nettailor.data.augment import augment
+from nettailor.data.config import DataConfig
+from nettailor.data.task import Split
+
+EVALUATION_BATCH = 250
+
+
+def epoch_generator(seed: int, stage: str, epoch: int) -> torch.Generator:
+    """The one source of randomness of an epoch."""
+    return torch.Generator().manual_seed(zlib.crc32(f"{seed} {stage} {epoch}".encode()))
+
+
+def normalise(images: Tensor, spec: InputSpec, device: torch.device) -> Tensor:
+    """uint8 or float 0..255 (B, 3, S, S) to normalised float32 on `device`, channels last in memory."""
+    images = images.to(device, non_blocking=True).to(torch.float32)
+    mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1) * 255
+    std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1) * 255
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def steps_per_epoch(split: Split, batch: int) -> int:
+    """Batches of one pass; the pictures that do not fill the last one wait for another epoch's order."""
+    return max(1, len(split) // batch)
+
+
+def training_batches(
+    split: Split, config: DataConfig, spec: InputSpec, batch: int, generator: torch.Generator, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """One epoch of normalised, augmented batches (B, 3, S, S) with labels (B,) and rows, in random order."""
+    order = torch.randperm(len(split), generator=generator)
+    steps = steps_per_epoch(split, batch)
+    plan = [order[step * batch : (step + 1) * batch] for step in range(steps)]
+    for rows, images in _ahead(split, plan):
+        augmented = augment(images, config, generator)
+        yield normalise(augmented, spec, device), split.labels[rows].to(device), rows
+
+
+def evaluation_batches(split: Split, spec: InputSpec, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """All pictures in order, unvaried."""
+    for rows, images in _ahead(split, list(torch.arange(len(split)).split(EVALUATION_BATCH))):
+        yield normalise(images, spec, device), split.labels[rows].to(device)
+
+
+def _ahead(split: Split, plan: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of a plan; the next one is decoded while the last one is used, unless all are in memory anyway."""
+    if split.images is not None:
+        yield from ((rows, split.batch(rows)) for rows in plan)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(split.batch, plan[0])
+        for place, rows in enumerate(plan):
+            images = waiting.result()
+            if place + 1 < len(plan):
+                waiting = pool.submit(split.batch, plan[place + 1])
+            yield rows, images

@@ -1,0 +1,152 @@
+"""Pictures wherever they lie: in folders, in a zip, or in a data set that is already in memory.
+
+    source.names -> "train/cat/01.jpg"        source.open(name) -> PIL picture        square(picture, 32) -> uint8 (3, 32, 32)
+
+Any picture that Pillow reads will do: grayscale, palette, 1 and 16 bit, CMYK, with or without alpha.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from nettailor.errors import DataError, FileError
+
+Image.init()
+READABLE = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+WIDE = {"I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
+
+
+class Source(Protocol):
+    """Where pictures come from. `folders` are the class folders that exist, with or without pictures in them."""
+
+    where: str
+    names: list[str]
+    folders: set[str]
+
+    def open(self, name: str) -> Image.Image:
+        """Decode one picture; raises OSError or ValueError where it can't."""
+        ...
+
+
+class FolderSource:
+    """Pictures below a directory, named by their path in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.where = str(root)
+        self._root = root
+        entries = sorted(path for path in root.rglob("*") if not _hidden(path.relative_to(root).as_posix()))
+        relative = [(path, path.relative_to(root).as_posix()) for path in entries]
+        self.names = [name for path, name in relative if path.is_file() and _is_picture(name)]
+        self.folders = {name for path, name in relative if path.is_dir()}
+
+    def open(self, name: str) -> Image.Image:
+        return _decoded((self._root / name).read_bytes())
+
+
+class ZipSource:
+    """Pictures in a zip, read in place: nothing is extracted."""
+
+    def __init__(self, path: Path) -> None:
+        self.where = str(path)
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise FileError(path, f"is no readable zip ({error})") from error
+        members = [info for info in self._archive.infolist() if not _hidden(info.filename)]
+        self.names = sorted(info.filename for info in members if not info.is_dir() and _is_picture(info.filename))
+        above = {str(parent) for info in members for parent in PurePosixPath(info.filename).parents} - {"."}
+        self.folders = above | {info.filename.rstrip("/") for info in members if info.is_dir()}
+
+    def open(self, name: str) -> Image.Image:
+        return _decoded(self._archive.read(name))
+
+
+class FileSource:
+    """One picture on its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.where = str(path.parent)
+        self.names = [path.name]
+        self.folders: set[str] = set()
+        self._path = path
+
+    def open(self, name: str) -> Image.Image:
+        return _decoded(self._path.read_bytes())
+
+
+class MemorySource:
+    """Pictures that some data set hands out one by one."""
+
+    def __init__(self, where: str, names: Sequence[str], get: Callable[[int], Image.Image]) -> None:
+        self.where = where
+        self.names = list(names)
+        self.folders: set[str] = set()
+        self._place = {name: index for index, name in enumerate(self.names)}
+        self._get = get
+
+    def open(self, name: str) -> Image.Image:
+        return self._get(self._place[name])
+
+
+def square(picture: Image.Image, size: int, interpolation: str = "bilinear", crop: float = 1.0) -> Tensor:
+    """RGB uint8 (3, size, size): resized so that `crop` of the shorter side is `size` pixels, and the middle kept."""
+    rgb = to_rgb(picture)
+    width, height = rgb.size
+    scale = size / crop / min(width, height)
+    wanted = max(size, round(width * scale)), max(size, round(height * scale))
+    rgb = rgb.resize(wanted, Image.Resampling[interpolation.upper()])
+    left, top = (rgb.width - size) // 2, (rgb.height - size) // 2
+    pixels = np.asarray(rgb.crop((left, top, left + size, top + size)))
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Upright RGB with 8 bits a channel. What is transparent becomes white; 16 bits are scaled, not clipped."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode in WIDE:
+        values = np.asarray(picture, dtype=np.float64)
+        span = 255.0 if values.max(initial=0) <= 255 and picture.mode in ("I", "F") else 65535.0
+        picture = Image.fromarray((values.clip(0, span) * (255.0 / span)).astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    return picture.convert("RGB")
+
+
+def read_square(source: Source, name: str, size: int, interpolation: str = "bilinear", crop: float = 1.0) -> Tensor:
+    """Decode and square one picture.
+
+    Raises:
+        DataError: the picture is damaged; the message names it.
+    """
+    try:
+        return square(source.open(name), size, interpolation, crop)
+    except (OSError, ValueError, SyntaxError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
+        reason = str(error) or type(error).__name__
+        raise DataError(
+            f"{source.where}: {name}: can't be read ({reason}); mend it or leave it out (adapt and eval: --skip-bad)"
+        ) from error
+
+
+def _decoded(data: bytes) -> Image.Image:
+    picture = Image.open(io.BytesIO(data))
+    picture.load()
+    return picture
+
+
+def _is_picture(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in READABLE
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)

@@ -1,0 +1,189 @@
+"""A task: named classes and three splits of pictures, ready for one backbone's input.
+
+    data choice -> layout (which picture is in which split and class) -> splits decoded to uint8 squares -> Task
+
+Choices are made on `val`; `test` is read once, at the end. A split that the data lacks is carved out of the training
+pictures, stratified by class, by the run's seed; which picture went where is written down in the run's `split.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from blocks import InputSpec
+from nettailor.data.config import DataConfig
+from nettailor.data.datasets import digits, torchvision_source
+from nettailor.data.images import FolderSource, Source, ZipSource, read_square
+from nettailor.data.splits import SPLITS, Layout, carve, check, class_folders
+from nettailor.errors import DataError, FileError, NettailorError
+
+DECODERS = 4
+
+
+@dataclass
+class Split:
+    """Pictures of one split with their labels (N,), `images` (N, 3, S, S) uint8.
+
+    `images` is None where they do not fit in memory. `size`, `interpolation` and `crop` are a backbone's (`InputSpec`).
+    """
+
+    source: Source
+    names: list[str]
+    labels: Tensor
+    size: int
+    images: Tensor | None = None
+    interpolation: str = "bilinear"
+    crop: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def batch(self, rows: Tensor) -> Tensor:
+        """The pictures at `rows`, uint8 (B, 3, S, S)."""
+        if self.images is not None:
+            return self.images[rows]
+        with ThreadPoolExecutor(DECODERS) as pool:
+            framing = self.size, self.interpolation, self.crop
+            wanted = [self.names[row] for row in rows.tolist()]
+            return torch.stack(list(pool.map(lambda name: read_square(self.source, name, *framing), wanted)))
+
+
+@dataclass
+class Task:
+    """A recognition task: a name, its classes and its splits."""
+
+    name: str
+    classes: list[str]
+    train: Split
+    val: Split
+    test: Split
+    size: int
+    skipped: list[str] = field(default_factory=list)
+
+    def split(self, name: str) -> Split:
+        """One of train, val and test by its name."""
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+    def record(self) -> dict[str, dict[str, list[str]]]:
+        """Which picture is in which split, by class: what `split.json` holds."""
+        result: dict[str, dict[str, list[str]]] = {}
+        for name in SPLITS:
+            split = self.split(name)
+            by_class: dict[str, list[str]] = {label: [] for label in self.classes}
+            for picture, label in zip(split.names, split.labels.tolist(), strict=True):
+                by_class[self.classes[label]].append(picture)
+            result[name] = by_class
+        return result
+
+    def fingerprint(self) -> str:
+        """A hash of every split's pictures (their pixels where they are in memory) and labels."""
+        digest = hashlib.sha256()
+        for name in SPLITS:
+            split = self.split(name)
+            digest.update(repr((name, split.names, split.labels.tolist())).encode())
+            if split.images is not None:
+                digest.update(split.images.numpy().tobytes())
+        return digest.hexdigest()
+
+
+def load_task(config: DataConfig | str, spec: InputSpec | int, seed: int = 0, name: str | None = None) -> Task:
+    """Find, split and decode the pictures of a task.
+
+    Args:
+        config: the recipe's data section, or just its source.
+        spec: the pictures that the backbone reads, or just the side of the squares in pixels.
+        seed: of the splits that have to be carved out.
+        name: of the task; the data's own if left out.
+
+    Raises:
+        DataError, FileError: the data is missing, damaged or unfit; the message names the folder or file.
+    """
+    if isinstance(config, str):
+        config = DataConfig(source=config)
+    spec = InputSpec(spec, (0.5,) * 3, (0.5,) * 3) if isinstance(spec, int) else spec
+    size = spec.size
+    layout = find_layout(config)
+    check(layout)
+    skipped = _drop_unreadable(layout) if config.skip_bad else []
+    splits = carve(layout, config, seed)
+    bytes_needed = sum(len(members) for members in splits.values()) * 3 * size * size
+    in_memory = bytes_needed <= config.memory_gib * 2**30
+    made = {split: _decode(layout.source, members, spec, in_memory) for split, members in splits.items()}
+    task = Task(
+        check_name(name or layout.name), layout.classes, made["train"], made["val"], made["test"], size, skipped
+    )
+    check_splits(task)
+    return task
+
+
+def find_layout(config: DataConfig) -> Layout:
+    """The pictures behind a data config, as they lie."""
+    path = Path(config.source).expanduser()
+    if path.is_dir():
+        return class_folders(FolderSource(path), path.name or path.resolve().name)
+    if path.is_file():
+        return class_folders(ZipSource(path), path.stem)
+    if config.source == "digits":
+        source, classes, splits = digits()
+        return Layout(source, "digits", classes, splits)
+    if "/" in config.source or path.suffix:
+        raise FileError(config.source, "no such directory or zip; give --data a directory or zip of class folders")
+    source, classes, splits = torchvision_source(config.source, Path(config.root).expanduser())
+    return Layout(source, config.source.lower(), classes, splits)
+
+
+def check_splits(task: Task) -> None:
+    """Refuse splits that are empty, and a class that is left without training pictures."""
+    for name in SPLITS:
+        if len(task.split(name)) == 0:
+            where = task.split(name).source.where
+            raise DataError(
+                f"{where}: no pictures left for {name}; give more pictures, or a larger data.{name}_fraction"
+            )
+    present = set(task.train.labels.tolist())
+    for index, label in enumerate(task.classes):
+        if index not in present:
+            raise DataError(f"{task.train.source.where}: class {label!r} has no training pictures; give it more")
+
+
+def check_name(name: str) -> str:
+    """A task's name is also a folder's.
+
+    Raises:
+        DataError: it has a path separator, or is no name.
+    """
+    if not name.strip() or "/" in name or "\\" in name or name in (".", ".."):
+        raise DataError(f"task: {name!r} is no name for a task; path separators are not allowed (task=NAME)")
+    return name
+
+
+def _decode(source: Source, members: list[tuple[str, int]], spec: InputSpec, in_memory: bool) -> Split:
+    names, labels = [name for name, _ in members], torch.tensor([label for _, label in members])
+    split = Split(source, names, labels, spec.size, None, spec.interpolation, spec.crop)
+    if in_memory and len(split):
+        split.images = split.batch(torch.arange(len(split)))
+    return split
+
+
+def _drop_unreadable(layout: Layout) -> list[str]:
+    """Remove the pictures that can't be decoded from a layout; returns what was wrong with each."""
+    problems: dict[str, str] = {}
+
+    def look(name: str) -> None:
+        try:
+            read_square(layout.source, name, 8)
+        except NettailorError as error:
+            problems[name] = str(error)
+
+    names = [name for members in layout.splits.values() for name, _ in members]
+    with ThreadPoolExecutor(DECODERS) as pool:
+        list(pool.map(look, names))
+    for split, members in layout.splits.items():
+        layout.splits[split] = [(name, label) for name, label in members if name not in problems]
+    return [problems[name] for name in sorted(problems)]

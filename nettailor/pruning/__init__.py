@@ -1,0 +1,1 @@
+"""Block graph, importance, solver, rounds, fading, recovery."""

@@ -1,0 +1,52 @@
+"""Settings of what is removed, and of the training that follows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from nettailor.schema import STRICT, Count, Fraction, NotNegative, Positive
+
+
+@dataclass(config=STRICT, frozen=True)
+class PruneConfig:
+    """What is removed."""
+
+    how: Annotated[
+        Literal["tolerance", "budget", "paper"],
+        Field(
+            description="tolerance: in rounds, down to the drop; budget: down to a cost; paper: several amounts at once"
+        ),
+    ] = "tolerance"
+    drop: Annotated[
+        NotNegative, Field(description="points of validation accuracy that may be lost against the teacher")
+    ] = 0.5
+    proxies_below: Annotated[Fraction, Field(description="paper: proxies with a smaller gate are removed")] = 0.05
+    remove: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...],
+        Field(min_length=1, description="paper: numbers of universal blocks to try without"),
+    ] = (2, 4, 6, 8, 10)
+    budget: Annotated[
+        Positive | None, Field(description="budget: part of the backbone's MACs or parameters, or milliseconds")
+    ] = None
+    importance: Annotated[
+        Literal["measured", "gate", "taylor"],
+        Field(description="what paths are chosen by: measured loss, gate, or taylor (first-order loss)"),
+    ] = "measured"
+    measured_on: Annotated[Count, Field(description="validation pictures on which losses are measured")] = 200
+    shrink: Annotated[
+        float,
+        Field(gt=0, le=0.95, description="part of the paths' cost that a round leaves, about"),
+    ] = 0.82
+    front: Annotated[
+        bool, Field(description="go on below the config, for the whole curve of accuracy against cost")
+    ] = False
+    patience: Annotated[int, Field(ge=0, description="tolerance: rounds to go on after one that fell below")] = 2
+    epochs: Annotated[Count, Field(description="training in each round, or for each number of removed blocks")] = 5
+    fade_epochs: Annotated[
+        NotNegative,
+        Field(description="of these, how many a removed path takes to fade out, at most half; 0 is at once"),
+    ] = 1.0
+    lr: Positive = 4e-3

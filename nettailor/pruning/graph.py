@@ -1,0 +1,174 @@
+"""The block graph: activations are nodes, paths are edges, and the three exclusions are questions about reachability.
+
+    x_0 ==G1==> x_1 ==G2==> x_2 ...      each edge carries its Path, gate, MACs and parameters
+      \\___________A0-2______/
+
+A path is dropped when it is chosen to be (self-exclusion), when its source is no longer reachable from the input (input
+exclusion), or when its target no longer reaches the output (output exclusion). NetTailor, section 3.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import networkx as nx
+
+from blocks import CompactNet, Path, TailoredNet
+from nettailor.errors import NettailorError
+
+
+class GraphError(NettailorError):
+    """A graph that is no block graph, or a removal that leaves no way from the input to the output."""
+
+
+class BlockGraph:
+    """Paths over activations 0..depth as a networkx multi-digraph; `graph` is open to any networkx function.
+
+    Edge keys are the paths' own (`G5`, `A3-5`); edge data holds `path`, `gate`, `macs`, `params` and `price`: what the path
+    costs in the unit that the run counts in (MACs, parameters or milliseconds).
+    """
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.graph = nx.MultiDiGraph()
+        self.graph.add_nodes_from(range(depth + 1))
+
+    @classmethod
+    def of(cls, net: TailoredNet | CompactNet) -> BlockGraph:
+        """The live paths of a student, or all paths of a compact net."""
+        result = cls(net.depth)
+        if isinstance(net, TailoredNet):
+            gates = net.gates().detach()
+            for path in net.live_paths():
+                cost = net.costs[path]
+                result.add(path, float(gates[path.place]), cost.macs, cost.params, net.prices.paths[path])
+        else:
+            for path in net.paths:
+                place = [p for p in net.paths if p.target == path.target].index(path)
+                cost = net.path_cost(path)
+                result.add(path, float(net.gates[str(path.target)][place].detach()), cost.macs, cost.params)
+        return result
+
+    def add(self, path: Path, gate: float, macs: int, params: int, price: float | None = None) -> None:
+        """Add one edge; its price is its MACs where none is given."""
+        data = {"gate": gate, "macs": macs, "params": params, "price": float(macs if price is None else price)}
+        self.graph.add_edge(path.source, path.target, key=path.key, path=path, **data)
+
+    @property
+    def paths(self) -> list[Path]:
+        """All paths, layer by layer."""
+        return sorted(data["path"] for _, _, data in self.graph.edges(data=True))
+
+    def edges(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Paths with their edge data, layer by layer."""
+        rows = [(data["path"], data) for _, _, data in self.graph.edges(data=True)]
+        yield from sorted(rows, key=lambda row: row[0])
+
+    def data(self, path: Path) -> dict[str, Any]:
+        """The edge data of one path."""
+        found: dict[str, Any] = self.graph.edges[path.source, path.target, path.key]
+        return found
+
+    def universal(self) -> list[Path]:
+        """The universal blocks among the paths."""
+        return [path for path in self.paths if path.is_universal]
+
+    def proxies(self) -> list[Path]:
+        """The proxies among the paths."""
+        return [path for path in self.paths if not path.is_universal]
+
+    def macs(self) -> int:
+        """MACs of all paths; stem and head are not in the graph."""
+        return sum(data["macs"] for _, data in self.edges())
+
+    def price(self) -> float:
+        """What all paths cost, in the unit of the run."""
+        return float(sum(data["price"] for _, data in self.edges()))
+
+    def without(self, chosen: Iterable[Path]) -> BlockGraph:
+        """A new graph without the chosen paths and without all that their removal excludes.
+
+        Raises:
+            GraphError: nothing leads from the input to the output any more.
+        """
+        left = self.exclude_self(chosen).exclude_unreached().exclude_dead_ends()
+        if not left.graph.number_of_edges():
+            raise GraphError("no way is left from the input to the output; remove fewer paths")
+        return left
+
+    def exclude_self(self, chosen: Iterable[Path]) -> BlockGraph:
+        """Self-exclusion: drop the chosen paths."""
+        gone = set(chosen)
+        return self._only(path for path in self.paths if path not in gone)
+
+    def exclude_unreached(self) -> BlockGraph:
+        """Input exclusion: drop every path whose source can't be reached from x_0."""
+        reached = nx.descendants(self.graph, 0) | {0}
+        return self._only(path for path in self.paths if path.source in reached)
+
+    def exclude_dead_ends(self) -> BlockGraph:
+        """Output exclusion: drop every path whose target does not lead to x_L."""
+        useful = nx.ancestors(self.graph, self.depth) | {self.depth}
+        return self._only(path for path in self.paths if path.target in useful)
+
+    def _only(self, paths: Iterable[Path]) -> BlockGraph:
+        result = BlockGraph(self.depth)
+        kept = set(paths)
+        for path, data in self.edges():
+            if path in kept:
+                result.add(path, data["gate"], data["macs"], data["params"], data["price"])
+        return result
+
+    def to_json(self) -> dict[str, Any]:
+        """networkx node-link data with plain values."""
+        plain = nx.MultiDiGraph()
+        plain.add_nodes_from(self.graph.nodes)
+        for path, data in self.edges():
+            rest = {name: data[name] for name in ("gate", "macs", "params")}
+            plain.add_edge(path.source, path.target, key=path.key, slot=path.slot, form=path.form, **rest)
+        return nx.node_link_data(plain, edges="edges")
+
+    @classmethod
+    def from_json(cls, data: Any, depth: int) -> BlockGraph:
+        """The graph that `to_json` wrote, checked as a stranger's.
+
+        Raises:
+            GraphError: no node-link data, an unknown node, a cycle, a path that is none of ours, or no way through.
+        """
+        try:
+            loaded = nx.node_link_graph(data, edges="edges", directed=True, multigraph=True)
+            rows = [(s, t, k, e["slot"], e["form"], e) for s, t, k, e in loaded.edges(keys=True, data=True)]
+        except (KeyError, TypeError, AttributeError, nx.NetworkXError) as error:
+            raise GraphError(f"is no node-link graph of paths ({error!r})") from error
+        strange = [node for node in loaded.nodes if not isinstance(node, int) or not 0 <= node <= depth]
+        if strange:
+            raise GraphError(f"has an unknown node {strange[0]!r}; this backbone's activations are 0 to {depth}")
+        if not nx.is_directed_acyclic_graph(loaded):
+            way = " -> ".join(str(edge[0]) for edge in nx.find_cycle(loaded))
+            raise GraphError(f"has a cycle ({way} -> ...); paths lead forward")
+        result = cls(depth)
+        for source, target, key, slot, form, edge in rows:
+            path = Path(target, slot, form) if isinstance(slot, int) and isinstance(form, str) else None
+            if (
+                path is None
+                or path.source != source
+                or path.key != key
+                or slot < 0
+                or path.is_universal != (form == "universal")
+            ):
+                raise GraphError(f"has an edge {key!r} from {source} to {target} that is no path of a student")
+            result.add(path, float(edge.get("gate", 0)), int(edge.get("macs", 0)), int(edge.get("params", 0)))
+        if result.exclude_unreached().exclude_dead_ends().paths != result.paths or not result.paths:
+            raise GraphError("has a path that leads nowhere, or no way from the input to the output")
+        return result
+
+    def __str__(self) -> str:
+        lines = [
+            f"{len(self.universal())} universal blocks, {len(self.proxies())} proxies, {self.macs() / 1e6:.2f} M MACs"
+        ]
+        layers: dict[int, list[str]] = {}
+        for path, data in self.edges():
+            layers.setdefault(path.target, []).append(f"{path.key} {data['gate']:.2f}")
+        lines += [f"  x_{layer:<3} = " + " + ".join(terms) for layer, terms in layers.items()]
+        return "\n".join(lines)

@@ -1,0 +1,281 @@
+"""Choose what a task does not need, remove it, and train what is left (DESIGN section 4).
+
+    paper        proxies with a small gate and the n weakest universal blocks go at once, for several n; each is retrained
+                 with g1 = 0, and the leanest within the drop is kept
+    tolerance    in rounds, each a little cheaper: look what every layer would lose, choose, fade out while training, look
+                 again; ends at the leanest network within the drop
+    budget       the same rounds, down to a given cost
+
+The drop is counted in points of accuracy against the teacher, on the validation split. Where no student of `tolerance` comes
+that near to the teacher, the drop is counted from the most accurate network so far.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from blocks import Backbone, Path, TailoredNet
+from nettailor.data.task import Task
+from nettailor.errors import FileError
+from nettailor.pruning.config import PruneConfig
+from nettailor.pruning.fade import Fade
+from nettailor.pruning.graph import BlockGraph, GraphError
+from nettailor.pruning.importance import option_losses
+from nettailor.pruning.solver import smaller, within_budget
+from nettailor.training.checkpoint import restore
+from nettailor.training.config import StudentConfig
+from nettailor.training.loop import Run, accuracy
+from nettailor.training.stages import fit_student
+
+ROUNDING = 1e-9  # accuracies are quotients; a difference of just the allowed drop must not fail by its last bit
+FAR_BELOW = 0.25  # under the teacher: the rest of a front is of no use to anybody
+SMALLEST_STEP = 0.97  # of the price: rounds that save less than 3 % are not worth their training
+
+
+@dataclass
+class Trial:
+    """One network that was tried.
+
+    Attributes:
+        paths: what it keeps.
+        macs, price: of its paths; the price is in the unit that the run counts in.
+        val_accuracy: after its training.
+        removed: what this round took away.
+        before_cut, after_cut: accuracy on the validation split just before and just after the faded paths were cut.
+    """
+
+    paths: list[str]
+    macs: int
+    price: float
+    val_accuracy: float
+    removed: list[str]
+    before_cut: float | None = None
+    after_cut: float | None = None
+
+
+@dataclass
+class Pruned:
+    """The config: its graph and accuracy, the least accuracy that is within the drop, and all that was tried on the way.
+
+    `steps` is what the task owned in each of them: points of the accuracy-against-cost curve.
+    """
+
+    graph: BlockGraph
+    least: float
+    val_accuracy: float
+    trials: list[Trial] = field(default_factory=list)
+    seconds: float = 0.0
+    epochs: int = 0
+    steps: list[dict[str, Tensor]] = field(default_factory=list)
+
+
+def prune(
+    student: TailoredNet,
+    teacher: Backbone,
+    task: Task,
+    config: PruneConfig | None = None,
+    settings: StudentConfig | None = None,
+    run: Run | None = None,
+) -> Pruned:
+    """Remove paths from a trained student, in place; its weights are those that go with the chosen graph.
+
+    Args:
+        settings: how the student is trained while it is pruned; the complexity term is off.
+
+    Raises:
+        GraphError: a budget that no network of these paths meets.
+    """
+    config, run = config or PruneConfig(), run or Run()
+    settings = replace(settings or StudentConfig(), complexity_weight=0.0)
+    floor = accuracy(teacher, task.val)
+    job = _Job(student, teacher, task, config, settings, run, floor)
+    result = _paper(job) if config.how == "paper" else _rounds(job)
+    student.keep(result.graph.paths)
+    return result
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every way of pruning needs. `floor` is the teacher's accuracy on the validation split."""
+
+    student: TailoredNet
+    teacher: Backbone
+    task: Task
+    config: PruneConfig
+    settings: StudentConfig
+    run: Run
+    floor: float
+
+    def without(self, stage: str, left: BlockGraph, chosen: list[Path]) -> tuple[Trial, float]:
+        """Fade out what is not in `left`, train on, and measure; returns the trial and its seconds."""
+        config = self.config
+        fade = Fade(self.student, left, min(config.fade_epochs, config.epochs / 2), self.task.val)
+        fitted = fit_student(
+            stage, self.student, self.teacher, self.task, self.settings, config.epochs, config.lr, self.run, fade
+        )
+        value = fitted.judged["val_accuracy"]
+        if not fade.is_over:  # a training of a single step has no time to fade
+            fade(config.epochs)
+            value = accuracy(self.student, self.task.val)
+        paths, removed = [path.key for path in left.paths], [path.key for path in chosen]
+        trial = Trial(paths, left.macs(), left.price(), value, removed, **fade.memory)
+        return trial, fitted.seconds
+
+
+def weakest_blocks(graph: BlockGraph, count: int) -> list[Path]:
+    """The `count` universal blocks with the smallest gates."""
+    gates = {path: data["gate"] for path, data in graph.edges() if path.is_universal}
+    return sorted(gates, key=lambda path: (gates[path], path))[:count]
+
+
+def weak_proxies(graph: BlockGraph, below: float) -> list[Path]:
+    """The proxies whose gate is below a threshold."""
+    return [path for path, data in graph.edges() if not path.is_universal and data["gate"] < below]
+
+
+def snapshot(student: TailoredNet) -> dict[str, Tensor]:
+    """A copy of all that the task owns, fades included."""
+    return {name: tensor.detach().clone() for name, tensor in student.task_tensors().items()}
+
+
+def _paper(job: _Job) -> Pruned:
+    student, config, run = job.student, job.config, job.run
+    whole, start = BlockGraph.of(student), snapshot(student)
+    tried: list[tuple[Trial, BlockGraph, dict[str, Tensor]]] = []
+    seconds = 0.0
+    for count in (*config.remove, 0):
+        if count == 0 and tried:
+            break  # the whole chain of blocks is only the way out where no smaller network holds together
+        restore(student.task_tensors(), start, "student")
+        chosen = weak_proxies(whole, config.proxies_below) + weakest_blocks(whole, count)
+        try:
+            graph = whole.without(chosen)
+        except GraphError:
+            run.display.say(f"prune      without {count} blocks nothing reaches the output; not tried")
+            continue
+        trial, took = job.without(f"prune-{count}", graph, chosen)
+        seconds += took
+        tried.append((trial, graph, snapshot(student)))
+    least = job.floor - config.drop / 100 - ROUNDING
+    within = [entry for entry in tried if entry[0].val_accuracy >= least]
+    if within:
+        best = min(within, key=lambda entry: entry[0].price)
+    else:
+        best = max(tried, key=lambda entry: (entry[0].val_accuracy, -entry[0].price))
+    restore(student.task_tensors(), best[2], "student")
+    trials = [entry[0] for entry in tried]
+    steps = [tensors for _, _, tensors in tried]
+    return Pruned(best[1], least, best[0].val_accuracy, trials, seconds, config.epochs * len(tried), steps)
+
+
+def _rounds(job: _Job) -> Pruned:
+    """Rounds, each towards `shrink` of the last one's price, none undone: what falls below may well come back.
+
+    They end where `patience` is at an end, where the budget is met, or, for a front, where accuracy is far below.
+    """
+    student, config = job.student, job.config
+    goal = student.prices.limit(config.budget) if config.how == "budget" and config.budget is not None else None
+    allowed = config.drop / 100 + ROUNDING
+    least = job.floor - allowed
+    state = _Rounds.resume(student, job.task, job.run)
+    while not state.over:
+        graph = BlockGraph.of(student)
+        left = _next(job, graph, goal)
+        if left is None:
+            break
+        gone = [path for path in graph.paths if path not in set(left.paths)]
+        number = len(state.trials) + 1
+        trial, seconds = job.without(f"prune-{number}", left, gone)
+        state.seconds += seconds
+        state.judge(student, trial, least if goal is None else -math.inf, allowed)
+        if goal is None:
+            state.over = trial.val_accuracy < job.floor - FAR_BELOW if config.front else state.misses > config.patience
+        state.save(student, job.run, number)
+        figures = (
+            f"{left.macs() / 1e6:.2f} M MACs in paths, val_accuracy {trial.val_accuracy:.3f} (teacher {job.floor:.3f})"
+        )
+        job.run.display.say(f"prune      round {number}: without {len(gone)} paths: {figures}")
+    restore(student.task_tensors(), state.best, "student")
+    epochs = config.epochs * len(state.trials)
+    return Pruned(BlockGraph.of(student), least, state.best_value, state.trials, state.seconds, epochs, state.steps)
+
+
+def _next(job: _Job, graph: BlockGraph, goal: float | None) -> BlockGraph | None:
+    """The next round's network, not cheaper than the goal; None where there is nothing left to do."""
+    if goal is not None and graph.price() <= goal:
+        return None
+    options = option_losses(job.student, job.task, job.config.importance, job.config.measured_on)
+    part = job.config.shrink
+    while part < SMALLEST_STEP:
+        try:
+            return smaller(graph, options, part, goal or 0.0)
+        except GraphError:
+            part = (1 + part) / 2
+    if goal is not None:
+        return within_budget(graph, options, goal)  # a last small step, or the reason why there is none
+    return None  # what is left can't get cheaper and hold together
+
+
+@dataclass
+class _Rounds:
+    """Where a gradual pruning stands; saved after every round. `steps` is what the task owned after each."""
+
+    best: dict[str, Tensor]
+    best_value: float
+    peak: float
+    trials: list[Trial] = field(default_factory=list)
+    steps: list[dict[str, Tensor]] = field(default_factory=list)
+    seconds: float = 0.0
+    misses: int = 0
+    over: bool = False
+
+    def judge(self, student: TailoredNet, trial: Trial, least: float, allowed: float) -> None:
+        """Take a round's network for the best so far where it is within the drop: it is leaner than all before it."""
+        value = trial.val_accuracy
+        self.trials.append(trial)
+        self.steps.append(snapshot(student))
+        self.peak = max(self.peak, value)
+        if value >= (least if self.peak >= least else self.peak - allowed):
+            self.best, self.best_value, self.misses = self.steps[-1], value, 0
+        else:
+            self.misses += 1
+
+    @classmethod
+    def resume(cls, student: TailoredNet, task: Task, run: Run) -> _Rounds:
+        """The state at the last finished round, also put into the student; a fresh state if there is none."""
+        kept = run.checkpoints.load("prune")
+        if kept is None:
+            value = accuracy(student, task.val)
+            return cls(snapshot(student), value, value)
+        tensors, notes = kept
+        device = student.gates.fade.device
+        trials = [Trial(**trial) for trial in notes.pop("trials")]
+        steps = []
+        for number in range(1, len(trials) + 1):
+            saved = run.checkpoints.load(f"step-{number}")
+            if saved is None:
+                raise FileError(
+                    f"checkpoint/step-{number}.safetensors", "is gone; remove the run's folder to begin anew"
+                )
+            steps.append({name: tensor.to(device) for name, tensor in saved[0].items()})
+        restore(student.task_tensors(), steps[-1], "checkpoint of prune")
+        best = {name: tensor.to(device) for name, tensor in tensors.items()}
+        return cls(best, trials=trials, steps=steps, **notes)
+
+    def save(self, student: TailoredNet, run: Run, number: int) -> None:
+        """Save, then drop the checkpoint of the round that is now behind us."""
+        notes: dict[str, Any] = {
+            "best_value": self.best_value,
+            "peak": self.peak,
+            "trials": [vars(trial) for trial in self.trials],
+            "seconds": self.seconds,
+            "misses": self.misses,
+            "over": self.over,
+        }
+        run.checkpoints.save(f"step-{number}", self.steps[-1], {})
+        run.checkpoints.save("prune", self.best, notes)
+        run.checkpoints.drop(f"prune-{number}")

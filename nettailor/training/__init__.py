@@ -1,0 +1,1 @@
+"""Loop, stages, losses, checkpoints, scalars."""

@@ -1,0 +1,125 @@
+"""What a student is trained on (DESIGN section 4; NetTailor, section 3.3).
+
+    L = CE + g1 * E[C] + g2 * Omega + gk * KL
+
+    E[C]    expected complexity, as a fraction of all universal blocks
+    Omega   mean over blocks, logits included, of the mean squared error between student's and teacher's activations
+    KL      softened divergence of the logits (Hinton et al. 2015), times the squared temperature
+
+`matching: local` gives Omega's gradient of layer l to layer l alone. It needs no second forward: layer l's own parameters
+appear nowhere before layer l, so the gradient of its error with respect to just them stops at its inputs by itself, and
+autograd walks back through no block that holds none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, mse_loss
+
+from blocks import Activity, Backbone, TailoredNet
+from blocks.complexity import FORMS
+from nettailor.training.config import StudentConfig
+
+
+def backward(
+    student: TailoredNet,
+    teacher: Backbone | None,
+    x: Tensor,
+    labels: Tensor,
+    weights: StudentConfig,
+    targets: list[Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """One forward of teacher and student, and the gradients of all terms added into `.grad`.
+
+    Args:
+        x: pictures (B, 3, H, W).
+        labels: (B,).
+        teacher: not needed where neither matching nor distillation has any weight, or where `targets` are given.
+        targets: the teacher's activations and logits for these pictures, if they are known.
+        weights: weights and forms of the terms; a term of weight 0 is not computed.
+
+    Returns:
+        The loss terms by name, detached, each before its weight, and their weighted `total`.
+    """
+    activity = student.run(x)
+    terms = {"ce": cross_entropy(activity.logits.float(), labels)}
+    scaled = [terms["ce"]]
+    if weights.complexity_weight:
+        terms["complexity"] = expected_complexity(student, activity.gates, weights.complexity)
+        scaled.append(weights.complexity_weight * terms["complexity"])
+    if (weights.matching_weight or weights.distill_weight) and (teacher is not None or targets is not None):
+        if targets is None and teacher is not None:
+            with torch.no_grad():
+                targets = teacher.eval().activations(x)
+        assert targets is not None
+        if weights.distill_weight:
+            terms["distill"] = softened_divergence(activity.logits, targets[-1], weights.temperature)
+            scaled.append(weights.distill_weight * terms["distill"])
+        if weights.matching_weight:
+            errors = layer_errors(activity, targets)
+            terms["matching"] = torch.stack(list(errors.values())).mean()
+            if weights.matching == "end_to_end":
+                scaled.append(weights.matching_weight * terms["matching"])
+            else:
+                scaled.append(_local_gradients(student, activity, errors, weights.matching_weight / len(errors)))
+    total = torch.stack(scaled).sum()
+    total.backward()
+    if weights.matching == "local" and "matching" in terms:
+        total = total + weights.matching_weight * terms["matching"]
+    return {name: term.detach() for name, term in (terms | {"total": total}).items()}
+
+
+def expected_complexity(student: TailoredNet, gates: Tensor, form: str) -> Tensor:
+    """E[C] as a fraction of all universal blocks."""
+    return FORMS[form](gates.float(), student.cost_matrix.to(gates.device))
+
+
+def softened_divergence(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """KL of the teacher's softened answers from the student's, times the squared temperature."""
+    ours = log_softmax(logits.float() / temperature, 1)
+    theirs = log_softmax(targets.float() / temperature, 1)
+    return kl_div(ours, theirs, reduction="batchmean", log_target=True) * temperature**2
+
+
+def layer_errors(activity: Activity, targets: list[Tensor]) -> dict[int, Tensor]:
+    """Mean squared error of each layer 1..L that is alive, and of the logits under L + 1."""
+    depth = len(activity.activations) - 1
+    errors = {}
+    for layer in range(1, depth + 1):
+        mine = activity.activations[layer]
+        if mine is not None:
+            errors[layer] = mse_loss(mine.float(), targets[layer].float())
+    errors[depth + 1] = mse_loss(activity.logits.float(), targets[-1].float())
+    return errors
+
+
+def _local_gradients(student: TailoredNet, activity: Activity, errors: dict[int, Tensor], weight: float) -> Tensor:
+    """Add each layer's matching gradient to its own parameters.
+
+    The gates' share is returned as a scalar of value 0 whose gradient is that share, because their logits are one matrix
+    for all layers: it has to go through the rows.
+    """
+    carried = activity.logits.new_zeros(())
+    for layer, error in errors.items():
+        gated = layer <= student.depth
+        row = [activity.rows[layer - 1]] if gated else []
+        own: list[nn.Parameter] = student.layer_parameters(layer) if gated else classifier_parameters(student)
+        found = torch.autograd.grad(weight * error, [*row, *own], retain_graph=True, allow_unused=True)
+        if gated and found[0] is not None:
+            carried = carried + ((row[0] - row[0].detach()) * found[0]).sum()
+        for parameter, gradient in zip(own, found[len(row) :], strict=True):
+            if gradient is not None:
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+    return carried
+
+
+def classifier_parameters(student: TailoredNet) -> list[nn.Parameter]:
+    """What trains behind the last block."""
+    return [parameter for parameter in student.head.parameters() if parameter.requires_grad]
+
+
+Step = Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]
+"""Takes pictures, labels and their rows in the training split, leaves gradients, returns loss terms."""

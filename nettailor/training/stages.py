@@ -1,0 +1,174 @@
+"""The three trainings of a run: the teacher, the student, and the recovery of what pruning left.
+
+backbone -> finetune -> teacher          backbone -> tailor -> student -> train -> (prune) -> recover
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from blocks import Backbone, Plan, TailoredNet
+from blocks.bn_statistics import recalibrate_norms
+from blocks.counting import tensors_of
+from blocks.warm_start import warm_start
+from nettailor.data.augment import augments
+from nettailor.data.batches import evaluation_batches, normalise
+from nettailor.data.task import Split, Task
+from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+from nettailor.training.loop import BeforeStep, Fitted, Run, Schedule, accuracy, fit, parameter_groups
+from nettailor.training.losses import backward, classifier_parameters, expected_complexity
+from nettailor.training.proxy_forms import find_form
+
+
+def finetune(backbone: Backbone, task: Task, config: TeacherConfig | None = None, run: Run | None = None) -> Backbone:
+    """Fine-tune a whole copy of the backbone on a task; the backbone itself is left as it is."""
+    config, run = config or TeacherConfig(), run or Run()
+    torch.manual_seed(run.seed)
+    teacher = backbone.teacher(len(task.classes)).to(run.device)
+
+    def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        loss = cross_entropy(teacher(x).float(), labels, label_smoothing=config.label_smoothing)
+        loss.backward()
+        return {"ce": loss.detach()}
+
+    def judge(epoch: int) -> dict[str, float]:
+        return {"val_accuracy": accuracy(teacher, task.val)}
+
+    fit(
+        "teacher",
+        teacher,
+        tensors_of(teacher),
+        parameter_groups(list(teacher.parameters()), config.lr, config.weight_decay),
+        Schedule(config.epochs, config.batch),
+        task,
+        backbone.spec,
+        step,
+        judge,
+        run,
+    )
+    return teacher.requires_grad_(False).eval()
+
+
+def tailor(backbone: Backbone, task: Task, config: StudentConfig | None = None, run: Run | None = None) -> TailoredNet:
+    """A fresh student of the backbone for a task, its proxies fitted to the blocks beside them where the choice says so."""
+    config, run = config or StudentConfig(), run or Run()
+    torch.manual_seed(run.seed + 1)
+    student = TailoredNet(backbone, len(task.classes), plan_of(config)).to(run.device)
+    if config.warm_start:
+        rows = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(run.seed))[: config.warm_start]
+        warm_start(student, normalise(task.train.batch(rows), student.spec, run.device))
+    return student
+
+
+def plan_of(config: StudentConfig) -> Plan:
+    """What a recipe's student is made of.
+
+    Raises:
+        UsageError: there is no such form of proxy.
+    """
+    return Plan(config.skips, find_form(config.proxies), config.gates, config.batch_norm, config.rank)
+
+
+def train(
+    student: TailoredNet, teacher: Backbone, task: Task, config: StudentConfig | None = None, run: Run | None = None
+) -> Fitted:
+    """Train a student with all terms of the loss."""
+    config = config or StudentConfig()
+    return fit_student("student", student, teacher, task, config, config.epochs, config.lr, run or Run())
+
+
+def recover(
+    student: TailoredNet,
+    teacher: Backbone,
+    task: Task,
+    config: RecoverConfig | None = None,
+    settings: StudentConfig | None = None,
+    run: Run | None = None,
+    stage: str = "recover",
+) -> Fitted:
+    """Estimate its norms' statistics anew and train what is left of a pruned student: teacher kept, complexity off.
+
+    Args:
+        stage: name of the checkpoint, where several networks of a run are recovered.
+    """
+    config, run = config or RecoverConfig(), run or Run()
+    settings = replace(settings or StudentConfig(), complexity_weight=0.0)
+    if not run.checkpoints.has(stage):
+        recalibrate(student, task, run)
+    return fit_student(stage, student, teacher, task, settings, config.epochs, config.lr, run)
+
+
+def recalibrate(student: TailoredNet, task: Task, run: Run) -> None:
+    """Estimate the statistics of the norms that the task owns anew, on one pass over the training pictures, unvaried."""
+    recalibrate_norms(student, (x for x, _ in evaluation_batches(task.train, student.spec, run.device)))
+
+
+def fit_student(
+    stage: str,
+    student: TailoredNet,
+    teacher: Backbone,
+    task: Task,
+    config: StudentConfig,
+    epochs: int,
+    lr: float,
+    run: Run,
+    before_step: BeforeStep | None = None,
+) -> Fitted:
+    """Train a student for some epochs; the gates' learning rate keeps its ratio to the others'."""
+    answers = TeacherTargets(teacher, task.train, run)
+    trained = live_parameters(student)
+    groups = parameter_groups(trained, lr, config.weight_decay)
+    groups.append({"params": [student.gates.logits], "lr": config.gate_lr * lr / config.lr, "weight_decay": 0.0})
+
+    def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        return backward(student, answers.teacher, x, labels, config, answers.known(rows))
+
+    def judge(epoch: int) -> dict[str, float]:
+        gates = student.gates().detach()
+        for path in student.live_paths():
+            run.scalars(f"{stage}/gates/{path.key}", float(gates[path.place]), epoch)
+        return {
+            "val_accuracy": accuracy(student, task.val),
+            "expected_complexity": float(expected_complexity(student, gates, config.complexity)),
+        }
+
+    schedule = Schedule(epochs, config.batch)
+    own = student.task_tensors()
+    return fit(stage, student, own, groups, schedule, task, student.spec, step, judge, run, before_step)
+
+
+class TeacherTargets:
+    """A teacher's activations and logits for training pictures.
+
+    Where training shows every picture unvaried, and they fit into the memory that the recipe allows, they are computed once.
+
+    Attributes:
+        teacher: its norms folded, for pictures whose answers are not known.
+    """
+
+    def __init__(self, teacher: Backbone, split: Split, run: Run) -> None:
+        self.teacher = teacher.frozen_copy()
+        self._known: list[Tensor] = []
+        size = sum(math.prod(shape) for shape in teacher.shapes)
+        if augments(run.augmentation) or 4 * size * len(split) > run.augmentation.memory_gib * 2**30:
+            return
+        with torch.no_grad(), run.autocast():
+            batches = [self.teacher.activations(x) for x, _ in evaluation_batches(split, teacher.spec, run.device)]
+        self._known = [torch.cat(layer) for layer in zip(*batches, strict=True)]
+
+    def known(self, rows: Tensor) -> list[Tensor] | None:
+        """x_0..x_L and the logits of some pictures of the split, or None."""
+        return [layer[rows.to(layer.device)] for layer in self._known] or None
+
+
+def live_parameters(student: TailoredNet) -> list[torch.nn.Parameter]:
+    """What trains in a student, gates excepted: stem norms, live layers and the classifier."""
+    found = [p for p in student.stem.parameters() if p.requires_grad]
+    for layer in range(1, student.depth + 1):
+        found += student.layer_parameters(layer)
+    return found + classifier_parameters(student)

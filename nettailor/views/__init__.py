@@ -1,0 +1,1 @@
+"""What people look at: tables, diagrams, plots. Nothing here measures or trains."""

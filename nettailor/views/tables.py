@@ -1,0 +1,202 @@
+"""Tables that end a job: one task's teacher against its compact net, and many tasks side by side."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from rich.table import Table
+
+from blocks import Backbone
+from nettailor.artifacts.board import Board
+from nettailor.artifacts.cost_table import CostTable, PathCost
+from nettailor.artifacts.pareto import Front
+from nettailor.artifacts.report import Report
+from nettailor.backbones.summary import Summary
+from nettailor.pruning.graph import BlockGraph
+
+
+def report_table(report: Report) -> Table:
+    """Teacher against compact net."""
+    teacher, net = report.teacher, report.compact
+    table = Table(title=f"{report.task} over {report.backbone.name}", title_justify="left", caption_justify="left")
+    for heading in ("", "teacher", "compact", "difference"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    points = 100 * (net.test_accuracy - teacher.test_accuracy)
+    own = net.task_params / report.backbone.params
+    table.add_row("test accuracy", f"{teacher.test_accuracy:.2%}", f"{net.test_accuracy:.2%}", f"{points:+.2f} points")
+    table.add_row("M MACs", f"{teacher.macs / 1e6:.2f}", f"{net.macs / 1e6:.2f}", _less(net.macs, teacher.macs))
+    table.add_row("parameters", f"{teacher.params:,}", f"{net.params:,}", _less(net.params, teacher.params))
+    table.add_row("task parameters", f"{teacher.params:,}", f"{net.task_params:,}", f"{own:.1%} of the backbone's")
+    table.add_row(
+        "ms per picture",
+        f"{teacher.latency_ms:.2f}",
+        f"{net.latency_ms:.2f}",
+        _less(net.latency_ms, teacher.latency_ms),
+    )
+    blocks = report.backbone.universal_blocks
+    table.add_row("universal blocks", f"{blocks}", f"{net.universal_blocks_kept}", f"and {net.proxies_kept} proxies")
+    if report.prune is not None and not report.prune.within_drop:
+        table.caption = f"none was found within {report.prune.drop_allowed} points of the teacher"
+    return table
+
+
+def files_text(report: Report, out: Path) -> str:
+    """Where the results are, a line each."""
+    kib = report.compact.task_bytes / 1024
+    return (
+        f"delta    {out / 'task'}  ({kib:.0f} KiB beside the backbone)\n"
+        f"figures  {out / 'report.json'}\n"
+        f"next     nettailor show {out}    nettailor predict {out} PICTURE...    tensorboard --logdir {out}"
+    )
+
+
+def summary_table(reports: list[Report], failed: dict[str, str]) -> Table:
+    """One row per task."""
+    table = Table(title="tasks over one backbone", title_justify="left")
+    headings = ("task", "classes", "teacher", "compact", "points", "MACs left", "task params", "blocks", "proxies")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "task" else "right")
+    for report in reports:
+        net, teacher = report.compact, report.teacher
+        table.add_row(
+            report.task,
+            str(report.data.classes),
+            f"{teacher.test_accuracy:.2%}",
+            f"{net.test_accuracy:.2%}",
+            f"{100 * (net.test_accuracy - teacher.test_accuracy):+.2f}",
+            f"{1 - report.removed.macs:.0%}",
+            f"{net.task_params / report.backbone.params:.1%}",
+            f"{net.universal_blocks_kept}/{report.backbone.universal_blocks}",
+            str(net.proxies_kept),
+        )
+    for name in failed:
+        table.add_row(name, *["failed"] + [""] * (len(headings) - 2))
+    return table
+
+
+def board_table(board: Board) -> Table:
+    """One row per method."""
+    title = f"{board.task} over {board.backbone}: {board.classes} classes, {board.train} pictures, {board.test} to test"
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for heading in ("", "test accuracy", "points", "MACs %", "params %", "task params %", "passes", "seconds"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for row in board.rows:
+        points = f"{row.points.mean:+.2f}" + (f" ± {row.points.std:.2f}" if row.points.std else "")
+        shares = (
+            row.test_accuracy.percent(),
+            points,
+            row.macs.percent(),
+            row.params.percent(),
+            row.task_params.percent(),
+        )
+        table.add_row(row.name, *shares, f"{row.epochs.mean:.0f}", f"{row.seconds.mean:.0f}")
+    table.caption = (
+        f"mean and standard deviation over seeds {', '.join(map(str, board.seeds))}; parts are of the backbone's"
+    )
+    return table
+
+
+def summary_of_model_table(summarize: Summary) -> Table:
+    """One row per part: shapes, costs, shares, and what each proxy beside a block would cost of the block."""
+    head = f"{summarize.backbone} at {summarize.input_size} px: {len(summarize.parts) - 2} universal blocks, "
+    head += f"{summarize.macs / 1e6:.1f} M MACs, {summarize.params / 1e6:.3f} M parameters without the classifier"
+    table = Table(title=head, title_justify="left", caption_justify="left")
+    for heading in ("", "module", "input", "output", "M MACs", "share", "k params", "share"):
+        table.add_column(heading, justify="left" if heading in ("", "module") else "right", no_wrap=True)
+    reach = max((len(part.proxies) for part in summarize.parts), default=0)
+    for back in range(1, reach + 1):
+        table.add_column(f"from l-{back}", justify="right")
+    for part in summarize.parts:
+        beside = [f"{_short(row.form)} {row.macs / max(1, part.macs):.0%}" for row in part.proxies]
+        table.add_row(
+            part.key,
+            part.module,
+            *("x".join(str(side) for side in shape) for shape in (part.input, part.output)),
+            f"{part.macs / 1e6:.2f}",
+            f"{part.macs_share:.1%}",
+            f"{part.params / 1e3:.1f}",
+            f"{part.params_share:.1%}",
+            *beside,
+        )
+    table.caption = "last columns: proxies, with their MACs as a share of the block's; 1x1 = conv1x1, bn = bottleneck"
+    return table
+
+
+def costs_table(costs: CostTable) -> Table:
+    """One row per block: its time, and each proxy's share of the block's MACs and of its time."""
+    whole = costs.whole
+    title = f"{costs.backbone} at {costs.input_size} px, batch {costs.batch}, {costs.device}, {costs.threads} threads"
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for heading in ("", "module", "M MACs", "ms", "IQR", "share"):
+        table.add_column(heading, justify="left" if heading in ("", "module") else "right")
+    blocks = [row for row in costs.paths if row.form == "universal"]
+    beside = {block.key: [row for row in costs.paths if row.key.endswith(f"-{block.key[1:]}")] for block in blocks}
+    for back in range(1, max((len(rows) for rows in beside.values()), default=0) + 1):
+        table.add_column(f"from l-{back}", justify="right", no_wrap=True)
+    table.add_row("", "stem", "", f"{whole.stem_ms:.3f}", "", f"{whole.stem_ms / whole.ms:.1%}")
+    for block in blocks:
+        figures = f"{block.macs / 1e6:.2f}", f"{block.ms:.3f}", f"{block.iqr_ms:.3f}", f"{block.ms / whole.ms:.1%}"
+        table.add_row(block.key, block.name, *figures, *(_of_block(row, block) for row in beside[block.key]))
+    table.add_row("", "head", "", f"{whole.head_ms:.3f}", "", f"{whole.head_ms / whole.ms:.1%}")
+    table.caption = (
+        f"whole network {whole.ms:.3f} ms (IQR {whole.iqr_ms:.3f}); the sum of its parts {whole.sum_of_parts_ms:.3f} ms, "
+        f"{100 * (whole.sum_of_parts_ms / whole.ms - 1):+.0f} %. Last columns: proxies' share of their block's MACs, and time"
+    )
+    return table
+
+
+def _of_block(row: PathCost, block: PathCost) -> str:
+    return f"{row.macs / max(1, block.macs):.0%}, {row.ms / block.ms:.0%}"
+
+
+def _short(form: str) -> str:
+    return {"conv1x1": "1x1", "bottleneck": "bn", "identity": "id"}.get(form, form.split(":")[-1])
+
+
+def _less(now: float, before: float) -> str:
+    return f"{100 * (now / before - 1):+.0f} %"
+
+
+def front_table(front: Front) -> Table:
+    """One row per network, the dearest first."""
+    title = f"{front.task} over {front.backbone}: teacher {front.teacher_test_accuracy:.2%} on test"
+    table = Table(title=title, title_justify="left", caption="* the chosen network", caption_justify="left")
+    for heading in ("", "M MACs", "of backbone", "params", "task params", "blocks", "proxies", "val", "test", "points"):
+        table.add_column(heading, justify="right")
+    for point in front.points:
+        table.add_row(
+            "*" if point.chosen else "",
+            f"{point.macs / 1e6:.2f}",
+            f"{point.macs / front.backbone_macs:.0%}",
+            f"{point.params:,}",
+            f"{point.task_params / front.backbone_params:.1%}",
+            str(point.universal_blocks),
+            str(point.proxies),
+            f"{point.val_accuracy:.2%}",
+            f"{point.test_accuracy:.2%}",
+            f"{100 * (point.test_accuracy - front.teacher_test_accuracy):+.2f}",
+        )
+    return table
+
+
+def graph_table(graph: BlockGraph, backbone: Backbone, title: str) -> Table:
+    """One row per layer: its block in the backbone, whether it is kept, and the proxies that lead into it."""
+    kept = {path.target: data for path, data in graph.edges() if path.is_universal}
+    table = Table(title=f"{title} over {backbone.name}: {str(graph).splitlines()[0]}", title_justify="left")
+    for heading in ("layer", "block", "output", "M MACs", "gate", "proxies into it (gate)"):
+        table.add_column(heading, justify="right" if heading in ("layer", "M MACs", "gate") else "left")
+    for layer, (name, shape) in enumerate(zip(backbone.block_names, backbone.shapes[1:], strict=True), 1):
+        own = kept.get(layer)
+        into = [
+            f"from x_{p.source} ({d['gate']:.2f})" for p, d in graph.edges() if not p.is_universal and p.target == layer
+        ]
+        table.add_row(
+            str(layer),
+            name if own else f"[dim]{escape(name)}[/dim]",
+            " x ".join(str(side) for side in shape),
+            f"{own['macs'] / 1e6:.2f}" if own else "",
+            f"{own['gate']:.2f}" if own else "[dim]removed[/dim]",
+            ", ".join(into),
+        )
+    return table

@@ -1,0 +1,1 @@
+"""Timings: each takes turns, prints ratios with their intervals, and writes its raw figures."""

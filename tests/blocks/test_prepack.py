@@ -1,0 +1,70 @@
+"""Packing: the same answers, on every machine; shallower cuts."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from blocks import CompactNet, compact, fold
+from blocks import prepack as packed
+from blocks.prepack import PackedConvolution, can_pack
+from blocks.shallow import ShallowNet, depth_for
+from tests import tiny
+from tests.blocks.test_fold import cut_of, same_answers, student_of
+
+
+@pytest.mark.skipif(not can_pack(), reason="this build of torch has no oneDNN")
+@pytest.mark.parametrize(("name", "size"), [("resnet18", 64), ("mobilenetv2_100", 64)])
+def test_a_packed_net_gives_the_folded_nets_answers(name: str, size: int) -> None:
+    net: CompactNet = compact(student_of(cut_of(name, size)))
+    fast = packed(fold(net))
+    called = {str(node.target) for node in fast.graph.nodes if node.op == "call_module"}
+    plain = [name for name in called if isinstance(fast.get_submodule(name), nn.Conv2d)]
+    assert not plain, "every convolution is packed"
+    activated = [
+        name for name in called if isinstance(getattr(fast.get_submodule(name), "act", None), (nn.ReLU, nn.ReLU6))
+    ]
+    assert len(activated) > 5, "activations are part of their convolutions"
+    assert any(isinstance(module, PackedConvolution) for module in fast.modules())
+    for batch in (1, 3):
+        x = torch.randn(batch, 3, size, size)
+        same_answers(net, fast, x)
+        same_answers(net, fast, x.contiguous(memory_format=torch.channels_last))
+    with torch.no_grad():
+        double = fast.double()(torch.randn(1, 3, size, size, dtype=torch.double))
+    assert double.dtype == torch.double
+
+
+def test_where_it_cant_be_packed_a_net_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["blocks.pack"], "can_pack", lambda: False)
+    folded = fold(compact(student_of(tiny.tiny_backbone())))
+    assert packed(folded) is folded
+    assert not any(isinstance(module, PackedConvolution) for module in folded.modules())
+
+
+def test_a_shallower_cut_is_the_first_blocks_and_changes_nothing_of_the_backbone() -> None:
+    backbone = tiny.tiny_backbone()
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    x = torch.randn(2, 3, 16, 16)
+    net = ShallowNet(backbone, 3, 4).eval()
+    with torch.no_grad():
+        assert torch.allclose(net(x), net.classifier(backbone.activations(x)[3].mean((2, 3))))
+        same_answers(net, net.frozen_copy(), x)
+    net.train()(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
+    assert net.macs(backbone) < backbone.cost.macs
+
+
+def test_the_depth_of_a_shallower_cut_is_the_least_that_has_the_macs() -> None:
+    backbone = tiny.tiny_backbone()
+    for depth in range(1, backbone.depth + 1):
+        macs = backbone.stem_cost.macs + sum(block.macs for block in backbone.block_costs[:depth])
+        assert depth_for(backbone, macs) == depth
+        assert depth_for(backbone, macs - 1) == depth
+    assert depth_for(backbone, 10 * backbone.cost.macs) == backbone.depth
+    with pytest.raises(ValueError, match="the depth is 1 to 6, not 7"):
+        ShallowNet(backbone, 7, 3)

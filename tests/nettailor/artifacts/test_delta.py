@@ -1,0 +1,198 @@
+"""The delta: load(save(x)) == x bit for bit, in a fresh process too; whatever is wrong with its files is named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from blocks import CompactNet, Plan, TailoredNet, compact, count_params
+from blocks.counting import tensors_of
+from nettailor.artifacts import delta
+from nettailor.backbones import resnet34_tiny as embedded
+from nettailor.backbones.load import load_backbone
+from nettailor.data.batches import normalise
+from nettailor.data.task import load_task
+from nettailor.errors import BackboneError, FileError
+from nettailor.pruning.graph import BlockGraph
+
+CLASSES = [str(n) for n in range(10)]
+
+
+def trained_net(policy: str) -> tuple[TailoredNet, CompactNet]:
+    """A student that has seen real digits, and its compact net without some blocks."""
+    backbone = load_backbone()
+    task = load_task("digits", backbone.spec.size)
+    student = TailoredNet(backbone, 10, Plan(batch_norm=policy, gates="independent")).train()  # type: ignore[arg-type]
+    with torch.no_grad():
+        student.gates.logits.add_(torch.randn_like(student.gates.logits))
+        for start in range(0, 96, 32):
+            student(normalise(task.train.batch(torch.arange(start, start + 32)), backbone.spec, torch.device("cpu")))
+    student.eval()
+    whole = BlockGraph.of(student)
+    removed = {"G2", "G5", "G6", "G11", "A0-1", "A3-4", "A9-12"}
+    graph = whole.without([path for path in whole.paths if path.key in removed])
+    student.keep(graph.paths)
+    return student, compact(student)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.Tensor, torch.Tensor]:
+    """A saved delta, real pictures, and the logits of the net that was saved."""
+    _, net = trained_net("affine")
+    folder = tmp_path_factory.mktemp("run") / "task"
+    delta.save(net, folder, "digits", CLASSES)
+    x = normalise(load_task("digits", 32).test.batch(torch.arange(50)), net.spec, torch.device("cpu"))
+    with torch.no_grad():
+        return folder, x, net(x)
+
+
+@pytest.mark.parametrize("policy", ["source", "stats", "affine"])
+def test_on_real_pictures_pruning_equals_masking_and_loading_equals_saving(policy: str, tmp_path: Path) -> None:
+    student, net = trained_net(policy)
+    x = normalise(load_task("digits", 32).test.batch(torch.arange(50)), net.spec, torch.device("cpu"))
+    delta.save(net, tmp_path, "digits", CLASSES)
+    with torch.no_grad():
+        assert torch.allclose(net(x), student(x), atol=1e-5)
+        again = delta.load(tmp_path).net
+        assert torch.equal(again(x), net(x))
+        assert torch.equal(again(x[:1]), net(x[:1]))
+    owned = load_file(tmp_path / "task.safetensors")
+    assert sum(t.numel() for t in owned.values()) == sum(t.numel() for t in net.task_tensors().values())
+    assert not owned.keys() & net.backbone.tensors().keys()
+    assert again.cost() == net.cost()
+
+
+def test_a_fresh_process_gives_the_same_bits(saved: tuple[Path, torch.Tensor, torch.Tensor], tmp_path: Path) -> None:
+    folder, x, logits = saved
+    torch.save({"x": x, "logits": logits}, tmp_path / "expected.pt")
+    code = (
+        "import sys, torch, nettailor as nt\n"
+        f"torch.set_num_threads({torch.get_num_threads()})\n"
+        "kept = torch.load(sys.argv[2], weights_only=True)\n"
+        "with torch.no_grad(): same = torch.equal(nt.load(sys.argv[1]).net(kept['x']), kept['logits'])\n"
+        "sys.exit(0 if same else 1)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, folder, tmp_path / "expected.pt"], check=False)
+    assert done.returncode == 0
+
+
+def test_it_counts_only_what_it_holds(saved: tuple[Path, torch.Tensor, torch.Tensor]) -> None:
+    net = delta.load(saved[0]).net
+    assert net.cost().params == count_params(tensors_of(net).values())
+    assert {p.target for p in net.paths if p.is_universal}.isdisjoint({2, 5, 6, 11})
+    assert not {"2", "5", "6", "11"} & set(net.blocks)
+
+
+def edit(folder: Path, change: Callable[[dict], None]) -> None:
+    path = folder / "task.json"
+    tree = json.loads(path.read_text())
+    change(tree)
+    path.write_text(json.dumps(tree))
+
+
+def shorten(folder: Path) -> None:
+    path = folder / "task.safetensors"
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def alter(folder: Path) -> None:
+    path = folder / "task.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+
+
+WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
+    "cut tensors": (shorten, r"task\.safetensors: .*cut short or altered"),
+    "altered tensors": (alter, r"task\.safetensors: .*cut short or altered"),
+    "no tensors": (lambda f: (f / "task.safetensors").unlink(), r"task\.safetensors: can't be read"),
+    "no description": (lambda f: (f / "task.json").unlink(), "holds no delta"),
+    "no json": (lambda f: (f / "task.json").write_text("{"), r"task\.json: is no valid JSON"),
+    "future format": (lambda f: edit(f, lambda t: t.update(format=2)), r"task\.json: format: is 2.*update nettailor"),
+    "another backbone": (
+        lambda f: edit(f, lambda t: t["backbone"].update(sha256="0" * 64)),
+        r"task\.json: backbone\.sha256: belongs to another",
+    ),
+    "unknown backbone": (lambda f: edit(f, lambda t: t["backbone"].update(name="resnet35")), "no such backbone"),
+    "code as backbone": (
+        lambda f: edit(f, lambda t: t["backbone"].update(name="os:getcwd")),
+        "name it yourself with --backbone",
+    ),
+    "cycle": (
+        lambda f: edit(
+            f,
+            lambda t: t["graph"]["edges"].append(
+                {"source": 9, "target": 3, "key": "A9-3", "slot": 1, "form": "conv1x1"}
+            ),
+        ),
+        r"task\.json: graph: has a cycle",
+    ),
+    "unknown node": (
+        lambda f: edit(f, lambda t: t["graph"]["nodes"].append({"id": 99})),
+        "graph: has an unknown node 99",
+    ),
+    "unknown form": (
+        lambda f: edit(f, lambda t: [e.update(form="x") for e in t["graph"]["edges"] if e["form"] != "universal"]),
+        "graph: .* is a 'x'",
+    ),
+    "a missing edge": (lambda f: edit(f, lambda t: t["graph"]["edges"].pop(0)), "graph|tensor"),
+    "no classes": (lambda f: edit(f, lambda t: t.update(classes=[])), r"task\.json: classes"),
+    "a class more": (lambda f: edit(f, lambda t: t["classes"].append("x")), r"task\.safetensors: tensor 'head"),
+    "a strange field": (lambda f: edit(f, lambda t: t.update(extra=1)), r"task\.json: extra"),
+    "no input": (lambda f: edit(f, lambda t: t["input"].update(std=[0, 0, 0])), r"task\.json: input.std"),
+    "an unknown interpolation": (
+        lambda f: edit(f, lambda t: t["input"].update(interpolation="x")),
+        r"task\.json: input.interpolation",
+    ),
+    "code as proxy": (
+        lambda f: edit(f, lambda t: [e.update(form="os:getcwd") for e in t["graph"]["edges"] if e["slot"]]),
+        r"is a 'os:getcwd'; it is code to import: allow it with --proxies os:getcwd",
+    ),
+    "arguments that read files": (
+        lambda f: edit(f, lambda t: t["backbone"].update(name="timm/resnet18,checkpoint_path=x.pth")),
+        "checkpoint_path is no argument of a model's architecture",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_whatever_is_wrong_is_named(what: str, saved: tuple[Path, torch.Tensor, torch.Tensor], tmp_path: Path) -> None:
+    change, says = WRONG[what]
+    folder = shutil.copytree(saved[0], tmp_path / "task")
+    change(folder)
+    with pytest.raises(Exception, match=says) as raised:
+        delta.load(folder)
+    assert isinstance(raised.value, FileError | BackboneError)
+
+
+def test_a_backbone_that_reads_other_pictures_is_refused(saved: tuple[Path, torch.Tensor, torch.Tensor]) -> None:
+    with pytest.raises(FileError, match=r"task\.json: input: is .*, but the backbone reads .*crop=0.5"):
+        delta.load(saved[0], load_backbone(crop=0.5))
+
+
+def test_a_backbone_with_other_weights_is_refused(saved: tuple[Path, torch.Tensor, torch.Tensor]) -> None:
+    backbone = load_backbone()
+    with torch.no_grad():
+        next(iter(backbone.tensors().values())).add_(1e-3)
+    with pytest.raises(FileError, match="belongs to another"):
+        delta.load(saved[0], backbone)
+
+
+def test_the_embedded_backbone_is_as_small_as_it_says() -> None:
+    backbone = load_backbone()
+    assert backbone.depth == 16 >= 12
+    assert backbone.cost.macs < 25e6
+    assert backbone.cost.params < 1.5e6
+    assert embedded.WEIGHTS.stat().st_size <= 3e6
+    assert {t.dtype for t in load_file(embedded.WEIGHTS).values()} == {torch.float16, torch.int64}
+    card = embedded.CARD.read_text()
+    for word in ("data", "command", "seed", "epochs", "top-1", "top-5"):
+        assert f"| {word} |" in card

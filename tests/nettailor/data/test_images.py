@@ -1,0 +1,128 @@
+"""Every kind of picture becomes an RGB square; a damaged one is named."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nettailor.data.images import FolderSource, ZipSource, read_square, square
+from nettailor.errors import DataError, FileError
+
+RAMP = np.linspace(0, 255, 64 * 48).reshape(48, 64)
+GRAY = Image.fromarray(RAMP.astype(np.uint8))
+
+
+def sixteen_bit() -> Image.Image:
+    return Image.fromarray((RAMP * 257).astype(np.uint16))
+
+
+def transparent() -> Image.Image:
+    picture = GRAY.convert("RGBA")
+    picture.putalpha(Image.new("L", picture.size, 0))
+    return picture
+
+
+LOOKS_ALIKE = {
+    "gray.png": GRAY,
+    "rgb.png": GRAY.convert("RGB"),
+    "rgba.png": GRAY.convert("RGBA"),
+    "sixteen.png": sixteen_bit(),
+    "sixteen.tif": sixteen_bit(),
+    "cmyk.jpg": GRAY.convert("CMYK"),
+    "palette.png": GRAY.convert("P"),
+    "gray.jpg": GRAY,
+    "la.png": GRAY.convert("LA"),
+    "float.tif": Image.fromarray(RAMP.astype(np.float32)),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS_ALIKE)
+def test_every_mode_gives_the_same_picture(tmp_path: Path, name: str) -> None:
+    LOOKS_ALIKE[name].save(tmp_path / name)
+    pixels = read_square(FolderSource(tmp_path), name, 32)
+    assert pixels.shape == (3, 32, 32)
+    assert pixels.dtype == torch.uint8
+    difference = (pixels.float() - square(GRAY, 32).float()).abs()
+    assert float(difference.mean()) < 3, "scaled, not clipped, whatever the mode"
+
+
+def test_one_bit_and_one_pixel_pictures_work(tmp_path: Path) -> None:
+    Image.new("1", (9, 5), 1).save(tmp_path / "bit.png")
+    Image.new("RGB", (1, 1), (200, 100, 50)).save(tmp_path / "dot.png")
+    assert (read_square(FolderSource(tmp_path), "bit.png", 16) == 255).all()
+    assert read_square(FolderSource(tmp_path), "dot.png", 16)[:, 3, 3].tolist() == [200, 100, 50]
+
+
+def test_what_is_transparent_becomes_white(tmp_path: Path) -> None:
+    transparent().save(tmp_path / "clear.png")
+    palette = Image.new("P", (8, 8), 0)
+    palette.save(tmp_path / "clear.gif", transparency=0)
+    assert (read_square(FolderSource(tmp_path), "clear.png", 16) == 255).all()
+    assert (read_square(FolderSource(tmp_path), "clear.gif", 16) == 255).all()
+
+
+def test_the_middle_of_a_long_picture_is_kept() -> None:
+    picture = Image.new("RGB", (90, 30), "black")
+    picture.paste("white", (30, 0, 60, 30))
+    assert (square(picture, 30) == 255).all()
+
+
+def test_a_truncated_jpeg_is_named(tmp_path: Path) -> None:
+    data = io.BytesIO()
+    GRAY.convert("RGB").save(data, "JPEG")
+    (tmp_path / "half.jpg").write_bytes(data.getvalue()[: len(data.getvalue()) // 2])
+    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "empty.png").write_bytes(b"")
+    for name in ("half.jpg", "text.png", "empty.png"):
+        with pytest.raises(DataError, match=name):
+            read_square(FolderSource(tmp_path), name, 16)
+
+
+def test_zip_and_folder_give_the_same_pictures(digit_folder: Path, tmp_path: Path) -> None:
+    folder = FolderSource(digit_folder)
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
+        for name in folder.names:
+            archive.write(digit_folder / name, name)
+        archive.writestr("__MACOSX/train/x.png", b"")
+        archive.writestr("train/digit 0/.hidden.png", b"")
+    packed = ZipSource(tmp_path / "d.zip")
+    assert packed.names == folder.names
+    assert packed.folders == folder.folders
+    name = folder.names[5]
+    assert torch.equal(read_square(folder, name, 32), read_square(packed, name, 32))
+
+
+def test_a_damaged_zip_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 nothing more")
+    with pytest.raises(FileError, match="bad.zip"):
+        ZipSource(tmp_path / "bad.zip")
+
+
+def test_a_crop_keeps_the_middle_and_the_interpolation_is_the_one_that_is_asked_for() -> None:
+    frame = np.zeros((40, 40, 3), dtype=np.uint8)
+    frame[10:30, 10:30] = 255  # the middle half
+    picture = Image.fromarray(frame)
+    assert (square(picture, 20, "nearest", 0.5) == 255).all()
+    assert 0.2 < (square(picture, 20, "nearest", 1.0) == 255).float().mean() < 0.3
+    sharp, soft = (square(GRAY, 20, name) for name in ("nearest", "bicubic"))
+    assert not torch.equal(sharp, soft)
+
+
+def test_training_and_prediction_see_a_picture_alike(tmp_path: Path) -> None:
+    from blocks import InputSpec
+    from nettailor.data.task import load_task
+
+    for split in ("train", "val", "test"):
+        for label in ("a", "b"):
+            (tmp_path / split / label).mkdir(parents=True)
+            GRAY.save(tmp_path / split / label / "1.png")
+    spec = InputSpec(16, (0.5,) * 3, (0.5,) * 3, "bicubic", 0.5)
+    seen = load_task(str(tmp_path), spec).test.batch(torch.tensor([0]))[0]
+    assert torch.equal(seen, square(GRAY, 16, "bicubic", 0.5))
+    assert not torch.equal(seen, square(GRAY, 16))

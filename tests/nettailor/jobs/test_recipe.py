@@ -1,0 +1,77 @@
+"""Recipes: what is typed is checked, what is wrong is named with its remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nettailor.config.loading import differences, parse_overrides
+from nettailor.errors import UsageError
+from nettailor.jobs.recipe import Recipe, parse_recipe, read_recipes
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_overrides_lie_over_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "student: {epochs: 3, skips: 2}\nprune: {remove: [1, 2]}\n")
+    (recipe,) = read_recipes(path, parse_overrides(["student.epochs=9", "data.flip=true", "teacher.lr=1e-3"]))
+    assert (recipe.student.epochs, recipe.student.skips, recipe.data.flip) == (9, 2, True)
+    assert recipe.teacher.lr == 1e-3
+    assert recipe.prune.remove == (1, 2)
+
+
+def test_writing_and_reading_gives_the_same_recipe(tmp_path: Path) -> None:
+    recipe = parse_recipe(parse_overrides(["student.lr=3e-4", "task=birds", "data.group=^(a|b)_"]), "test")
+    recipe.write(tmp_path / "r.yaml")
+    assert read_recipes(tmp_path / "r.yaml") == [recipe]
+
+
+def test_tasks_share_what_stands_beside_them(tmp_path: Path) -> None:
+    path = written(tmp_path, "seed: 4\nstudent: {epochs: 2}\ntasks:\n- task: a\n- {task: b, student: {epochs: 5}}\n")
+    one, two = read_recipes(path)
+    assert (one.task, one.seed, one.student.epochs) == ("a", 4, 2)
+    assert (two.task, two.seed, two.student.epochs) == ("b", 4, 5)
+
+
+def test_differences_name_the_keys_and_leave_the_machine_out() -> None:
+    other = parse_recipe({"student": {"epochs": 1}, "machine": {"device": "cpu"}}, "test")
+    assert differences(Recipe().as_dict(), other.as_dict()) == ["student.epochs"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("studnet: {epochs: 3}", "studnet: no such key; did you mean 'student'"),
+        ("student: {epoch: 3}", "student.epoch: no such key; did you mean 'epochs'"),
+        ("skips: 3", "did you mean 'student.skips'"),
+        ("student: {qqq: 3}", "student.qqq: no such key; there are skips"),
+        ("student: {skips: -1}", "student.skips: input should be greater than or equal to 0, but it is -1"),
+        ("student: {gates: hard}", "student.gates: input should be 'softmax' or 'independent', but it is 'hard'"),
+        ("teacher: {lr: .nan}", "teacher.lr"),
+        ("teacher: {lr: fast}", "teacher.lr"),
+        ("data: {val_fraction: 1.0}", "data.val_fraction: input should be less than 1"),
+        ("prune: {remove: []}", "prune.remove"),
+        ("machine: {device: tpu}", "machine.device"),
+        ("student: 3", "student"),
+        ("- a\n- b", "is a mapping"),
+        ("a: [", "no valid YAML"),
+        ("tasks: 3", "tasks: must be a list"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as raised:
+        read_recipes(path)
+    assert says in str(raised.value)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("word", ["student.epochs", "=3", "student.epochs=[", "--x"])
+def test_an_override_has_a_key_and_a_value(word: str) -> None:
+    with pytest.raises(UsageError):
+        parse_overrides([word])
