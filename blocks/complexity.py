@@ -1,7 +1,7 @@
 """Expected complexity of a student: what it would cost if every path were kept with the probability of its gate.
 
 Both forms take the gate matrix a (L, 1 + k) and the costs C (L, 1 + k) of the paths as fractions of all universal blocks,
-and return a differentiable scalar (DESIGN section 4; NetTailor, section 3.3).
+and return a differentiable scalar (NetTailor, section 3.3; docs/how_it_works.md).
 
     paper   sum_e C_e (1 - r_e - prod of r over the paths into e's source - prod of r over the paths out of e's target),
             r = 1 - a. It takes the three exclusions as disjoint, and may go negative.

@@ -1,4 +1,4 @@
-"""Gates: the attention weight `a_p^l` of every path (DESIGN section 4; NetTailor, section 3.2).
+"""Gates: the attention weight `a_p^l` of every path (NetTailor, section 3.2; docs/how_it_works.md).
 
     softmax        a = softmax of the logits over the paths into a layer; universal +2, proxies -2 at the start
     independent    a = sigmoid of each logit on its own; universal +4, proxies -4 at the start

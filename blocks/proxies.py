@@ -1,4 +1,4 @@
-"""Proxies: small trainable paths from an activation x_p to a later layer l (DESIGN section 4; NetTailor, section 3.1).
+"""Proxies: small trainable paths from an activation x_p to a later layer l (NetTailor, section 3.1; docs/how_it_works.md).
 
     x_p -> resample to layer l's resolution (max-pool) -> transform to layer l's channels -> out
 

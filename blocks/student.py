@@ -1,4 +1,4 @@
-"""The student: a frozen backbone with proxies beside its blocks and a gate on every path (DESIGN section 4).
+"""The student: a frozen backbone with proxies beside its blocks and a gate on every path.
 
     x_l = act_l( a_l^l * G_l(x_(l-1))  +  sum over p of a_p^l * A_p^l(x_p) )          p = max(0, l - k) .. l - 1
 

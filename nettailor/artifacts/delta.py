@@ -1,4 +1,4 @@
-"""The delta: everything that one task adds to the backbone, in three files (DESIGN section 5).
+"""The delta: everything that one task adds to the backbone, in three files.
 
     task/task.json            what the network is: classes, input, backbone and its hash, kept graph, settings
     task/task.safetensors     every tensor that the task owns, and nothing else

@@ -1,4 +1,4 @@
-"""The figures of a run: one schema for every method, so that tables, boards and scripts can read them (DESIGN section 6).
+"""The figures of a run: one schema for every method, so that tables, boards and scripts can read them.
 
 Accuracies are fractions, MACs are of one picture, params count every floating-point tensor that the network needs, and
 `removed` gives fractions of the backbone's. What is chosen is chosen on the validation split; the three test accuracies

@@ -1,4 +1,4 @@
-"""A run's folder: whose it is, whether it is finished, and what may be written into it (DESIGN section 5).
+"""A run's folder: whose it is, whether it is finished, and what may be written into it.
 
 new or empty folder         -> begin            report.json, same recipe    -> finished, nothing runs again
 recipe.yaml, same recipe    -> go on            anything else               -> refused, nothing is touched

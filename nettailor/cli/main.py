@@ -1,4 +1,4 @@
-"""The command line: `nettailor VERB ...` (DESIGN section 7).
+"""The command line: `nettailor VERB ...`.
 
 Exit status 0 when it worked, 1 when it failed, 2 when it was used wrongly, 130 when it was stopped. An error is one or
 two plain lines; `--debug` adds the traceback.

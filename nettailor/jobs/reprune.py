@@ -1,4 +1,4 @@
-"""Another size for a finished student: `nettailor prune RUN` (DESIGN section 7).
+"""Another size for a finished student: `nettailor prune RUN`.
 
     RUN/nets (teacher, student) -> prune to a budget or a drop -> recover -> RUN/prune/macs-0.5/   a run folder of its own
     RUN/nets -> prune, and go on as far as it holds together -> RUN/prune/front/                   the whole curve

@@ -1,4 +1,4 @@
-"""Choose what a task does not need, remove it, and train what is left (DESIGN section 4).
+"""Choose what a task does not need, remove it, and train what is left.
 
     paper        proxies with a small gate and the n weakest universal blocks go at once, for several n; each is retrained
                  with g1 = 0, and the leanest within the drop is kept

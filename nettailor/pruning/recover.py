@@ -1,4 +1,4 @@
-"""After pruning: the leanest network that is within the drop once what is left of it has been trained (DESIGN section 4).
+"""After pruning: the leanest network that is within the drop once what is left of it has been trained.
 
 Pruned.trials, steps -> the chosen network, and some leaner ones that are a little below -> recover each -> Recovered
 """

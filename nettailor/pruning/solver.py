@@ -1,4 +1,4 @@
-"""Which paths to keep under a budget: one choice of paths for every layer, the least loss in all (DESIGN section 4).
+"""Which paths to keep under a budget: one choice of paths for every layer, the least loss in all.
 
     options per layer, each with its loss -> mixed-integer program (scipy.optimize.milp) -> BlockGraph
 

@@ -23,7 +23,7 @@ class TeacherConfig:
 
 @dataclass(config=STRICT, frozen=True)
 class StudentConfig:
-    """What the student is made of, and how it is trained (DESIGN section 4)."""
+    """What the student is made of, and how it is trained (docs/how_it_works.md)."""
 
     skips: Annotated[int, Field(ge=0, description="how many activations back proxies reach")] = 3
     proxies: Annotated[

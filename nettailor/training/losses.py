@@ -1,4 +1,4 @@
-"""What a student is trained on (DESIGN section 4; NetTailor, section 3.3).
+"""What a student is trained on (NetTailor, section 3.3; docs/how_it_works.md).
 
     L = CE + g1 * E[C] + g2 * Omega + gk * KL
 
