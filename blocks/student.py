@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from blocks.assembly import Plan, build_parts, end_costs, path_costs
+from blocks.assembly import NetPlan, Plan, build_parts, end_costs, path_costs
 from blocks.backbone import Backbone
 from blocks.counting import Cost, tensors_of
 from blocks.fuse import frozen_copy
@@ -77,7 +77,8 @@ class TailoredNet(nn.Module):
         self.spec = backbone.spec
         self.depth = backbone.depth
         self.paths = candidate_paths(backbone, plan)
-        parts = build_parts(backbone, self.paths, classes, plan.batch_norm, plan.rank, plan.adapters)
+        self.net_plan = NetPlan(tuple(self.paths), classes, plan.batch_norm, plan.rank, plan.adapters)
+        parts = build_parts(backbone, self.net_plan)
         self.stem = parts.stem
         self.blocks = nn.ModuleDict({str(target): block for target, block in parts.blocks.items()})
         self.proxies = nn.ModuleDict({proxy_key(*ends): proxy for ends, proxy in parts.proxies.items()})
@@ -157,7 +158,7 @@ class TailoredNet(nn.Module):
 
     def fixed_cost(self) -> Cost:
         """Stem and head with this task's classifier."""
-        return end_costs(self.backbone, self.classes, self.stem, self.head)
+        return end_costs(self.backbone, self.net_plan, self.stem, self.head)
 
     def cost_model_in(self, unit: Literal["macs", "params"]) -> CostModel:
         """What everything costs in MACs or parameters."""
