@@ -129,7 +129,9 @@ def architecture(backbone: Backbone) -> str:
     return hashlib.sha256(repr((backbone.block_names, backbone.shapes, shapes)).encode()).hexdigest()
 
 
-def prices(student: TailoredNet, unit: Unit, table: CostTable | None = None, where: str = "cost table") -> CostModel:
+def cost_model(
+    student: TailoredNet, unit: Unit, table: CostTable | None = None, where: str = "cost table"
+) -> CostModel:
     """The cost of every path of a student in one unit, and of what is beside the paths.
 
     Args:

@@ -75,6 +75,7 @@ def front_of(report: Report, points: list[FrontPoint]) -> Front:
     )
     others = [point for point in points if (point.macs, point.params) != (net.macs, net.params)]
     teacher, backbone = report.teacher, report.backbone
+    assert teacher is not None, "a curve is a pruned student's"
     return Front(
         task=report.task,
         backbone=backbone.name,

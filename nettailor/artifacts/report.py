@@ -106,9 +106,11 @@ class PruneFigures:
 
 @dataclass(config=STRICT)
 class Report:
-    """What `report.json` holds. A method without a student, or that prunes nothing, has no figures of them.
+    """What `report.json` holds. A method that needs no teacher, has no student or prunes nothing has no figures of them.
 
-    `seconds` and `epochs` (passes over the training pictures) are by stage.
+    `seconds` and `epochs` (passes over the training pictures) are by stage. Seconds add up to the run's own time: `prepare`
+    is what came before the first stage, `measure` what came after the last. `importance` counts pictures that were only run
+    forward to find the importance of paths, in training sets; its time is in `prune`.
     """
 
     task: str
@@ -116,14 +118,14 @@ class Report:
     backbone: BackboneFigures
     data: DataFigures
     seed: int
-    teacher: TeacherFigures
+    teacher: TeacherFigures | None
     student: StudentFigures | None
     compact: CompactFigures
     removed: RemovedFigures
     prune: PruneFigures | None
     seconds: dict[str, float]
     device: str
-    epochs: dict[str, int] = field(default_factory=dict)
+    epochs: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=lambda: versions())
     format: Literal[1] = FORMAT
 

@@ -13,6 +13,7 @@ from nettailor.cli.inputs import DEVICES, recipe_tree
 from nettailor.cli.options import option, position
 from nettailor.config.library import find_recipe
 from nettailor.errors import UsageError
+from nettailor.methods import names
 
 if TYPE_CHECKING:
     pass
@@ -33,6 +34,7 @@ class AdaptOptions:
     recipe: str | None = option("a shipped recipe, or a YAML file of one or several tasks", metavar="NAME|FILE")
     data: str | None = option("class folders, a zip of them, digits, or a torchvision data set", metavar="DIR|ZIP|NAME")
     backbone: str | None = option("resnet34_tiny, timm/NAME, torchvision/NAME or module:callable", metavar="NAME")
+    method: str | None = option(f"one of {', '.join(names())} (default: nettailor)", metavar="NAME")
     weights: str | None = option(
         "the backbone's weights in a local file (safetensors, or a checkpoint)", metavar="FILE"
     )
