@@ -5,20 +5,18 @@ Pruned.steps -> measure_front -> front.json -> front_table, draw_front -> front.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from nettailor.artifacts.report import Report
-from nettailor.schema import read_record, write_record
+from nettailor.schema import RECORD, Record
 
 FORMAT: Literal[1] = 1
-STRICT = ConfigDict(extra="forbid")
 
 
-@dataclass(config=STRICT)
+@dataclass(config=RECORD)
 class FrontPoint:
     """One network of the curve; `chosen` is the one in the delta, measured after its recovery."""
 
@@ -32,9 +30,11 @@ class FrontPoint:
     chosen: bool = False
 
 
-@dataclass(config=STRICT)
-class Front:
+@dataclass(config=RECORD)
+class Front(Record):
     """Accuracy against cost, the dearest network first."""
+
+    remedy: ClassVar[str] = "is it a front of another version?"
 
     task: str
     backbone: str
@@ -45,19 +45,6 @@ class Front:
     teacher_test_accuracy: float
     points: Annotated[list[FrontPoint], Field(min_length=1)]
     format: Literal[1] = FORMAT
-
-    def write(self, path: Path) -> None:
-        """Write it atomically; `format` comes first."""
-        write_record(self, path)
-
-    @classmethod
-    def read(cls, path: Path) -> Front:
-        """Read and check a front.
-
-        Raises:
-            FileError: no such file, or not this schema.
-        """
-        return read_record(cls, path, "is it a front of another version?")
 
 
 def front_of(report: Report, points: list[FrontPoint]) -> Front:

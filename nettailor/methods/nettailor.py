@@ -17,7 +17,7 @@ from blocks import Backbone, TailoredNet, compact
 from blocks.complexity import is_approximate
 from blocks.counting import count_params, tensors_of
 from blocks.gates import without_gates
-from nettailor.artifacts.cost_table import CostTable, cost_model, measure_costs, read_costs
+from nettailor.artifacts.cost_table import CostTable, cost_model, measure_costs
 from nettailor.artifacts.pareto import FrontPoint
 from nettailor.artifacts.report import PruneFigures, StudentFigures
 from nettailor.data.task import Task
@@ -56,7 +56,7 @@ class NetTailor(Plain):
             raise UsageError("prune.budget: is missing; how=budget prunes down to it, for example prune.budget=0.5")
         find_form(recipe.student.proxies)
         if recipe.cost_table is not None:
-            read_costs(Path(recipe.cost_table))
+            CostTable.read(Path(recipe.cost_table))
 
     def train(self, context: Context) -> Trained:
         """Stages teacher, student, prune and recover."""
@@ -94,12 +94,12 @@ def _cost_table(context: Context) -> CostTable:
     """The milliseconds that a run counts in; its own are measured once and kept for a run that goes on."""
     recipe, folder, run = context.recipe, context.folder, context.run
     if recipe.cost_table is not None:
-        return read_costs(Path(recipe.cost_table))
+        return CostTable.read(Path(recipe.cost_table))
     if not folder.costs.is_file():
         run.display.say("measuring every block and proxy on this device ...")
         plan = plan_of(recipe.student)
         measure_costs(context.backbone, plan, 1, torch.get_num_threads(), run.device).write(folder.costs)
-    return read_costs(folder.costs)
+    return CostTable.read(folder.costs)
 
 
 def _epochs(recipe: Sections, pruned: Pruned, recovered: Recovered) -> dict[str, float]:

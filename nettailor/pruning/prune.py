@@ -13,6 +13,7 @@ that near to the teacher, the drop is counted from the most accurate network so 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -93,7 +94,7 @@ def prune(
     settings = replace(settings or StudentConfig(), complexity_weight=0.0)
     floor = accuracy(teacher, task.val)
     job = _Job(student, teacher, task, config, settings, run, floor)
-    result = _paper(job) if config.how == "paper" else _rounds(job)
+    result = WAYS[config.how](job)
     student.keep(result.graph.paths)
     return result
 
@@ -299,3 +300,6 @@ class _Rounds:
         run.checkpoints.save(f"step-{number}", self.steps[-1], {})
         run.checkpoints.save("prune", self.best, notes)
         run.checkpoints.drop(f"prune-{number}")
+
+
+WAYS: dict[str, Callable[[_Job], Pruned]] = {"tolerance": _rounds, "budget": _rounds, "paper": _paper}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from blocks import Backbone, Plan, TailoredNet
-from nettailor.artifacts.cost_table import CostTable, architecture, cost_model, measure_costs, read_costs
+from nettailor.artifacts.cost_table import CostTable, architecture, cost_model, measure_costs
 from nettailor.errors import FileError
 from nettailor.pruning.graph import BlockGraph
 from nettailor.training.losses import expected_complexity
@@ -38,7 +38,7 @@ def test_every_path_is_measured_and_the_table_survives_its_file(
         sum(row.ms for row in table.paths if row.form == "universal") + table.whole.stem_ms + table.whole.head_ms
     )
     table.write(tmp_path / "costs.json")
-    assert read_costs(tmp_path / "costs.json") == table
+    assert CostTable.read(tmp_path / "costs.json") == table
 
 
 def test_penalty_and_graph_count_in_the_unit_that_is_asked_for(backbone: Backbone, table: CostTable) -> None:
@@ -97,7 +97,7 @@ def test_profile_writes_a_table_that_a_run_counts_in(nettailor: CommandLine, dig
 
 def test_a_run_without_a_table_measures_its_own_and_keeps_it(nettailor: CommandLine, digit_folder: Path) -> None:
     assert nettailor("adapt", "--data", digit_folder, "--out", "run", "cost=latency", *QUICK)[0] == 0
-    assert read_costs(Path("run/costs.json")).backbone == "resnet34_tiny"
+    assert CostTable.read(Path("run/costs.json")).backbone == "resnet34_tiny"
 
 
 @pytest.mark.parametrize(
