@@ -52,7 +52,7 @@ def adapt(options: AdaptOptions) -> int:
     from nettailor.jobs.adapt import adapt as adapt_one
     from nettailor.jobs.context import resolve
     from nettailor.jobs.many import adapt_all
-    from nettailor.jobs.recipe import parse_recipe, read_recipes
+    from nettailor.jobs.recipe import parse_recipe, read_recipes, with_costs_of
     from nettailor.progress import Display
     from nettailor.views.tables import files_text, report_table, summary_table
 
@@ -74,6 +74,8 @@ def adapt(options: AdaptOptions) -> int:
         return 1 if failed else 0
     recipe = resolve(recipes[0])
     out = options.out or Path("runs") / str(recipe.task)
+    if options.recipe is not None:
+        recipe = with_costs_of(recipe, path, out)
     report = adapt_one(recipe, out, display)
     display.console.print(report_table(report))
     display.say(files_text(report, out))

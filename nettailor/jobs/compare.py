@@ -86,8 +86,9 @@ def in_order(wanted: Sequence[str]) -> list[str]:
     Raises:
         UsageError: no such method, or one that takes its size from a method that is not compared.
     """
+    wanted = [methods.find(name, "--methods").name for name in wanted]
     for name in wanted:
-        sized_like = methods.find(name, "--methods").sized_like
+        sized_like = methods.find(name).sized_like
         if sized_like is not None and sized_like not in wanted:
             raise UsageError(f"{name}: is cut to the size of {sized_like}'s compact net; compare that too")
     first = [TEACHER, *(name for name in (OURS, PAPER) if name in wanted)]

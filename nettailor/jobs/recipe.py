@@ -101,7 +101,7 @@ def parse_recipe(tree: dict[str, Any], origin: str) -> Recipe:
     if not isinstance(own, dict):
         raise UsageError(f"{origin}: method: is a name, or a name and its settings, but it is {given!r}")
     method = methods.find(str(own.get("name", DEFAULT_METHOD)), f"{origin}: method.name")
-    settings = parse(method.settings, own, origin, "method.")
+    settings = parse(method.settings, {**own, "name": method.name}, origin, "method.")
     return parse(Recipe, {**merge(dict(method.defaults), tree), "method": settings}, origin)
 
 
@@ -114,6 +114,15 @@ def read_recipes(path: Path, overrides: dict[str, Any] | None = None) -> list[Re
     return [parse_recipe(tree, origin) for tree, origin in read_trees(path, overrides)]
 
 
+def with_costs_of(recipe: Recipe, path: Path, out: Path) -> Recipe:
+    """A recipe that repeats the run at `path` in another folder counts in the milliseconds that were measured there."""
+    costs = path.parent / "costs.json"
+    is_runs = path.name == "recipe.yaml" and costs.is_file() and out.resolve() != path.parent.resolve()
+    if not is_runs or recipe.cost != "latency" or recipe.cost_table is not None:
+        return recipe
+    return replace(recipe, cost_table=str(costs.resolve()))
+
+
 def _method_of_old_run(tree: dict[str, Any], report: Path) -> str:
     """Version 0.1.0 had NetTailor and the paper's procedure in one, and called fine-tuning `teacher`."""
     if isinstance(tree.get("prune"), dict) and tree["prune"].get("how") == "paper":
@@ -123,6 +132,6 @@ def _method_of_old_run(tree: dict[str, Any], report: Path) -> str:
             name = json.loads(report.read_text(encoding="utf-8")).get("method")
         except (OSError, ValueError, AttributeError):
             return DEFAULT_METHOD  # a report that can't be read is named by whoever needs it
-        name = "finetune" if name == "teacher" else name
+        name = methods.OLD_NAMES.get(name, name)
         return name if name in methods.names() else DEFAULT_METHOD
     return DEFAULT_METHOD

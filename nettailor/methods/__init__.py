@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from nettailor.methods._protocol import Method
 
 
+OLD_NAMES = {"teacher": "finetune"}
+"""What version 0.1.0 called a method, in recipes, reports and commands."""
+
+
 def names() -> list[str]:
     """Every method's name; nothing is imported for it."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
@@ -37,7 +41,7 @@ def find(name: str, origin: str = "method") -> Method:
     """
     import difflib
 
-    known = names()
+    known, name = names(), OLD_NAMES.get(name, name)
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
