@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
-import torch
-
-from blocks import Backbone, CompactNet, TailoredNet, compact, fold
+from blocks import Backbone, CompactNet, TailoredNet, compact
 from blocks.complexity import is_approximate
 from blocks.counting import count_params, tensors_of
+from blocks.latency import latencies
 from nettailor.artifacts import delta
 from nettailor.artifacts.pareto import FrontPoint
 from nettailor.artifacts.report import (
@@ -45,38 +42,17 @@ def data_figures(task: Task, data_hash: str) -> DataFigures:
     return DataFigures(len(task.train), len(task.val), len(task.test), len(task.classes), task.size, data_hash)
 
 
-LATENCY_RUNS, LATENCY_WARMUP = 21, 5
-
-
-@torch.inference_mode()
-def latencies_ms(nets: list[torch.nn.Module], size: int, device: torch.device) -> list[float]:
-    """Median milliseconds for one picture, the nets taking turns so that the machine's moods meet all of them."""
-    x = torch.zeros(1, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
-    times: list[list[float]] = [[] for _ in nets]
-    for turn in range(LATENCY_WARMUP + LATENCY_RUNS):
-        for net, taken in zip(nets, times, strict=True):
-            start = time.perf_counter()
-            net.eval()(x)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            if turn >= LATENCY_WARMUP:
-                taken.append((time.perf_counter() - start) * 1000)
-    return [sorted(taken)[len(taken) // 2] for taken in times]
-
-
 def measure(recipe: Recipe, job: Context, trained: _Trained, net: CompactNet, folder: RunFolder) -> Report:
     """Read the test split, once for each of teacher, student and compact net, and count everything."""
     backbone, task, device = job.backbone, job.task, job.run.device
     teacher, student, pruned = trained.teacher, trained.student, trained.pruned
     graph = BlockGraph.of(net)
     cost, whole = net.cost(), backbone.cost
-    teacher_cost = student.fixed_cost()
-    for block in backbone.block_costs:
-        teacher_cost += block
+    teacher_cost = teacher.network_cost()
     tested = {"teacher": accuracy(teacher, task.test)}
     tested["compact"] = accuracy(net, task.test)
     compact_val = accuracy(net, task.val)
-    teacher_ms, compact_ms = latencies_ms([teacher.frozen_copy(), fold(net)], backbone.spec.size, device)
+    teacher_time, compact_time = latencies([teacher, net], backbone.spec.size, device)
     restore(student.task_tensors(), trained.unpruned, "student")
     tested["student"] = accuracy(student, task.test)
     kept = len(graph.universal())
@@ -91,7 +67,8 @@ def measure(recipe: Recipe, job: Context, trained: _Trained, net: CompactNet, fo
             trained.stages["teacher"].judged["val_accuracy"],
             teacher_cost.macs,
             teacher_cost.params,
-            teacher_ms,
+            teacher_time.ms,
+            teacher_time.packed_ms,
         ),
         student=StudentFigures(
             tested["student"],
@@ -109,7 +86,8 @@ def measure(recipe: Recipe, job: Context, trained: _Trained, net: CompactNet, fo
             params=cost.params,
             task_params=sum(tensor.numel() for tensor in net.task_tensors().values()),
             task_bytes=delta.task_bytes(folder.delta),
-            latency_ms=compact_ms,
+            latency_ms=compact_time.ms,
+            latency_packed_ms=compact_time.packed_ms,
             universal_blocks_kept=kept,
             proxies_kept=len(graph.proxies()),
         ),

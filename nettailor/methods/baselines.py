@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from blocks import Backbone, Plan, TailoredNet, compact, fold
-from blocks.assembly import end_costs
+from blocks import Backbone, Plan, TailoredNet
 from blocks.counting import count_params, tensors_of
+from blocks.latency import latencies
 from blocks.shallow import ShallowNet, depth_for
 from nettailor.artifacts.report import CompactFigures, RemovedFigures, Report, TeacherFigures
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.environment import device_name
 from nettailor.jobs.context import Context, open_context, resolve
-from nettailor.jobs.measure import backbone_figures, data_figures, latencies_ms
+from nettailor.jobs.measure import backbone_figures, data_figures
 from nettailor.jobs.recipe import Recipe
 from nettailor.progress import Display
 from nettailor.training.loop import Fitted, Schedule, accuracy, fit, parameter_groups
@@ -131,8 +131,7 @@ def _measure(
 ) -> Report:
     """Read the test split once for the teacher and once for the net, and count."""
     backbone, task = job.backbone, job.task
-    ends = end_costs(backbone, len(task.classes), backbone.stem, backbone.head).macs
-    teacher_macs = ends + sum(block.macs for block in backbone.block_costs)
+    teacher_macs = teacher.network_cost().macs
     params = count_params(tensor for name, tensor in tensors_of(net).items() if not name.startswith("gates."))
     if isinstance(net, TailoredNet):
         macs, kept = teacher_macs, backbone.depth
@@ -141,14 +140,15 @@ def _measure(
         macs, kept, own = net.macs(backbone), net.depth, params
     else:
         macs, kept, own = teacher_macs, backbone.depth, params
-    teacher_ms, ms = latencies_ms([teacher.frozen_copy(), _folded(net)], backbone.spec.size, job.run.device)
+    teacher_time, time = latencies([teacher, net], backbone.spec.size, job.run.device)
     fitted = job.run.fitted
     teacher_figures = TeacherFigures(
         accuracy(teacher, task.test),
         fitted["teacher"].judged["val_accuracy"],
         teacher_macs,
         count_params(tensors_of(teacher).values()),
-        teacher_ms,
+        teacher_time.ms,
+        teacher_time.packed_ms,
     )
     figures = CompactFigures(
         test_accuracy=teacher_figures.test_accuracy if net is teacher else accuracy(net, task.test),
@@ -157,7 +157,8 @@ def _measure(
         params=params,
         task_params=own,
         task_bytes=own * FLOAT_BYTES,
-        latency_ms=ms,
+        latency_ms=time.ms,
+        latency_packed_ms=time.packed_ms,
         universal_blocks_kept=kept,
         proxies_kept=0,
     )
@@ -178,8 +179,3 @@ def _measure(
         epochs={"teacher": recipe.teacher.epochs} | ({} if method == "teacher" else {method: epochs}),
         device=device_name(job.run.device),
     )
-
-
-def _folded(net: Backbone | TailoredNet | ShallowNet) -> nn.Module:
-    """A net as it would be put to use."""
-    return fold(compact(net)) if isinstance(net, TailoredNet) else net.frozen_copy()
