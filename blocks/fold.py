@@ -49,7 +49,7 @@ def fold_part(module: fx.GraphModule | Proxy, act: nn.Module | None = None) -> f
     parts = _Parts()
     x = parts.graph.placeholder("x")
     out = parts.proxy("proxy", module, 0, x) if isinstance(module, Proxy) else parts.inline("part", module, x)
-    parts.graph.output(out if act is None else parts.call("act", act, out))
+    parts.graph.output(out if act is None else parts.apply("act", act, out))
     return _fold(fx.GraphModule(parts.modules, parts.graph))
 
 
@@ -83,7 +83,7 @@ def _assemble(wiring: Wiring) -> fx.GraphModule:
                 out.meta[GATE] = True
             total = out if total is None else parts.graph.call_function(torch.add, (total, out))
         assert total is not None
-        xs[layer] = last = parts.call(f"act{layer}", mixture.act, total)
+        xs[layer] = last = parts.apply(f"act{layer}", mixture.act, total)
     parts.graph.output(parts.inline("head", wiring.head, last))
     return fx.GraphModule(parts.modules, parts.graph)
 
@@ -118,6 +118,10 @@ class _Parts:
                     self.modules[name] = operator.attrgetter(node.target)(segment).detach().clone()
                     copies[node].target = name
         raise ValueError("a segment without an output")
+
+    def apply(self, name: str, module: nn.Module, x: fx.Node) -> fx.Node:
+        """Add what a module computes: the operations of a segment, as for a block's activation, or a call."""
+        return self.inline(name, module, x) if isinstance(module, fx.GraphModule) else self.call(name, module, x)
 
     def call(self, name: str, module: nn.Module, *inputs: fx.Node, **options: object) -> fx.Node:
         """Call a copy of a module; what does nothing in eval mode is left out."""

@@ -79,6 +79,14 @@ def test_gates_leave_no_multiplication_behind_in_a_residual_network() -> None:
     assert "joined" in folded.code, "proxies that read the same tensor are one convolution"
 
 
+def test_an_activation_behind_a_mixture_overwrites_the_fresh_sum() -> None:
+    """It is a segment of the cut, whose operations stand in the graph like any other's."""
+    folded = fold(compact(student_of(cut_of("resnet18", 64))))
+    acts = [folded.get_submodule(node.target) for node in folded.graph.nodes if str(node.target).startswith("act")]
+    assert len(acts) == 8
+    assert all(isinstance(act, nn.ReLU) and act.inplace for act in acts)
+
+
 def test_a_folded_net_shares_nothing_and_leaves_the_compact_net_alone() -> None:
     backbone = tiny.tiny_backbone()
     net = compact(student_of(backbone))
@@ -166,7 +174,7 @@ def graph_of(folded: fx.GraphModule) -> list[tuple[object, ...]]:
     """The operations of a graph in order: what is called, with how many inputs, and shapes of the weights."""
     found: list[tuple[object, ...]] = []
     for node in folded.graph.nodes:
-        called: object = node.target if node.op != "placeholder" else ""
+        called: object = node.target if node.op != "get_attr" else ""
         if node.op == "call_module":
             module = folded.get_submodule(node.target)
             shapes = [tuple(tensor.shape) for tensor in module.state_dict().values()]

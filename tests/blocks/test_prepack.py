@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from blocks import CompactNet, compact, fold
+from blocks.fuse import ADDITIONS, called
 from blocks.prepack import PackedConvolution, can_pack
 from blocks.prepack import pack as packed
 from blocks.shallow import ShallowNet, depth_for
@@ -36,6 +37,14 @@ def test_a_packed_net_gives_the_folded_nets_answers(name: str, size: int) -> Non
     with torch.no_grad():
         double = fast.double()(torch.randn(1, 3, size, size, dtype=torch.double))
     assert double.dtype == torch.double
+
+
+@pytest.mark.skipif(not can_pack(), reason="this build of torch has no oneDNN")
+def test_a_packed_backbone_adds_and_activates_within_its_convolutions() -> None:
+    backbone = cut_of("resnet18", 64)
+    fast = packed(backbone.for_inference())
+    same_answers(backbone, fast, torch.randn(2, 3, 64, 64))
+    assert not any(type(called(fast, node)) is nn.ReLU or node.target in ADDITIONS for node in fast.graph.nodes)
 
 
 def test_where_it_cant_be_packed_a_net_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
