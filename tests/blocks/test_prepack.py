@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from blocks import CompactNet, compact, fold
-from blocks import prepack as packed
+from blocks.fuse import ADDITIONS, called
 from blocks.prepack import PackedConvolution, can_pack
+from blocks.prepack import pack as packed
 from blocks.shallow import ShallowNet, depth_for
 from tests import tiny
 from tests.blocks.test_fold import cut_of, same_answers, student_of
@@ -38,8 +39,16 @@ def test_a_packed_net_gives_the_folded_nets_answers(name: str, size: int) -> Non
     assert double.dtype == torch.double
 
 
+@pytest.mark.skipif(not can_pack(), reason="this build of torch has no oneDNN")
+def test_a_packed_backbone_adds_and_activates_within_its_convolutions() -> None:
+    backbone = cut_of("resnet18", 64)
+    fast = packed(backbone.for_inference())
+    same_answers(backbone, fast, torch.randn(2, 3, 64, 64))
+    assert not any(type(called(fast, node)) is nn.ReLU or node.target in ADDITIONS for node in fast.graph.nodes)
+
+
 def test_where_it_cant_be_packed_a_net_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["blocks.pack"], "can_pack", lambda: False)
+    monkeypatch.setattr(sys.modules["blocks.prepack"], "can_pack", lambda: False)
     folded = fold(compact(student_of(tiny.tiny_backbone())))
     assert packed(folded) is folded
     assert not any(isinstance(module, PackedConvolution) for module in folded.modules())
@@ -52,7 +61,7 @@ def test_a_shallower_cut_is_the_first_blocks_and_changes_nothing_of_the_backbone
     net = ShallowNet(backbone, 3, 4).eval()
     with torch.no_grad():
         assert torch.allclose(net(x), net.classifier(backbone.activations(x)[3].mean((2, 3))))
-        same_answers(net, net.frozen_copy(), x)
+        same_answers(net, net.for_inference(), x)
     net.train()(x).sum().backward()
     assert all(parameter.grad is not None for parameter in net.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
