@@ -47,10 +47,10 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit_of(package: Path) -> str | None:
-    """The commit of the git checkout that a package is a tracked part of, with `-dirty` when tracked files are changed.
+    """The commit of the git checkout that a package is a tracked part of; `-dirty` when tracked files are changed.
 
-    Read once per process: a run is made by the code that it imported. None where there is no git, no checkout, or the package lies
-    in a checkout of something else (an environment inside somebody's repository).
+    Read once per process: a run is made by the code that it imported. None where there is no git, no checkout, or the
+    package lies in a checkout of something else (an environment inside somebody's repository).
     """
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None or not (
         head := _git(package, "rev-parse", "HEAD")
