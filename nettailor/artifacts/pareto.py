@@ -46,6 +46,15 @@ class Front(Record):
     points: Annotated[list[FrontPoint], Field(min_length=1)]
     format: Literal[1] = FORMAT
 
+    def largest_within(self, macs: float) -> FrontPoint | None:
+        """The network of most MACs within some MACs, if there is one."""
+        return max((point for point in self.points if point.macs <= macs), key=lambda point: point.macs, default=None)
+
+    def leanest_as_accurate(self, val_accuracy: float) -> FrontPoint | None:
+        """The network of fewest MACs that is at least so accurate on the validation split, if there is one."""
+        good = [point for point in self.points if point.val_accuracy >= val_accuracy]
+        return min(good, key=lambda point: point.macs, default=None)
+
 
 def front_of(report: Report, points: list[FrontPoint]) -> Front:
     """The curve of a run: its steps, and its compact net in the place of the step that it came from."""

@@ -76,7 +76,8 @@ def compare(
         raise NettailorError(f"{name}: {reason}; the same command runs what is not finished yet")
     board = read_board(out, over, ordered)
     board.write(out / "board.json")
-    draw_board(board, out, out / "board.png")
+    files = [_cell(out, seed, OURS).front for seed in board.seeds]
+    draw_board(board, [Front.read(file) for file in files if file.is_file()], out / "board.png")
     return board
 
 
@@ -154,20 +155,18 @@ def read_board(out: Path, seeds: Sequence[int], ordered: Sequence[str]) -> Board
     )
 
 
-def draw_board(board: Board, out: Path, path: Path) -> None:
+def draw_board(board: Board, fronts: Sequence[Front], path: Path) -> None:
     """Accuracy against MACs: a point for each method, and our curve of each seed."""
     curves: list[Curve] = []
-    for seed in board.seeds:
-        if (file := _cell(out, seed, OURS).front).is_file():
-            points = Front.read(file).points
-            xs = [point.macs / board.backbone_macs for point in points]
-            label = "_" if curves else f"{OURS}, seeds one by one"
-            ys = [point.test_accuracy for point in points]
-            curves.append(Curve(label, xs, ys, ".-", color="lightsteelblue"))
+    for front in fronts:
+        xs = [point.macs / board.backbone_macs for point in front.points]
+        label = "_" if curves else f"{OURS}, seeds one by one"
+        ys = [point.test_accuracy for point in front.points]
+        curves.append(Curve(label, xs, ys, ".-", color="lightsteelblue"))
     for row in board.rows:
         macs, accuracy = row.macs, row.test_accuracy
         curves.append(Curve(row.name, [macs.mean], [accuracy.mean], "o", [accuracy.std], [macs.std]))
-    teacher = board.row(TEACHER)
+    teacher = board.row("finetune") or board.row("teacher")
     levels = {} if teacher is None else {"teacher's accuracy": teacher.test_accuracy.mean}
     draw_curves(path, f"{board.task} over {board.backbone}, {len(board.seeds)} seed(s)", curves, levels)
 
@@ -228,11 +227,9 @@ def _at_the_papers(reports: dict[str, list[Report]], fronts: list[Front], teache
     within: list[Measured] = []
     as_accurate: list[Measured] = []
     for paper, ours, front, teacher in zip(reports[PAPER], reports[OURS], fronts, teachers, strict=True):
-        cheap = [point for point in front.points if point.macs <= paper.compact.macs]
-        good = [point for point in front.points if point.val_accuracy >= paper.compact.val_accuracy]
-        if cheap:
-            within.append(_measured(max(cheap, key=lambda point: point.macs), ours, teacher, ours.seconds))
-        if good:
-            as_accurate.append(_measured(min(good, key=lambda point: point.macs), ours, teacher, ours.seconds))
+        if (cheap := front.largest_within(paper.compact.macs)) is not None:
+            within.append(_measured(cheap, ours, teacher, ours.seconds))
+        if (good := front.leanest_as_accurate(paper.compact.val_accuracy)) is not None:
+            as_accurate.append(_measured(good, ours, teacher, ours.seconds))
     found = {f"{OURS} at the paper's MACs": within, f"{OURS} at the paper's accuracy": as_accurate}
     return [_row(name, measured) for name, measured in found.items() if len(measured) == len(fronts)]

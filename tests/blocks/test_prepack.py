@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from blocks import CompactNet, compact, fold
-from blocks import pack as packed
 from blocks.fuse import ADDITIONS, called
 from blocks.prepack import PackedConvolution, can_pack
 from blocks.prepack import pack as packed
@@ -47,10 +46,6 @@ def test_a_packed_backbone_adds_and_activates_within_its_convolutions() -> None:
     fast = packed(backbone.for_inference())
     same_answers(backbone, fast, torch.randn(2, 3, 64, 64))
     assert not any(type(called(fast, node)) is nn.ReLU or node.target in ADDITIONS for node in fast.graph.nodes)
-
-
-def test_where_it_cant_be_packed_a_net_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["blocks.prepack"], "can_pack", lambda: False)
 
 
 def packed_convolution() -> PackedConvolution:
