@@ -4,7 +4,7 @@ Read in this order: layers, trace, cut, ruler, fusion, norms, additions, paths, 
 warm, compact, fold, pack.
 """
 
-from blocks.assembly import Plan
+from blocks.assembly import NetPlan, Plan
 from blocks.backbone import Backbone, InputSpec
 from blocks.compact import CompactNet, compact
 from blocks.complexity import expected_exact, expected_paper
@@ -25,6 +25,7 @@ __all__ = [
     "Cut",
     "CutError",
     "InputSpec",
+    "NetPlan",
     "Path",
     "Plan",
     "TailoredNet",

@@ -7,10 +7,12 @@ Students and compact nets are built by the same function, so that they agree and
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from blocks.adapters import add_low_rank, add_residual_adapters
 from blocks.backbone import Backbone
@@ -18,6 +20,9 @@ from blocks.counting import Cost, count_macs, count_params, tensors_of
 from blocks.norms import BatchNormPolicy, own_norms
 from blocks.paths import Path
 from blocks.proxies import AUTO, Proxy
+
+HeadKind = Literal["backbone", "pooled"]
+HEADS = get_args(HeadKind)
 
 
 @dataclass(frozen=True)
@@ -42,37 +47,86 @@ class Plan:
     adapters: bool = False
 
 
+@dataclass(frozen=True)
+class NetPlan:
+    """How a network that only answers is put together over a backbone: all that a delta has to say beside its tensors.
+
+    Attributes:
+        paths: kept paths; every source must be x_0 or the target of another, and the last layer must be a target.
+        classes: of the classifier.
+        batch_norm, rank, adapters: as in `Plan`.
+        copied: every tensor is the task's own: a network that was trained as a whole.
+        head: the backbone's own with a new classifier, or "pooled": the mean over positions and a linear layer, for a network
+            that ends before the backbone does.
+        gated: whether paths have weights; without them every path counts fully.
+    """
+
+    paths: tuple[Path, ...]
+    classes: int
+    batch_norm: BatchNormPolicy = "source"
+    rank: int = 0
+    adapters: bool = False
+    copied: bool = False
+    head: HeadKind = "backbone"
+    gated: bool = True
+
+    @property
+    def depth(self) -> int:
+        """The last layer, whose activation the head reads."""
+        return max((path.target for path in self.paths), default=0)
+
+
+class PooledHead(nn.Module):
+    """Mean over positions and a linear layer: (B, C, H, W) to (B, classes)."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(x.mean((2, 3)))
+        return logits
+
+
 @dataclass
 class Parts:
     """One task's modules over a backbone: its own norms, proxies and classifier, everything else shared."""
 
     stem: fx.GraphModule
     blocks: dict[int, fx.GraphModule]
+    acts: dict[int, nn.Module]
     proxies: dict[tuple[int, int], Proxy]
     head: fx.GraphModule
     norms: list[nn.Module]
 
 
-def build_parts(
-    backbone: Backbone, paths: list[Path], classes: int, policy: BatchNormPolicy, rank: int, adapters: bool = False
-) -> Parts:
-    """The modules that `paths` need; the one builder for students and compact nets, so that they agree."""
+def build_parts(backbone: Backbone, plan: NetPlan) -> Parts:
+    """The modules that a plan's paths need; the one builder for students and compact nets, so that they agree."""
 
     def own(segment: fx.GraphModule) -> tuple[fx.GraphModule, list[nn.Module]]:
-        ours, norms = own_norms(segment, policy)
-        return add_low_rank(add_residual_adapters(ours) if adapters else ours, rank), norms
+        ours, norms = own_norms(segment, plan.batch_norm)
+        return add_low_rank(add_residual_adapters(ours) if plan.adapters else ours, plan.rank), norms
 
+    if plan.copied:
+        backbone = copy.deepcopy(backbone)
     stem, norms = own(backbone.stem)
-    head, head_norms = own(backbone.head_for(classes))
+    head, head_norms = own(_head(backbone, plan))
     blocks: dict[int, fx.GraphModule] = {}
     proxies: dict[tuple[int, int], Proxy] = {}
-    for path in paths:
+    for path in plan.paths:
         if path.is_universal:
             blocks[path.target], block_norms = own(backbone.blocks[path.target - 1])  # type: ignore[arg-type]
             norms += block_norms
         else:
             proxies[path.source, path.target] = Proxy(path.form, backbone.site(path.source, path.target))
-    return Parts(stem, blocks, proxies, head, norms + head_norms)
+    acts = {path.target: backbone.acts[path.target - 1] for path in plan.paths}
+    return Parts(stem, blocks, acts, proxies, head, norms + head_norms)
+
+
+def _head(backbone: Backbone, plan: NetPlan) -> fx.GraphModule:
+    if plan.head == "backbone":
+        return backbone.head_for(plan.classes)
+    return fx.symbolic_trace(PooledHead(backbone.shapes[plan.depth][0], plan.classes))
 
 
 def path_costs(backbone: Backbone, path: Path, module: nn.Module) -> Cost:
@@ -87,10 +141,10 @@ def path_costs(backbone: Backbone, path: Path, module: nn.Module) -> Cost:
     return Cost(macs, count_params(tensors_of(module).values()))
 
 
-def end_costs(backbone: Backbone, classes: int, stem: nn.Module, head: nn.Module) -> Cost:
-    """MACs of stem and head with a classifier for `classes` classes, and the parameters of a task's own stem and head."""
-    last = torch.zeros(1, *backbone.shapes[-1], device=_device(head))
-    macs = backbone.stem_cost.macs + count_macs(backbone.head_for(classes).to(last.device), last)
+def end_costs(backbone: Backbone, plan: NetPlan, stem: nn.Module, head: nn.Module) -> Cost:
+    """MACs of stem and head of a plan, low-rank weights added up already, and the parameters of these two modules."""
+    last = torch.zeros(1, *backbone.shapes[plan.depth], device=_device(head))
+    macs = backbone.stem_cost.macs + count_macs(_head(backbone, plan).to(last.device), last)
     return Cost(macs, count_params([*tensors_of(stem).values(), *tensors_of(head).values()]))
 
 

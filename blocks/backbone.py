@@ -89,6 +89,12 @@ class Backbone(nn.Module):
         old = self.head.get_submodule(self.classifier_paths[0])
         return int(old.in_channels if isinstance(old, nn.Conv2d) else old.in_features)  # type: ignore[arg-type]
 
+    @property
+    def classes(self) -> int:
+        """Length of the logits."""
+        old = self.head.get_submodule(self.classifier_paths[0])
+        return int(old.out_channels if isinstance(old, nn.Conv2d) else old.out_features)  # type: ignore[arg-type]
+
     def activations(self, x: Tensor) -> list[Tensor]:
         """x_0..x_L and, last, the logits."""
         found = [self.stem(x)]

@@ -9,16 +9,18 @@ The gates are constants here, one vector per layer, in the order of the layer's 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from blocks.assembly import build_parts, end_costs, path_costs
+from blocks.assembly import NetPlan, build_parts, end_costs, path_costs
 from blocks.backbone import Backbone
 from blocks.counting import Cost, count_params, tensors_of
-from blocks.norms import BatchNormPolicy
-from blocks.paths import Path
+from blocks.gates import without_gates
+from blocks.paths import UNIVERSAL, Path
 from blocks.proxies import Proxy, Resampled
+from blocks.shallow import ShallowNet
 from blocks.student import TailoredNet, proxy_key, task_tensors
 
 
@@ -26,41 +28,29 @@ class CompactNet(nn.Module):
     """Pictures (B, 3, H, W) in, logits (B, classes) out, over the kept paths alone.
 
     Args:
-        backbone: shared, not copied.
-        paths: kept paths; every source must be x_0 or the target of another, and x_L must be a target.
-        classes: number of classes.
-        policy: who owns the batch norms.
-        rank: of what the task adds to dense convolutions.
-        adapters: residual adapters beside larger convolutions.
+        backbone: shared, not copied, unless the plan says so.
+        plan: how the network is put together.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        paths: list[Path],
-        classes: int,
-        policy: BatchNormPolicy,
-        rank: int = 0,
-        adapters: bool = False,
-    ) -> None:
+    def __init__(self, backbone: Backbone, plan: NetPlan) -> None:
         super().__init__()
-        self.paths = sorted(paths)
-        self.classes = classes
-        self.batch_norm = policy
-        self.rank = rank
+        self.plan = replace(plan, paths=tuple(sorted(plan.paths)))
+        self.paths = list(self.plan.paths)
+        self.classes = plan.classes
         self.spec = backbone.spec
-        self.depth = backbone.depth
-        parts = build_parts(backbone, self.paths, classes, policy, rank, adapters)
+        self.depth = plan.depth
+        parts = build_parts(backbone, self.plan)
         self.stem = parts.stem
         self.blocks = nn.ModuleDict({str(target): block for target, block in parts.blocks.items()})
         self.proxies = nn.ModuleDict({proxy_key(*ends): proxy for ends, proxy in parts.proxies.items()})
-        self.acts = nn.ModuleDict({str(p.target): backbone.acts[p.target - 1] for p in self.paths})
+        self.acts = nn.ModuleDict({str(target): act for target, act in parts.acts.items()})
         self.head = parts.head
         self._backbone = (backbone,)
         self._layers: dict[int, list[Path]] = defaultdict(list)
         for path in self.paths:
             self._layers[path.target].append(path)
-        self.gates = nn.ParameterDict({str(t): nn.Parameter(torch.ones(len(p))) for t, p in self._layers.items()})
+        gated = self._layers if plan.gated else {}
+        self.gates = nn.ParameterDict({str(t): nn.Parameter(torch.ones(len(p))) for t, p in gated.items()})
         self.requires_grad_(False).eval()
 
     @property
@@ -73,8 +63,10 @@ class CompactNet(nn.Module):
         resampled = Resampled()
         for layer, paths in self._layers.items():
             total: Tensor | None = None
-            for weight, path in zip(self.gates[str(layer)].unbind(0), paths, strict=True):
-                out = weight * self._through(path, xs[path.source], resampled)
+            gates = self.gates[str(layer)].unbind(0) if self.plan.gated else (None,) * len(paths)
+            for weight, path in zip(gates, paths, strict=True):
+                out = self._through(path, xs[path.source], resampled)
+                out = out if weight is None else weight * out
                 total = out if total is None else total + out
             xs[layer] = self.acts[str(layer)](total)
         return self.head(xs[self.depth])
@@ -89,7 +81,7 @@ class CompactNet(nn.Module):
 
     def cost(self) -> Cost:
         """MACs of one picture, and elements of all tensors in this module."""
-        macs = end_costs(self.backbone, self.classes, self.stem, self.head).macs
+        macs = end_costs(self.backbone, self.plan, self.stem, self.head).macs
         macs += sum(self.path_cost(path).macs for path in self.paths)
         return Cost(macs, count_params(tensors_of(self).values()))
 
@@ -98,6 +90,12 @@ class CompactNet(nn.Module):
         if path.is_universal:
             return self.blocks[str(path.target)]
         return self.proxies[proxy_key(path.source, path.target)]
+
+    def gate_of(self, path: Path) -> float:
+        """The weight of a kept path."""
+        if not self.plan.gated:
+            return 1.0
+        return float(self.gates[str(path.target)][self._layers[path.target].index(path)].detach())
 
     def path_cost(self, path: Path) -> Cost:
         """MACs and parameters of one kept path."""
@@ -108,21 +106,57 @@ class CompactNet(nn.Module):
         return resampled.through(module, path.source, source) if isinstance(module, Proxy) else module(source)
 
 
-def compact(student: TailoredNet) -> CompactNet:
-    """A student's live paths as a network of their own. Its logits equal the masked student's in eval mode.
+def compact(net: TailoredNet | ShallowNet | Backbone, backbone: Backbone | None = None) -> CompactNet:
+    """A trained network as one that only answers. Its logits equal those of the network in eval mode.
 
     Args:
-        student: its live paths must be closed under the exclusion rules, as `nettailor.graph` leaves them.
+        net: a student, whose live paths must be closed under the exclusion rules, as `nettailor.pruning.graph` leaves them;
+            or a network that was trained as a whole.
+        backbone: of a network that was trained as a whole; a student knows its own.
     """
-    paths = student.live_paths()
-    plan = student.plan
-    net = CompactNet(student.backbone, paths, student.classes, plan.batch_norm, plan.rank, plan.adapters)
+    if isinstance(net, TailoredNet):
+        return _compact_student(net)
+    if backbone is None:
+        raise ValueError("a network that was trained as a whole needs the backbone that it came from")
+    result = CompactNet(backbone, _whole_plan(net))
+    trained = {_name_in_compact(name): tensor for name, tensor in tensors_of(net).items()}
+    with torch.no_grad():
+        for name, tensor in result.task_tensors().items():
+            tensor.copy_(trained[name])
+    return result
+
+
+def _compact_student(student: TailoredNet) -> CompactNet:
+    paths, plan = student.live_paths(), student.plan
+    gated = plan.skips > 0 or plan.gates != "softmax"  # a softmax over one path is 1
+    net = CompactNet(
+        student.backbone,
+        NetPlan(tuple(paths), student.classes, plan.batch_norm, plan.rank, plan.adapters, gated=gated),
+    )
     gates = student.gates().detach()
     own = student.task_tensors()
     with torch.no_grad():
-        for name, tensor in net.task_tensors().items():
-            if not name.startswith("gates."):
-                tensor.copy_(own[name])
-        for layer, members in net._layers.items():
-            net.gates[str(layer)].copy_(torch.stack([gates[path.place] for path in members]))
+        for name, tensor in without_gates(net.task_tensors()).items():
+            tensor.copy_(own[name])
+        for layer, gate in net.gates.items():
+            gate.copy_(torch.stack([gates[path.place] for path in net.paths if path.target == int(layer)]))
     return net.to(gates.device)
+
+
+def _whole_plan(net: ShallowNet | Backbone) -> NetPlan:
+    """Every block of a network that was trained as a whole, each tensor its own."""
+    paths = tuple(Path(layer, 0, UNIVERSAL) for layer in range(1, net.depth + 1))
+    if isinstance(net, ShallowNet):
+        return NetPlan(paths, net.classifier.out_features, copied=True, head="pooled", gated=False)
+    return NetPlan(paths, net.classes, copied=True, gated=False)
+
+
+def _name_in_compact(name: str) -> str:
+    """`blocks.0.conv.weight` of a list of blocks is `blocks.1.conv.weight` here: compact nets count layers."""
+    part, _, rest = name.partition(".")
+    if part == "classifier":
+        return f"head.{name}"
+    if part not in ("blocks", "acts"):
+        return name
+    number, _, rest = rest.partition(".")
+    return f"{part}.{int(number) + 1}.{rest}"

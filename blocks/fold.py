@@ -55,8 +55,8 @@ def _assemble(net: CompactNet) -> fx.GraphModule:
     for layer in sorted({path.target for path in net.paths}):
         paths = [path for path in net.paths if path.target == layer]
         total: fx.Node | None = None
-        for weight, path in zip(net.gates[str(layer)].tolist(), paths, strict=True):
-            module = net.module_of(path)
+        for path in paths:
+            weight, module = net.gate_of(path), net.module_of(path)
             if path.is_universal:
                 out = parts.inline(f"block{layer}", module, xs[path.source])  # type: ignore[arg-type]
             else:

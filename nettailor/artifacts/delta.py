@@ -18,7 +18,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as schema
 
-from blocks import Backbone, CompactNet, InputSpec
+from blocks import Backbone, CompactNet, InputSpec, NetPlan
+from blocks.assembly import HeadKind
+from blocks.norms import BatchNormPolicy
 from blocks.proxies import FORMS
 from nettailor.backbones.load import fingerprint, load_backbone
 from nettailor.data.task import check_name
@@ -28,7 +30,8 @@ from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.schema import Channels, Interpolation, PositiveChannels, checked
 from nettailor.training.checkpoint import restore
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2
+READABLE = (1, 2)
 DESCRIPTION, TENSORS, CARD = "task.json", "task.safetensors", "README.md"
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -53,19 +56,31 @@ class BackboneFields:
 
 
 @schema(config=STRICT, frozen=True)
+class PlanFields:
+    """How the network is put together beside its graph (`blocks.assembly.NetPlan`). `depth` is the last layer."""
+
+    depth: Annotated[int, Field(ge=1)]
+    batch_norm: BatchNormPolicy
+    rank: Annotated[int, Field(ge=0, le=1024)] = 0
+    adapters: bool = False
+    copied: bool = False
+    head: HeadKind = "backbone"
+    gated: bool = True
+
+
+@schema(config=STRICT, frozen=True)
 class Description:
     """What `task.json` holds."""
 
-    format: Literal[1]
+    format: Literal[2]
     task: str
     classes: Annotated[list[str], Field(min_length=2)]
     input: InputFields
     backbone: BackboneFields
-    batch_norm: Literal["source", "stats", "affine"]
+    plan: PlanFields
     graph: dict[str, Any]
     method: str
     tensors_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    rank: Annotated[int, Field(ge=0, le=1024)] = 0
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -96,7 +111,7 @@ def save(
     Raises:
         FileError: the folder can't be written.
     """
-    folder, backbone = Path(folder), net.backbone
+    folder, backbone, plan = Path(folder), net.backbone, net.plan
     tensors_path = folder / TENSORS
     write_tensors(tensors_path, net.task_tensors())
     description = Description(
@@ -105,8 +120,7 @@ def save(
         classes=classes,
         input=InputFields(**asdict(net.spec)),
         backbone=BackboneFields(backbone.name, fingerprint(backbone)),
-        batch_norm=net.batch_norm,
-        rank=net.rank,
+        plan=PlanFields(net.depth, plan.batch_norm, plan.rank, plan.adapters, plan.copied, plan.head, plan.gated),
         graph=BlockGraph.of(net).to_json(),
         method=method,
         tensors_sha256=_sha256(tensors_path),
@@ -149,13 +163,20 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> Delta:
     spec = InputSpec(**asdict(description.input))
     if spec != backbone.spec:
         raise FileError(folder / DESCRIPTION, f"input: is {spec}, but the backbone reads {backbone.spec}")
-    graph = _graph(folder, description, backbone.depth)
+    if description.plan.depth > backbone.depth:
+        raise FileError(
+            folder / DESCRIPTION,
+            f"plan.depth: is {description.plan.depth}, but the backbone has {backbone.depth} blocks",
+        )
+    graph = _graph(folder, description, description.plan.depth)
     if _sha256(folder / TENSORS) != description.tensors_sha256:
         raise FileError(
             folder / TENSORS, f"is not the file that {DESCRIPTION} describes: cut short or altered; get it anew"
         )
     tensors, _ = read_tensors(folder / TENSORS)
-    net = CompactNet(backbone, graph.paths, len(description.classes), description.batch_norm, description.rank)
+    fields = asdict(description.plan)
+    del fields["depth"]
+    net = CompactNet(backbone, NetPlan(tuple(graph.paths), len(description.classes), **fields))
     restore(net.task_tensors(), tensors, folder / TENSORS)
     return Delta(net, description)
 
@@ -185,9 +206,18 @@ def read_description(folder: Path) -> Description:
     tree = read_json(path)
     if not isinstance(tree, dict):
         raise FileError(path, "is no description of a task")
-    if tree.get("format") != FORMAT:
-        raise FileError(path, f"format: is {tree.get('format')!r}, this nettailor reads {FORMAT}; update nettailor")
-    return checked(Description, tree, path)
+    if tree.get("format") not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise FileError(path, f"format: is {tree.get('format')!r}, this nettailor reads {known}; update nettailor")
+    return checked(Description, _from_format_1(tree) if tree["format"] == 1 else tree, path)
+
+
+def _from_format_1(tree: dict[str, Any]) -> dict[str, Any]:
+    """A description as format 1 wrote it: norm policy and rank stood beside the graph, and every network was a student's."""
+    rest = {key: value for key, value in tree.items() if key not in ("batch_norm", "rank")}
+    nodes = tree.get("graph", {}).get("nodes", []) if isinstance(tree.get("graph"), dict) else []
+    plan = {"depth": len(nodes) - 1, "batch_norm": tree.get("batch_norm"), "rank": tree.get("rank", 0)}
+    return {**rest, "format": FORMAT, "plan": plan}
 
 
 def _graph(folder: Path, description: Description, depth: int) -> BlockGraph:

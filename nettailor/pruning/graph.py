@@ -42,12 +42,11 @@ class BlockGraph:
             gates = net.gates().detach()
             for path in net.live_paths():
                 cost = net.costs[path]
-                result.add(path, float(gates[path.place]), cost.macs, cost.params, net.prices.paths[path])
+                result.add(path, float(gates[path.place]), cost.macs, cost.params, net.cost_model.paths[path])
         else:
             for path in net.paths:
-                place = [p for p in net.paths if p.target == path.target].index(path)
                 cost = net.path_cost(path)
-                result.add(path, float(net.gates[str(path.target)][place].detach()), cost.macs, cost.params)
+                result.add(path, net.gate_of(path), cost.macs, cost.params)
         return result
 
     def add(self, path: Path, gate: float, macs: int, params: int, price: float | None = None) -> None:

@@ -42,6 +42,11 @@ def option_losses(student: TailoredNet, task: Task, kind: Importance, pictures: 
     return measured(student, graph, x, labels)
 
 
+def pictures_run(options: list[Option], kind: Importance, pictures: int) -> int:
+    """How many pictures were run through the student, forward alone, to find the losses of these options."""
+    return {"gate": 0, "taylor": 1, "measured": len(options)}[kind] * pictures
+
+
 def some_pictures(student: TailoredNet, task: Task, count: int) -> tuple[Tensor, Tensor]:
     """The same validation pictures (B, 3, H, W) and labels (B,) whenever they are asked for."""
     rows = torch.randperm(len(task.val), generator=torch.Generator().manual_seed(0))[:count]

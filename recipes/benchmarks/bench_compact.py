@@ -21,7 +21,7 @@ import torch
 import torchvision
 from torch import nn
 
-from blocks import Backbone, CompactNet, InputSpec, Plan, TailoredNet, compact, fold
+from blocks import Backbone, CompactNet, InputSpec, NetPlan, Plan, TailoredNet, compact, fold
 from blocks.prepack import pack
 from blocks.student import candidate_paths
 from nettailor.environment import versions
@@ -52,7 +52,7 @@ def compact_of(backbone: Backbone, part: float, seed: int) -> CompactNet:
         student.gates.logits.add_(NOISE * torch.randn_like(student.gates.logits))
     graph = BlockGraph.of(student)
     options = options_from_paths(graph, {path: data["gate"] for path, data in graph.edges()})
-    student.keep(within_budget(graph, options, student.prices.limit(part)).paths)
+    student.keep(within_budget(graph, options, student.cost_model.limit(part)).paths)
     return compact(student)
 
 
@@ -74,7 +74,7 @@ def bench(name: str, size: int, batch: int, runs: int, seed: int) -> list[dict[s
     spec = InputSpec(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     backbone = Backbone(model_of(name), spec, name)
     smaller = {part: compact_of(backbone, part, seed) for part in PARTS}
-    whole = CompactNet(backbone, candidate_paths(backbone, Plan(0)), CLASSES, "source")
+    whole = CompactNet(backbone, NetPlan(tuple(candidate_paths(backbone, Plan(0))), CLASSES, gated=False))
     nets: dict[str, nn.Module] = {"backbone": model_of(name), "folded backbone": pack(fold(whole))}
     nets |= {str(part): pack(fold(net)) for part, net in smaller.items()}
     x = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)

@@ -17,9 +17,9 @@ from nettailor.artifacts.pareto import Front
 from nettailor.artifacts.report import CompactFigures, Report
 from nettailor.errors import FileError
 from nettailor.jobs.compare import OURS
+from nettailor.methods import OLD_NAMES
 
 FINETUNE, SHALLOW = "finetune", "shallow"
-RENAMED = {"teacher": FINETUNE}
 RAW = ("report.json", "front.json", "recipe.yaml")
 
 
@@ -70,13 +70,13 @@ def raw_files(folder: Path, seed: int) -> Iterator[tuple[str, str, Path]]:
 
 def _read(path: Path) -> Cells:
     board, folder = Board.read(path), path.parent
-    rows = [replace(row, name=RENAMED.get(row.name, row.name)) for row in board.rows]
+    rows = [replace(row, name=OLD_NAMES.get(row.name, row.name)) for row in board.rows]
     reports: dict[str, list[Report]] = {}
     fronts = []
     for seed in board.seeds:
         for method, kind, file in raw_files(folder, seed):
             if kind == "report.json":
-                reports.setdefault(RENAMED.get(method, method), []).append(Report.read(file))
+                reports.setdefault(OLD_NAMES.get(method, method), []).append(Report.read(file))
             elif kind == "front.json" and method == OURS:
                 fronts.append(Front.read(file))
     whole = {method: found for method, found in reports.items() if len(found) == len(board.seeds)}

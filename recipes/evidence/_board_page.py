@@ -136,9 +136,9 @@ def ease(boards: dict[str, Cells]) -> list[str]:
     the MACs of our compact net is below 0 where easy tasks end smaller.
     """
     tasks = {
-        name: (mean(r.teacher.test_accuracy for r in cells.ours), mean(_part(r) for r in cells.ours))
+        name: (mean(_accuracies(cells, FINETUNE)), mean(_part(r) for r in cells.ours))
         for name, cells in boards.items()
-        if cells.ours
+        if cells.ours and cells.nets(FINETUNE)
     }
     found = rank_correlation([easy for easy, _ in tasks.values()], [size for _, size in tasks.values()])
     if found is None:
@@ -248,9 +248,10 @@ def table(board: Board) -> list[str]:
 def claims(cells: Cells) -> list[str]:
     """What the means and the runs keep to, and the differences that matter with what is shown of them."""
     lines = []
-    if reports := cells.ours:
+    reports, teachers = cells.ours, _accuracies(cells, FINETUNE)
+    if reports and teachers:
         seeds = [report.seed for report in reports]
-        lost = [100 * (r.teacher.test_accuracy - r.compact.test_accuracy) for r in reports]
+        lost = [teacher - ours for teacher, ours in zip(teachers, _accuracies(cells, OURS), strict=True)]
         # counts of pictures divided and multiplied again: half a point is half a point whatever the last bit says
         within = claim_at_most(lost, 0.5 + 100 * ROUNDING)
         lines.append(_bound(within, seeds, "within 0.5 points of its teacher", lambda x: f"{-x:+.2f} points"))
@@ -274,7 +275,7 @@ def _against_the_paper(cells: Cells) -> list[str]:
     if not papers or len(cells.fronts) != len(papers):
         return []
     pairs = list(zip(cells.fronts, papers, strict=True))
-    cheap = [front.dearest_within(paper.macs) for front, paper in pairs]
+    cheap = [front.largest_within(paper.macs) for front, paper in pairs]
     good = [front.leanest_as_accurate(paper.val_accuracy) for front, paper in pairs]
     lines = []
     within = [100 * point.test_accuracy for point in cheap if point is not None]

@@ -116,7 +116,7 @@ WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
     "no tensors": (lambda f: (f / "task.safetensors").unlink(), r"task\.safetensors: can't be read"),
     "no description": (lambda f: (f / "task.json").unlink(), "holds no delta"),
     "no json": (lambda f: (f / "task.json").write_text("{"), r"task\.json: is no valid JSON"),
-    "future format": (lambda f: edit(f, lambda t: t.update(format=2)), r"task\.json: format: is 2.*update nettailor"),
+    "future format": (lambda f: edit(f, lambda t: t.update(format=3)), r"task\.json: format: is 3.*update nettailor"),
     "another backbone": (
         lambda f: edit(f, lambda t: t["backbone"].update(sha256="0" * 64)),
         r"task\.json: backbone\.sha256: belongs to another",
