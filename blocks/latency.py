@@ -4,7 +4,7 @@
 
 A call that is repeated in a loop finds its own weights in the processor's cache; in a network each part has just been
 pushed out by the others, so parts that are measured in a loop add up to less than the network takes. Measured in turn they
-do not (tests/nettailor/test_costs.py holds a ResNet-18 to that), and the machine's moods meet all of them alike.
+do not (tests/nettailor/artifacts/test_cost_table.py holds a ResNet-18 to that), and disturbances meet all of them alike.
 """
 
 from __future__ import annotations

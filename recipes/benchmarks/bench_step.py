@@ -4,7 +4,7 @@
 
 ResNet-18 of torchvision with random weights, 224 px, batch 16, 3 skips, two CPU threads. A student step is the teacher's
 forward, the student's forward, all gradients and the optimiser; a plain step fine-tunes the same network whole. The two
-take turns, so that the machine's moods meet both; the ratio of their medians is what counts.
+take turns, so that disturbances of the machine meet both; the ratio of their medians is what counts.
 
 Expected on two cores: at most 1.0, with local matching (measured here: 0.97) and with end-to-end matching (0.90).
 """
