@@ -1,7 +1,7 @@
 """Torch modules, and how a CNN is cut: universal blocks, proxies, gates, complexity. Knows no task, file or command line.
 
-Read in this order: layers, trace, cut, ruler, fusion, norms, additions, paths, proxies, gates, backbone, student, complexity,
-warm, compact, fold, pack.
+Read in this order: layer_types, trace, cut, counting, fuse, norms, adapters, paths, proxies, gates, backbone, assembly,
+student, complexity, warm_start, compact, fold, prepack.
 """
 
 from blocks.assembly import NetPlan, Plan

@@ -1,4 +1,4 @@
-"""The one ruler for MACs and parameters.
+"""The one place where MACs and parameters are counted.
 
 MACs are multiply-accumulates of convolutions and linear layers, counted by `torch.utils.flop_counter` on a real forward
 of one picture, so they hold for the input size at hand. Parameters are counted from tensors: every floating-point tensor

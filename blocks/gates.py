@@ -20,7 +20,7 @@ from blocks.paths import slots
 
 
 def softmax_gates(logits: Tensor, fade: Tensor) -> Tensor:
-    """Rows (L, 1 + k) of weights that add up to 1; to less in a layer whose every path is on its way out."""
+    """Rows (L, 1 + k) of weights that add up to 1; to less in a layer whose every path is fading."""
     present, leaving = fade > 0, (fade > 0) & (fade < 1)
     top = logits.masked_fill(~present, -torch.inf).amax(1, keepdim=True)
     top = torch.where(torch.isfinite(top), top, torch.zeros_like(top)).detach()

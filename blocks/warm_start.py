@@ -4,7 +4,7 @@
 
 A 1x1 convolution with a bias that takes the resampled x_p to G_l(x_(l-1)) has a closed form (ridge regression over the
 positions of some hundred pictures). With softmax gates a layer's mixture then starts near G_l however the gates stand, so
-a universal block that gives way to proxies gives way smoothly. The idea of replacing a block by its best linear map is old;
+replacing a universal block by proxies changes it little. The idea of replacing a block by its best linear map is old;
 its use for NetTailor's proxies is ours.
 
 Least squares needs means and second moments alone, and those are sums over batches:

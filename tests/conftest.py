@@ -36,7 +36,7 @@ def digit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def backbone() -> Backbone:
-    """Six residual blocks with random weights and lived-in batch-norm statistics, 16 px input."""
+    """Six residual blocks with random weights and randomised batch-norm statistics, 16 px input."""
     return tiny.tiny_backbone()
 
 

@@ -5,7 +5,7 @@
     task/README.md            a card for people
 
 `save` and `load` are inverse: the same builder makes the network, so the loaded one gives the same bits. Nothing is
-unpickled, nothing named in the files is imported, and nothing is believed: backbone and tensors are held to their hashes.
+unpickled, nothing named in the files is imported, and everything is checked: backbone and tensors are held to their hashes.
 """
 
 from __future__ import annotations

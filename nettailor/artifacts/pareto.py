@@ -32,7 +32,7 @@ class FrontPoint:
 
 @dataclass(config=RECORD)
 class Front(Record):
-    """Accuracy against cost, the dearest network first."""
+    """Accuracy against cost, the most costly network first."""
 
     remedy: ClassVar[str] = "is it a front of another version?"
 

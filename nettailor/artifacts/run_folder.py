@@ -108,7 +108,7 @@ class RunFolder:
     def begin(self, recipe: RunRecipe, task: Task) -> str:
         """Make the folder this recipe's own and write down who is in which split; returns the pictures' fingerprint.
 
-        In a run that goes on, the pictures are held to what was written down. What a killed write left is swept away.
+        In a run that goes on, the pictures are held to what was written down. What a killed write left is removed.
 
         Raises:
             FileError: the folder can't be written, or the pictures are not those with which the run began.

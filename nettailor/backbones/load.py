@@ -30,7 +30,7 @@ from nettailor.schema import Interpolation
 from nettailor.user_code import ImportPathError, import_path
 
 IMAGENET = InputSpec(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 0.875)
-RANDOM = "random"  # stands in the place of a weights file: none is fetched, none is read
+RANDOM = "random"  # in place of a weights file: none is fetched, none is read
 
 
 def load_backbone(

@@ -166,7 +166,7 @@ def draw_board(board: Board, fronts: Sequence[Front], path: Path) -> None:
     for row in board.rows:
         macs, accuracy = row.macs, row.test_accuracy
         curves.append(Curve(row.name, [macs.mean], [accuracy.mean], "o", [accuracy.std], [macs.std]))
-    teacher = board.row("finetune") or board.row("teacher")
+    teacher = board.row(TEACHER)
     levels = {} if teacher is None else {"teacher's accuracy": teacher.test_accuracy.mean}
     draw_curves(path, f"{board.task} over {board.backbone}, {len(board.seeds)} seed(s)", curves, levels)
 

@@ -50,7 +50,7 @@ class PruneConfig:
         Field(gt=0, le=0.95, description="part of the paths' cost that a round leaves, about"),
     ] = 0.82
     front: Annotated[
-        bool, Field(description="go on below the config, for the whole curve of accuracy against cost")
+        bool, Field(description="go on below the choice, for the whole curve of accuracy against cost")
     ] = False
     patience: Annotated[int, Field(ge=0, description="tolerance: rounds to go on after one that fell below")] = 2
     epochs: Annotated[Count, Field(description="training in each round, or for each number of removed blocks")] = 5

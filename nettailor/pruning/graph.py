@@ -130,7 +130,7 @@ class BlockGraph:
 
     @classmethod
     def from_json(cls, data: Any, depth: int) -> BlockGraph:
-        """The graph that `to_json` wrote, checked as a stranger's.
+        """The graph that `to_json` wrote, checked as a file from elsewhere.
 
         Raises:
             GraphError: no node-link data, an unknown node, a cycle, a path that is none of ours, or no way through.

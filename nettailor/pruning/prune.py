@@ -167,7 +167,7 @@ def _paper(job: _Job) -> Pruned:
     tried: list[tuple[Trial, BlockGraph, dict[str, Tensor]]] = []
     for place, count in enumerate((*config.remove, 0)):
         if place == len(config.remove) and tried:
-            break  # the whole chain of blocks is only the way out where no network that was asked for holds together
+            break  # the whole chain of blocks is only tried where no network that was asked for holds together
         restore(student.task_tensors(), start, "student")
         chosen = weak_proxies(whole, config.proxies_below) + weakest_blocks(whole, count)
         try:

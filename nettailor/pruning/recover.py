@@ -18,7 +18,7 @@ from nettailor.training.config import RecoverConfig, StudentConfig
 from nettailor.training.loop import Run
 from nettailor.training.stages import recover
 
-NEAR = 0.03  # of accuracy below the drop: recovery has brought networks up by 2.3 points
+NEAR = 0.03  # of accuracy below the drop: recovery brought one up by 2.3 points (docs/board/gtsrb/seed-0)
 
 
 @dataclass
@@ -52,7 +52,7 @@ def recover_leanest(
 ) -> Recovered:
     """Recover a pruned student in place: the leanest that was found to be within the drop afterwards.
 
-    What pruning passed below its config is searched by halves, up to `config.leaner` networks of it. Only where none of them
+    What pruning passed below its choice is searched by halves, up to `config.leaner` networks of it. Only where none of them
     is within the drop the choice itself is recovered. Where that is not either, the leanest within the drop of the most
     accurate is taken. A network that recovery does not help stays as it was.
 
@@ -66,7 +66,7 @@ def recover_leanest(
     chosen = _Candidate("recover", snapshot(student), pruned.val_accuracy)
     ended: list[tuple[Attempt, dict[str, Tensor]]] = []
     good: tuple[Attempt, dict[str, Tensor]] | None = None
-    left = _leaner(pruned)  # the dearest first
+    left = _leaner(pruned)  # the most costly first
     while left and len(ended) < config.leaner:
         middle = len(left) // 2
         ended.append(job.attempt(left[middle]))
@@ -95,7 +95,7 @@ class _Candidate:
 
 
 def _leaner(pruned: Pruned) -> list[_Candidate]:
-    """The networks below the chosen one that are near enough to the drop, the dearest first."""
+    """The networks below the chosen one that are near enough to the drop, the most costly first."""
     price = pruned.graph.price()
     enough = min(pruned.least, pruned.val_accuracy) - NEAR
     found = [

@@ -38,7 +38,7 @@ class Option:
 
 
 def layer_options(graph: BlockGraph) -> dict[int, list[frozenset[Path]]]:
-    """What is worth considering for each layer: all its paths, every other set of them, and none.
+    """The options of each layer: all its paths, every other set of them, and none.
 
     Layers with more than four paths are offered all of them, all but one, the block with one proxy, one alone, and none.
     """

@@ -172,7 +172,7 @@ def _less(now: float, before: float) -> str:
 
 
 def front_table(front: Front) -> Table:
-    """One row per network, the dearest first."""
+    """One row per network, the most costly first."""
     title = f"{front.task} over {front.backbone}: teacher {front.teacher_test_accuracy:.2%} on test"
     table = Table(title=title, title_justify="left", caption="* the chosen network", caption_justify="left")
     for heading in ("", "M MACs", "of backbone", "params", "task params", "blocks", "proxies", "val", "test", "points"):

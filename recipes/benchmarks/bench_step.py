@@ -11,7 +11,7 @@ optimiser; a plain step fine-tunes the same network whole. In every round each s
 until the bootstrap 95 % interval of each ratio of medians is within 5 % of it (or after --most rounds, which is said).
 
 Expected on two cores: at most 1.0 on the ResNet-18, with local and with end-to-end matching; the default student on the
-embedded backbone is dearer than its teacher. The figures measured here are in docs/bench/step.json.
+embedded backbone costs more than its teacher. The figures measured here are in docs/bench/step.json.
 """
 
 from __future__ import annotations

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from nettailor.artifacts.board import Board
 from nettailor.artifacts.pareto import Front
-from nettailor.artifacts.report import CompactFigures, Report, TeacherFigures
+from nettailor.artifacts.report import CompactFigures, Report
 from nettailor.errors import FileError
 from nettailor.jobs.compare import OURS
+from nettailor.methods import OLD_NAMES
 
 FINETUNE, SHALLOW = "finetune", "shallow"
-RENAMED = {"teacher": FINETUNE}
 RAW = ("report.json", "front.json", "recipe.yaml")
 
 
@@ -46,13 +46,6 @@ class Cells:
         return [report.compact for report in self.reports.get(method, [])]
 
 
-def teacher_of(report: Report) -> TeacherFigures:
-    """The figures of the teacher of a method that has one, as ours has."""
-    if report.teacher is None:
-        raise ValueError(f"{report.method} has no teacher")
-    return report.teacher
-
-
 def read_boards(folder: Path) -> dict[str, Cells]:
     """Every board of a folder, by the name of its own folder.
 
@@ -77,13 +70,13 @@ def raw_files(folder: Path, seed: int) -> Iterator[tuple[str, str, Path]]:
 
 def _read(path: Path) -> Cells:
     board, folder = Board.read(path), path.parent
-    rows = [replace(row, name=RENAMED.get(row.name, row.name)) for row in board.rows]
+    rows = [replace(row, name=OLD_NAMES.get(row.name, row.name)) for row in board.rows]
     reports: dict[str, list[Report]] = {}
     fronts = []
     for seed in board.seeds:
         for method, kind, file in raw_files(folder, seed):
             if kind == "report.json":
-                reports.setdefault(RENAMED.get(method, method), []).append(Report.read(file))
+                reports.setdefault(OLD_NAMES.get(method, method), []).append(Report.read(file))
             elif kind == "front.json" and method == OURS:
                 fronts.append(Front.read(file))
     whole = {method: found for method, found in reports.items() if len(found) == len(board.seeds)}

@@ -16,7 +16,7 @@ from nettailor.artifacts.board import Board, Row
 from nettailor.artifacts.report import Report
 from nettailor.jobs.compare import OURS, PAPER
 from nettailor.pruning.prune import ROUNDING, Trial
-from recipes.evidence._board_cells import FINETUNE, SHALLOW, Cells, teacher_of
+from recipes.evidence._board_cells import FINETUNE, SHALLOW, Cells
 from recipes.evidence._board_statistics import (
     Claim,
     Difference,
@@ -136,9 +136,9 @@ def ease(boards: dict[str, Cells]) -> list[str]:
     the MACs of our compact net is below 0 where easy tasks end smaller.
     """
     tasks = {
-        name: (mean(teacher_of(r).test_accuracy for r in cells.ours), mean(_part(r) for r in cells.ours))
+        name: (mean(_accuracies(cells, FINETUNE)), mean(_part(r) for r in cells.ours))
         for name, cells in boards.items()
-        if cells.ours
+        if cells.ours and cells.nets(FINETUNE)
     }
     found = rank_correlation([easy for easy, _ in tasks.values()], [size for _, size in tasks.values()])
     if found is None:
@@ -248,9 +248,10 @@ def table(board: Board) -> list[str]:
 def claims(cells: Cells) -> list[str]:
     """What the means and the runs keep to, and the differences that matter with what is shown of them."""
     lines = []
-    if reports := cells.ours:
+    reports, teachers = cells.ours, _accuracies(cells, FINETUNE)
+    if reports and teachers:
         seeds = [report.seed for report in reports]
-        lost = [100 * (teacher_of(r).test_accuracy - r.compact.test_accuracy) for r in reports]
+        lost = [teacher - ours for teacher, ours in zip(teachers, _accuracies(cells, OURS), strict=True)]
         # counts of pictures divided and multiplied again: half a point is half a point whatever the last bit says
         within = claim_at_most(lost, 0.5 + 100 * ROUNDING)
         lines.append(_bound(within, seeds, "within 0.5 points of its teacher", lambda x: f"{-x:+.2f} points"))

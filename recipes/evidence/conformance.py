@@ -5,8 +5,8 @@
 
 The families come from the libraries' own registries: of timm, the smallest model of each module whose parameters are mainly
 convolutional; of torchvision, every classification model that is no transformer. Weights are random,
-norms lived-in, inputs small.
-The same properties are the bodies of tests/recipes/test_conformance.py.
+norms with randomised statistics, inputs small.
+The same properties are the bodies of tests/recipes/evidence/test_conformance.py.
 
 Expected: 126 of 130 families have every property; about a quarter of an hour on two cores.
 """
@@ -130,11 +130,11 @@ class Subject:
         self.params = count_params(tensors_of(self.model).values())
 
     def at(self, size: int) -> nn.Module:
-        """The model for one input size, its norms lived-in."""
+        """The model for one input size, its norms with randomised statistics."""
         config = timm.get_pretrained_cfg(self.family.model[5:]) if self.family.model.startswith("timm/") else None
         fixed = config is not None and config.fixed_input_size
         torch.manual_seed(0)
-        return lived_in(build(self.family.model, **({"img_size": size} if fixed else {})))
+        return with_random_statistics(build(self.family.model, **({"img_size": size} if fixed else {})))
 
     def _sizes(self) -> list[int]:
         """The two smallest sizes that the model takes, or the only one."""
@@ -162,7 +162,7 @@ class Subject:
         return TailoredNet(self.backbone, CLASSES, Plan(skips=2, gates="independent", batch_norm="affine"))
 
 
-def lived_in(model: nn.Module) -> nn.Module:
+def with_random_statistics(model: nn.Module) -> nn.Module:
     """Statistics, scales and shifts of norms as if trained: away from their start, and so that all can be told apart."""
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):

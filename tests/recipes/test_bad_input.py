@@ -168,7 +168,7 @@ def test_a_disk_that_is_full_before_the_first_event(
 
 
 def test_deltas_that_are_wrong_fail_on_the_command_line(nettailor: CommandLine, digit_folder: Path) -> None:
-    """Every single fault is in tests/nettailor/test_delta.py; this is the way up to the exit status."""
+    """Every single fault is in tests/nettailor/artifacts/test_delta.py; this is the way up to the exit status."""
     assert nettailor("adapt", "--data", digit_folder, "--out", "run", *QUICK)[0] == 0
     picture = next((digit_folder / "test").rglob("*.png"))
     path = Path("run/task/task.json")

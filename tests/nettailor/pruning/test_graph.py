@@ -110,6 +110,6 @@ def broken(change: Any) -> dict[str, Any]:
         (lambda d: d["edges"].__delitem__(slice(2, None)), "leads nowhere"),
     ],
 )
-def test_a_strangers_graph_is_checked(change: Any, says: str) -> None:
+def test_a_graph_from_elsewhere_is_checked(change: Any, says: str) -> None:
     with pytest.raises(GraphError, match=says):
         BlockGraph.from_json(broken(change), 3)

@@ -62,7 +62,7 @@ class Stopped(Exception):
 
 
 def stop_after(epochs: int) -> object:
-    """A scalar sink that ends the run like a kill would: in the middle, without a goodbye."""
+    """A scalar sink that ends the run like a kill would: in the middle, without any clean-up."""
     seen: set[tuple[str, int]] = set()
 
     def scalars(tag: str, value: float, step: int) -> None:

@@ -96,12 +96,9 @@ def test_half_a_point_is_half_a_point(committed: dict[str, Cells]) -> None:
     cells = committed["gtsrb_resnet56"]
     (ours,) = cells.ours
     for right, start in ((859, "* yes"), (858, "* **no**")):
-        report = replace(
-            ours,
-            teacher=replace(ours.teacher, test_accuracy=0.864),
-            compact=replace(ours.compact, test_accuracy=right / 1000),
-        )
-        assert claims(replace(cells, reports={"nettailor": [report]}))[0].startswith(start)
+        nets = {"finetune": 0.864, "nettailor": right / 1000}
+        reports = {name: [replace(ours, compact=replace(ours.compact, test_accuracy=x))] for name, x in nets.items()}
+        assert claims(replace(cells, reports=reports))[0].startswith(start)
 
 
 def test_a_difference_whose_interval_contains_zero_is_not_shown(committed: dict[str, Cells]) -> None:
@@ -163,7 +160,7 @@ def test_the_readmes_figures_are_the_boards(committed: dict[str, Cells]) -> None
         row = [line for line in (DOCS / "board.md").read_text().splitlines() if f"| {cells.board.backbone} |" in line]
         assert all(line in readme for line in row)
     first = committed["digits"].ours[0]
-    assert f"{first.teacher.test_accuracy:.2%}" in readme
+    assert f"{committed['digits'].nets('finetune')[0].test_accuracy:.2%}" in readme
     for figure in (f"{first.compact.macs / 1e6:.2f}", f"{first.compact.params:,}", f"{first.compact.task_params:,}"):
         assert figure in readme, figure
 
