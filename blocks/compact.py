@@ -18,6 +18,7 @@ from blocks.assembly import NetPlan, build_parts, end_costs, path_costs
 from blocks.backbone import Backbone
 from blocks.counting import Cost, count_params, tensors_of
 from blocks.fold import fold
+from blocks.gates import without_gates
 from blocks.paths import UNIVERSAL, Path
 from blocks.proxies import Proxy, Resampled
 from blocks.shallow import ShallowNet
@@ -149,9 +150,8 @@ def _compact_student(student: TailoredNet) -> CompactNet:
     gates = student.gates().detach()
     own = student.task_tensors()
     with torch.no_grad():
-        for name, tensor in net.task_tensors().items():
-            if not name.startswith("gates."):
-                tensor.copy_(own[name])
+        for name, tensor in without_gates(net.task_tensors()).items():
+            tensor.copy_(own[name])
         for layer, gate in net.gates.items():
             gate.copy_(torch.stack([gates[path.place] for path in net.paths if path.target == int(layer)]))
     return net.to(gates.device)

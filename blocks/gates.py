@@ -11,6 +11,7 @@ their own proportions, so that nothing jumps however dominant it was; beside an 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,14 @@ KINDS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], float]] = {
     "softmax": (softmax_gates, 2.0),
     "independent": (independent_gates, 4.0),
 }
+
+
+Named = TypeVar("Named", bound=Tensor)
+
+
+def without_gates(tensors: dict[str, Named]) -> dict[str, Named]:
+    """A network's tensors by name, its gates left out: logits and fades of a student, weights of a compact net."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("gates.")}
 
 
 class Gates(nn.Module):

@@ -20,7 +20,7 @@ from blocks.backbone import Backbone
 from blocks.counting import Cost, count_params, tensors_of
 from blocks.fold import fold
 from blocks.fuse import frozen_copy
-from blocks.gates import Gates
+from blocks.gates import Gates, without_gates
 from blocks.paths import UNIVERSAL, Path
 from blocks.proxies import Proxy, Resampled, form_for
 from blocks.wiring import Layer, Term, Wiring
@@ -65,6 +65,12 @@ class CostModel:
     def limit(self, budget: float) -> float:
         """What paths may cost in a compact net that costs `budget`: a part of the backbone's price, or milliseconds."""
         return (budget if self.unit == "latency" else budget * self.whole) - self.fixed
+
+    def in_words(self, paths: float) -> str:
+        """What a compact net costs whose paths cost `paths`, as a budget is given."""
+        if self.unit == "latency":
+            return f"{paths + self.fixed:.3g} ms"
+        return f"{(paths + self.fixed) / self.whole:.3g} of the backbone's {'MACs' if self.unit == 'macs' else 'parameters'}"
 
 
 class TailoredNet(nn.Module):
@@ -156,6 +162,10 @@ class TailoredNet(nn.Module):
         modules = [self.module_of(path) for path in self._into(layer) if self.gates.fade[path.place] > 0]
         return [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
 
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """Everything that trains, gates excepted."""
+        return [p for p in without_gates(dict(self.named_parameters())).values() if p.requires_grad]
+
     def task_tensors(self) -> dict[str, Tensor]:
         """Every floating-point tensor that is not the backbone's own: what trains, what is saved, what is counted."""
         return task_tensors(self, self.backbone)
@@ -195,16 +205,16 @@ class TailoredNet(nn.Module):
         paths = {path: float(getattr(cost, unit)) for path, cost in self.costs.items()}
         return CostModel(unit, paths, float(getattr(self.fixed_cost(), unit)), float(getattr(self.backbone.cost, unit)))
 
-    def use_cost_model(self, prices: CostModel) -> None:
+    def use_cost_model(self, model: CostModel) -> None:
         """What paths cost in the complexity term and in pruning: MACs unless told otherwise.
 
         Args:
-            prices: of every path, in any unit. `cost_matrix` holds them as fractions of all universal blocks'.
+            model: of every path, in any unit. `cost_matrix` holds them as fractions of all universal blocks'.
         """
-        whole = sum(price for path, price in prices.paths.items() if path.is_universal)
-        self.prices = prices
+        whole = sum(price for path, price in model.paths.items() if path.is_universal)
+        self.cost_model = model
         self.cost_matrix = torch.zeros_like(self.gates.fade)
-        for path, price in prices.paths.items():
+        for path, price in model.paths.items():
             self.cost_matrix[path.place] = price / whole
 
     def train(self, mode: bool = True) -> TailoredNet:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -30,14 +33,41 @@ def pick_device(name: str) -> torch.device:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the figures depend on."""
+    """Versions of what the figures depend on; `commit` where the package is imported from a checkout of its own."""
     found = {"python": platform.python_version()}
     for package in ("nettailor", "torch", "torchvision", "timm", "numpy"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
+    if commit := commit_of(Path(__file__).resolve().parent):
+        found["commit"] = commit
     return found
+
+
+@cache
+def commit_of(package: Path) -> str | None:
+    """The commit of the git checkout that a package is a tracked part of; `-dirty` when tracked files are changed.
+
+    Read once per process: a run is made by the code that it imported. None where there is no git, no checkout, or the
+    package lies in a checkout of something else (an environment inside somebody's repository).
+    """
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None or not (
+        head := _git(package, "rev-parse", "HEAD")
+    ):
+        return None
+    changed = _git(package, "status", "--porcelain", "--untracked-files=no")
+    return head if changed == "" else f"{head}-dirty"
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git prints, or None if it is missing, slow or fails."""
+    command = ["git", "-C", str(folder), "--no-optional-locks", *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def device_name(device: torch.device) -> str:

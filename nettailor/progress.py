@@ -63,7 +63,7 @@ class StageDisplay:
     def __init__(self, display: Display, name: str, epochs: int, done: int, steps: int, bars: Progress | None) -> None:
         self._display, self._name, self._epochs, self._bars = display, name, epochs, bars
         self._first, self._start = done, time.perf_counter()
-        self._judged = ""
+        self._metrics = ""
         self._bar = None
         if bars is not None:
             total, title = epochs * steps, f"{name} {done + 1}/{epochs}"
@@ -72,19 +72,19 @@ class StageDisplay:
     def step(self, losses: dict[str, float]) -> None:
         """Show the loss terms of the last batch."""
         if self._bars is not None and self._bar is not None:
-            self._bars.update(self._bar, advance=1, figures=f"{_figures(losses)}  {self._judged}")
+            self._bars.update(self._bar, advance=1, figures=f"{_figures(losses)}  {self._metrics}")
 
-    def epoch(self, number: int, losses: dict[str, float], judged: dict[str, float]) -> None:
+    def epoch(self, number: int, losses: dict[str, float], metrics: dict[str, float]) -> None:
         """Show the mean loss terms and the measurements of pass `number` (counted from 1)."""
-        self._judged = _figures(judged)
+        self._metrics = _figures(metrics)
         if self._bars is not None and self._bar is not None:
             self._bars.update(self._bar, description=f"{self._name} {min(number + 1, self._epochs)}/{self._epochs}")
             if number == self._epochs:
-                self._display.say(f"{self._name:<10} {number} epochs  {_figures(losses)}  {self._judged}")
+                self._display.say(f"{self._name:<10} {number} epochs  {_figures(losses)}  {self._metrics}")
             return
         passed = time.perf_counter() - self._start
         left = passed / (number - self._first) * (self._epochs - number)
-        line = f"{self._name:<10} {number:>3}/{self._epochs}  {_figures(losses)}  {self._judged}  {clock(left)} left"
+        line = f"{self._name:<10} {number:>3}/{self._epochs}  {_figures(losses)}  {self._metrics}  {clock(left)} left"
         self._display.say(line)
 
 

@@ -1,38 +1,47 @@
-"""Checked records on disk: a pydantic dataclass with a `format`, as one JSON file.
+"""What is checked when it is read: records on disk, and the settings of a recipe.
 
-record -> write_record -> file.json -> read_record -> record, or a plain line that names the field
+record -> write -> file.json -> read -> record, or a plain line that names the field
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from nettailor.errors import FileError
 from nettailor.files import read_json, write_json
 
 T = TypeVar("T")
+Some = TypeVar("Some", bound="Record")
+
+RECORD = ConfigDict(extra="forbid")
+"""Of the dataclasses of a record: no fields but its own."""
 
 
-def write_record(record: Any, path: Path) -> None:
-    """Write a record atomically; `format` comes first."""
-    tree = asdict(record)
-    write_json(path, {"format": tree.pop("format"), **tree})
+class Record:
+    """Base of a pydantic dataclass with a field `format` that is kept as one JSON file."""
 
+    remedy: ClassVar[str] = ""
+    """Ends the message where a file is not of this kind."""
 
-def read_record(kind: type[T], path: Path, remedy: str) -> T:
-    """Read and check a record.
+    def write(self, path: Path) -> None:
+        """Write it atomically; `format` comes first."""
+        tree = asdict(self)  # type: ignore[call-overload]
+        write_json(path, {"format": tree.pop("format"), **tree})
 
-    Args:
-        remedy: ends the message where the file is not of this kind.
+    @classmethod
+    def read(cls: type[Some], path: Path) -> Some:
+        """Read and check one.
 
-    Raises:
-        FileError: no such file, or not this schema.
-    """
-    return checked(kind, read_json(path), path, remedy)
+        Raises:
+            FileError: no such file, or not this schema.
+        """
+        return checked(cls, read_json(path), path, cls.remedy)
 
 
 def checked(kind: type[T], tree: Any, path: Path, remedy: str = "") -> T:
@@ -44,6 +53,19 @@ def checked(kind: type[T], tree: Any, path: Path, remedy: str = "") -> T:
         place = ".".join(str(part) for part in first["loc"])
         message = first["msg"][0].lower() + first["msg"][1:]
         raise FileError(path, f"{place}: {message}" + (f"; {remedy}" if remedy else "")) from None
+
+
+def one_of(known: Callable[[], Iterable[str]]) -> AfterValidator:
+    """Accept the names that a table holds when a recipe is read, so that one more entry of the table is one more choice."""
+
+    def check(value: str) -> str:
+        names = list(known())
+        if value not in names:
+            *some, last = (repr(name) for name in names)
+            raise PydanticCustomError("one_of", f"input should be {', '.join(some)} or {last}")  # type: ignore[arg-type]
+        return value
+
+    return AfterValidator(check)
 
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True)

@@ -1,6 +1,6 @@
 """Pretrain the embedded backbone on Tiny-ImageNet pictures, resumably, and write its weights and card.
 
-    python -m recipes.pretrain --data ../shared/data/tiny_imagenet_40.zip
+    python -m recipes.pretrain --data tiny_imagenet_40.zip
 
 Run by hand, not in CI: about 45 minutes of two CPU cores. Expected: the figures on the card beside the weights. Stop it at
 any time; the same command goes on at the epoch where it stopped.

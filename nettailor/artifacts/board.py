@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import mean, stdev
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from nettailor.schema import read_record, write_record
+from nettailor.schema import RECORD, Record
 
 FORMAT: Literal[1] = 1
-STRICT = ConfigDict(extra="forbid")
 
 
-@dataclass(config=STRICT)
+@dataclass(config=RECORD)
 class Figure:
     """Mean and standard deviation over seeds; the deviation of a single one is 0."""
 
@@ -33,7 +30,7 @@ class Figure:
         return f"{100 * self.mean:.2f}" + (f" ± {100 * self.std:.2f}" if self.std else "")
 
 
-@dataclass(config=STRICT)
+@dataclass(config=RECORD)
 class Row:
     """One method over all seeds. `macs`, `params` and `task_params` are parts of the backbone's."""
 
@@ -48,9 +45,11 @@ class Row:
     seconds: Figure
 
 
-@dataclass(config=STRICT)
-class Board:
+@dataclass(config=RECORD)
+class Board(Record):
     """What `board.json` holds; the cells' reports lie beside it."""
+
+    remedy: ClassVar[str] = "is it a board of another version?"
 
     task: str
     backbone: str
@@ -62,19 +61,6 @@ class Board:
     seeds: list[int]
     rows: list[Row]
     format: Literal[1] = FORMAT
-
-    def write(self, path: Path) -> None:
-        """Write it atomically; `format` comes first."""
-        write_record(self, path)
-
-    @classmethod
-    def read(cls, path: Path) -> Board:
-        """Read and check a board.
-
-        Raises:
-            FileError: no such file, or not this schema.
-        """
-        return read_record(cls, path, "is it a board of another version?")
 
     def row(self, name: str) -> Row | None:
         """The row of a method, if it is on the board."""

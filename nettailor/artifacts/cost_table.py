@@ -1,6 +1,6 @@
 """What paths cost: MACs, parameters, or milliseconds measured on this device.
 
-    backbone, plan -> measure_costs -> CostTable -> costs.json -> read_costs -> prices -> the penalty and pruning
+    backbone, plan -> measure_costs -> CostTable -> costs.json -> CostTable.read -> prices -> the penalty and pruning
 
 `nettailor profile MODEL` writes a table; `cost: latency` in a recipe uses one, or measures its own into the run's folder.
 Milliseconds are of folded parts, measured in blocks/latency.py. A table belongs to an architecture at one input size,
@@ -10,25 +10,22 @@ whatever its weights; another device's table is used as it is, because that may 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path as FilePath
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from blocks import Backbone, CostModel, Path, Plan, TailoredNet
 from blocks.latency import ROUNDS, Timing, Watch, part_timings, unwatched
 from nettailor.environment import device_name, versions
 from nettailor.errors import FileError
-from nettailor.schema import read_record, write_record
+from nettailor.schema import RECORD, Record
 
 FORMAT: Literal[1] = 1
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Unit = Literal["macs", "params", "latency"]
 
 
-@dataclass(config=STRICT, frozen=True)
+@dataclass(config=RECORD, frozen=True)
 class PathCost:
     """One universal block or proxy. `key` is the path's ("G5", "A3-5"), `name` the block that it is or stands beside."""
 
@@ -41,7 +38,7 @@ class PathCost:
     iqr_ms: float
 
 
-@dataclass(config=STRICT, frozen=True)
+@dataclass(config=RECORD, frozen=True)
 class WholeCost:
     """The whole backbone against the sum of its parts, in milliseconds; `head` with its source classifier."""
 
@@ -52,9 +49,11 @@ class WholeCost:
     sum_of_parts_ms: float
 
 
-@dataclass(config=STRICT, frozen=True)
-class CostTable:
+@dataclass(config=RECORD, frozen=True)
+class CostTable(Record):
     """What `nettailor profile` measured."""
+
+    remedy: ClassVar[str] = "measure anew with nettailor profile"
 
     backbone: str
     architecture: str
@@ -66,19 +65,6 @@ class CostTable:
     paths: list[PathCost]
     versions: dict[str, str]
     format: Literal[1] = FORMAT
-
-    def write(self, path: FilePath) -> None:
-        """Write it atomically; `format` comes first."""
-        write_record(self, path)
-
-
-def read_costs(path: FilePath) -> CostTable:
-    """Read and check a cost table.
-
-    Raises:
-        FileError: no such file, or not this schema.
-    """
-    return read_record(CostTable, path, "measure anew with nettailor profile")
 
 
 def measure_costs(
@@ -118,7 +104,9 @@ def architecture(backbone: Backbone) -> str:
     return hashlib.sha256(repr((backbone.block_names, backbone.shapes, shapes)).encode()).hexdigest()
 
 
-def prices(student: TailoredNet, unit: Unit, table: CostTable | None = None, where: str = "cost table") -> CostModel:
+def cost_model(
+    student: TailoredNet, unit: Unit, table: CostTable | None = None, where: str = "cost table"
+) -> CostModel:
     """The cost of every path of a student in one unit, and of what is beside the paths.
 
     Args:

@@ -7,20 +7,27 @@ from nettailor.artifacts.report import Report
 
 def model_card(report: Report, classes: list[str]) -> str:
     """Markdown for `task/README.md`."""
-    teacher, net, removed = report.teacher, report.compact, report.removed
+    teacher, net, removed, backbone = report.teacher, report.compact, report.removed, report.backbone
     shown = ", ".join(classes[:12]) + (f" and {len(classes) - 12} more" if len(classes) > 12 else "")
+    macs = f"{net.macs / 1e6:.2f} ({removed.macs:.0%} of the backbone's gone)"
+    blocks = f"{net.universal_blocks_kept} (and {net.proxies_kept} proxies)"
+    rows = {
+        "test accuracy": (teacher and f"{teacher.test_accuracy:.4f}", f"{net.test_accuracy:.4f}"),
+        "M MACs": (teacher and f"{teacher.macs / 1e6:.2f}", macs),
+        "parameters": (teacher and f"{teacher.params:,}", f"{net.params:,}"),
+        "of these this task's own": (teacher and f"{teacher.params:,}", f"{net.task_params:,}"),
+        "universal blocks": (teacher and f"{backbone.universal_blocks}", blocks),
+    }
+    columns = ("teacher", "compact net") if teacher else ("network",)
+    lines = [f"| {' | '.join(['', *columns])} |", "|---" * (1 + len(columns)) + "|"]
+    lines += [f"| {' | '.join([name, *(value for value in values if value)])} |" for name, values in rows.items()]
+    table = "\n".join(lines)
     return f"""# {report.task}
 
-A nettailor delta over the backbone `{report.backbone.name}` (sha256 `{report.backbone.sha256[:16]}...`).
+A nettailor delta over the backbone `{backbone.name}` (sha256 `{backbone.sha256[:16]}...`), by the method `{report.method}`.
 {len(classes)} classes: {shown}.
 
-| | teacher | compact net |
-|---|---|---|
-| test accuracy | {teacher.test_accuracy:.4f} | {net.test_accuracy:.4f} |
-| M MACs | {teacher.macs / 1e6:.2f} | {net.macs / 1e6:.2f} ({removed.macs:.0%} of the backbone's gone) |
-| parameters | {teacher.params:,} | {net.params:,} |
-| of these this task's own | {teacher.params:,} | {net.task_params:,} |
-| universal blocks | {report.backbone.universal_blocks} | {net.universal_blocks_kept} (and {net.proxies_kept} proxies) |
+{table}
 
 Measured on {report.data.test} test pictures; trained on {report.data.train}, chosen by {report.data.val}; seed {report.seed}.
 

@@ -5,20 +5,18 @@ Pruned.steps -> measure_front -> front.json -> front_table, draw_front -> front.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from nettailor.artifacts.report import Report
-from nettailor.schema import read_record, write_record
+from nettailor.schema import RECORD, Record
 
 FORMAT: Literal[1] = 1
-STRICT = ConfigDict(extra="forbid")
 
 
-@dataclass(config=STRICT)
+@dataclass(config=RECORD)
 class FrontPoint:
     """One network of the curve; `chosen` is the one in the delta, measured after its recovery."""
 
@@ -32,9 +30,11 @@ class FrontPoint:
     chosen: bool = False
 
 
-@dataclass(config=STRICT)
-class Front:
+@dataclass(config=RECORD)
+class Front(Record):
     """Accuracy against cost, the dearest network first."""
+
+    remedy: ClassVar[str] = "is it a front of another version?"
 
     task: str
     backbone: str
@@ -46,18 +46,14 @@ class Front:
     points: Annotated[list[FrontPoint], Field(min_length=1)]
     format: Literal[1] = FORMAT
 
-    def write(self, path: Path) -> None:
-        """Write it atomically; `format` comes first."""
-        write_record(self, path)
+    def largest_within(self, macs: float) -> FrontPoint | None:
+        """The network of most MACs within some MACs, if there is one."""
+        return max((point for point in self.points if point.macs <= macs), key=lambda point: point.macs, default=None)
 
-    @classmethod
-    def read(cls, path: Path) -> Front:
-        """Read and check a front.
-
-        Raises:
-            FileError: no such file, or not this schema.
-        """
-        return read_record(cls, path, "is it a front of another version?")
+    def leanest_as_accurate(self, val_accuracy: float) -> FrontPoint | None:
+        """The network of fewest MACs that is at least so accurate on the validation split, if there is one."""
+        good = [point for point in self.points if point.val_accuracy >= val_accuracy]
+        return min(good, key=lambda point: point.macs, default=None)
 
 
 def front_of(report: Report, points: list[FrontPoint]) -> Front:
@@ -75,6 +71,7 @@ def front_of(report: Report, points: list[FrontPoint]) -> Front:
     )
     others = [point for point in points if (point.macs, point.params) != (net.macs, net.params)]
     teacher, backbone = report.teacher, report.backbone
+    assert teacher is not None, "a curve is a pruned student's"
     return Front(
         task=report.task,
         backbone=backbone.name,

@@ -8,20 +8,17 @@ are read once, at the end.
 from __future__ import annotations
 
 from dataclasses import field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from nettailor.environment import versions
-from nettailor.schema import read_record, write_record
+from nettailor.schema import RECORD, Record
 
 FORMAT: Literal[1] = 1
-STRICT = ConfigDict(extra="forbid")
 
 
-@dataclass(config=STRICT)
+@dataclass(config=RECORD)
 class BackboneFigures:
     """The shared backbone, its source classifier left out."""
 
@@ -32,7 +29,7 @@ class BackboneFigures:
     universal_blocks: int
 
 
-@dataclass(config=STRICT)
+@dataclass(config=RECORD)
 class DataFigures:
     """Pictures in each split, number of classes, side of the input in pixels, hash of names, labels and pixels."""
 
@@ -44,7 +41,7 @@ class DataFigures:
     sha256: str
 
 
-@dataclass(config=STRICT)
+@dataclass(config=RECORD)
 class TeacherFigures:
     """The fine-tuned copy of the backbone, folded when it is timed, as the compact net is (`blocks.latency`)."""
 
@@ -56,7 +53,7 @@ class TeacherFigures:
     latency_packed_ms: float | None = None
 
 
-@dataclass(config=STRICT)
+@dataclass(config=RECORD)
 class StudentFigures:
     """The student before pruning. With skips of more than 10 its exact complexity is approximate (`blocks.complexity`)."""
 
@@ -69,7 +66,7 @@ class StudentFigures:
     task_params: int = 0
 
 
-@dataclass(config=STRICT)
+@dataclass(config=RECORD)
 class CompactFigures:
     """The compact net on disk; its milliseconds are those of the folded net, and of the folded and packed one."""
 
@@ -85,7 +82,7 @@ class CompactFigures:
     latency_packed_ms: float | None = None
 
 
-@dataclass(config=STRICT)
+@dataclass(config=RECORD)
 class RemovedFigures:
     """What the compact net does without, as a fraction of the backbone's: 1 - compact / backbone."""
 
@@ -94,7 +91,7 @@ class RemovedFigures:
     universal_blocks: float
 
 
-@dataclass(config=STRICT)
+@dataclass(config=RECORD)
 class PruneFigures:
     """How the compact net was chosen, on the validation split: all networks on the way, and those that were recovered."""
 
@@ -106,38 +103,29 @@ class PruneFigures:
     recovered: list[dict[str, Any]] = field(default_factory=list)
 
 
-@dataclass(config=STRICT)
-class Report:
-    """What `report.json` holds. A method without a student, or that prunes nothing, has no figures of them.
+@dataclass(config=RECORD)
+class Report(Record):
+    """What `report.json` holds. A method that needs no teacher, has no student or prunes nothing has no figures of them.
 
-    `seconds` and `epochs` (passes over the training pictures) are by stage.
+    `seconds` and `epochs` (passes over the training pictures) are by stage. Seconds add up to the run's own time: `prepare`
+    is what came before the first stage, `measure` what came after the last. `importance` counts pictures that were only run
+    forward to find the importance of paths, in training sets; its time is in `prune`.
     """
+
+    remedy: ClassVar[str] = "is it a report of another version?"
 
     task: str
     method: str
     backbone: BackboneFigures
     data: DataFigures
     seed: int
-    teacher: TeacherFigures
+    teacher: TeacherFigures | None
     student: StudentFigures | None
     compact: CompactFigures
     removed: RemovedFigures
     prune: PruneFigures | None
     seconds: dict[str, float]
     device: str
-    epochs: dict[str, int] = field(default_factory=dict)
+    epochs: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=lambda: versions())
     format: Literal[1] = FORMAT
-
-    def write(self, path: Path) -> None:
-        """Write it atomically; `format` comes first."""
-        write_record(self, path)
-
-    @classmethod
-    def read(cls, path: Path) -> Report:
-        """Read and check a report.
-
-        Raises:
-            FileError: no such file, or not this schema.
-        """
-        return read_record(cls, path, "is it a report of another version?")

@@ -74,6 +74,11 @@ class RunFolder:
         return self.root / "nets"
 
     @property
+    def seconds(self) -> Path:
+        """Where the time went so far, while the run is not finished."""
+        return self.root / "checkpoint" / "seconds.json"
+
+    @property
     def checkpoints(self) -> Checkpoints:
         """What is needed to go on."""
         return Checkpoints(self.root / "checkpoint")

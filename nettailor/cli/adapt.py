@@ -13,6 +13,7 @@ from nettailor.cli.inputs import DEVICES, recipe_tree
 from nettailor.cli.options import option, position
 from nettailor.config.library import find_recipe
 from nettailor.errors import UsageError
+from nettailor.methods import names
 
 if TYPE_CHECKING:
     pass
@@ -33,6 +34,7 @@ class AdaptOptions:
     recipe: str | None = option("a shipped recipe, or a YAML file of one or several tasks", metavar="NAME|FILE")
     data: str | None = option("class folders, a zip of them, digits, or a torchvision data set", metavar="DIR|ZIP|NAME")
     backbone: str | None = option("resnet34_tiny, timm/NAME, torchvision/NAME or module:callable", metavar="NAME")
+    method: str | None = option(f"one of {', '.join(names())} (default: nettailor)", metavar="NAME")
     weights: str | None = option(
         "the backbone's weights in a local file (safetensors, or a checkpoint)", metavar="FILE"
     )
@@ -50,7 +52,7 @@ def adapt(options: AdaptOptions) -> int:
     from nettailor.jobs.adapt import adapt as adapt_one
     from nettailor.jobs.context import resolve
     from nettailor.jobs.many import adapt_all
-    from nettailor.jobs.recipe import parse_recipe, read_recipes
+    from nettailor.jobs.recipe import parse_recipe, read_recipes, with_costs_of
     from nettailor.progress import Display
     from nettailor.views.tables import files_text, report_table, summary_table
 
@@ -72,6 +74,8 @@ def adapt(options: AdaptOptions) -> int:
         return 1 if failed else 0
     recipe = resolve(recipes[0])
     out = options.out or Path("runs") / str(recipe.task)
+    if options.recipe is not None:
+        recipe = with_costs_of(recipe, path, out)
     report = adapt_one(recipe, out, display)
     display.console.print(report_table(report))
     display.say(files_text(report, out))

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nettailor.cli.inputs import DEVICES, recipe_tree
 from nettailor.cli.options import option, position
 from nettailor.config.library import find_recipe
 from nettailor.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
+from nettailor.methods import names
 
 
 @dataclass
 class CompareOptions:
     """Run several methods on one task and put them on one board: accuracy, MACs, parameters, passes, seconds.
 
-    Methods: teacher, nettailor, paper, shallow, linear, batch_norm, adapters. What is finished is not run again, what was
-    stopped goes on. Every key of the recipe can be set as section.key=value.
+    What is finished is not run again, what was stopped goes on. Every key of the recipe can be set as section.key=value.
     """
 
     overrides: list[str] = position(
@@ -30,7 +26,10 @@ class CompareOptions:
     data: str | None = option("class folders, a zip of them, digits, or a torchvision data set", metavar="DIR|ZIP|NAME")
     backbone: str | None = option("resnet34_tiny, timm/NAME, torchvision/NAME or module:callable", metavar="NAME")
     weights: str | None = option("the backbone's weights in a local file", metavar="FILE")
-    methods: str | None = option("which methods, with commas between them; all if left out", metavar="NAMES")
+    methods: str | None = option(
+        f"methods of {', '.join(names())}, with commas between them (default: finetune,nettailor,shallow,linear)",
+        metavar="NAMES",
+    )
     seeds: int = option("how many seeds", default=1, metavar="N")
     out: Path | None = option("folder of the board (default: boards/TASK)", metavar="DIR")
     device: str | None = option(DEVICES, metavar="DEVICE")
@@ -39,7 +38,7 @@ class CompareOptions:
 def compare(options: CompareOptions) -> int:
     """`nettailor compare`."""
     from nettailor.config.loading import merge, parse_overrides
-    from nettailor.jobs.compare import METHODS
+    from nettailor.jobs.compare import SHORT
     from nettailor.jobs.compare import compare as run_board
     from nettailor.jobs.context import resolve
     from nettailor.jobs.recipe import parse_recipe, read_recipes
@@ -57,10 +56,10 @@ def compare(options: CompareOptions) -> int:
     if len(recipes) > 1:
         raise UsageError("--recipe: has several tasks, a board has one; name a recipe of one task")
     recipe = resolve(recipes[0])
-    methods = METHODS if options.methods is None else tuple(name.strip() for name in options.methods.split(","))
+    wanted = SHORT if options.methods is None else tuple(name.strip() for name in options.methods.split(","))
     out = options.out or Path("boards") / str(recipe.task)
     display = Display()
-    board = run_board(recipe, methods, options.seeds, out, display)
+    board = run_board(recipe, wanted, options.seeds, out, display)
     display.console.print(board_table(board))
     display.say(f"board    {out / 'board.json'}  {out / 'board.png'}")
     return 0

@@ -21,8 +21,11 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def shipped_procedures() -> dict[str, Path]:
-    """Every shipped procedure that is code, in folders too, by its file's name without the ending."""
-    return {path.stem: path for path in sorted(recipe_folder().rglob("*.py")) if path.stem != "__init__"}
+    """Every shipped procedure that is code, in folders too, by its file's name without the ending.
+
+    `_name.py` is a part of one.
+    """
+    return {path.stem: path for path in sorted(recipe_folder().rglob("*.py")) if not path.stem.startswith("_")}
 
 
 def procedure_module(name: str) -> str:

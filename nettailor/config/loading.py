@@ -23,12 +23,13 @@ from nettailor.errors import UsageError
 T = TypeVar("T")
 
 
-def parse(kind: type[T], tree: dict[str, Any], origin: str) -> T:
+def parse(kind: type[T], tree: dict[str, Any], origin: str, section: str = "") -> T:
     """Validate a tree of plain values.
 
     Args:
         kind: a pydantic dataclass of sections, each a pydantic dataclass of settings.
         origin: where the tree comes from, for messages.
+        section: what stands before the keys in messages, if the tree is a part of another.
 
     Raises:
         UsageError: an unknown key (with the nearest right one), a value of the wrong type or out of range.
@@ -36,7 +37,7 @@ def parse(kind: type[T], tree: dict[str, Any], origin: str) -> T:
     try:
         return TypeAdapter(kind).validate_python(tree)
     except ValidationError as error:
-        raise UsageError("\n".join(_explain(kind, e, origin) for e in error.errors()[:2])) from None
+        raise UsageError("\n".join(_explain(kind, e, origin, section) for e in error.errors()[:2])) from None
 
 
 def read_trees(path: Path, overrides: dict[str, Any] | None = None) -> list[tuple[dict[str, Any], str]]:
@@ -91,8 +92,17 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
+        if key == "method":
+            old, value = _named(old), _named(value)
+            if old and "name" in old and value.get("name", old["name"]) != old["name"]:
+                old = None  # another method's settings have no meaning for this one
         result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return result
+
+
+def _named(value: Any) -> Any:
+    """A section that is given by a name alone, as a tree."""
+    return {"name": value} if isinstance(value, str) else value
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
@@ -116,8 +126,8 @@ def plain(value: Any) -> Any:
     return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _explain(kind: type, error: Any, origin: str) -> str:
-    place = ".".join(str(part) for part in error["loc"])
+def _explain(kind: type, error: Any, origin: str, section: str) -> str:
+    place = section + ".".join(str(part) for part in error["loc"])
     if error["type"] == "unexpected_keyword_argument":
         return f"{origin}: {place}: no such key{_nearest(kind, error['loc'])}"
     message = error["msg"][0].lower() + error["msg"][1:]

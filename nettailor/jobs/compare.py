@@ -1,4 +1,4 @@
-"""The board: several methods on one task, the same data and seeds, counted with the same ruler.
+"""The board: several methods on one task, the same data and seeds, counted alike.
 
     recipe, methods, seeds -> one cell each, a run folder: DIR/seed-0/nettailor/report.json
                            -> rows (mean and standard deviation over seeds) -> board.json, board.png, a table
@@ -13,22 +13,21 @@ from dataclasses import dataclass as plain
 from dataclasses import replace
 from pathlib import Path
 
+from nettailor import methods
 from nettailor.artifacts.board import Board, Figure, Row
 from nettailor.artifacts.pareto import Front, FrontPoint
 from nettailor.artifacts.report import CompactFigures, Report, StudentFigures
 from nettailor.artifacts.run_folder import RunFolder
-from nettailor.config.library import find_recipe
-from nettailor.errors import UsageError
-from nettailor.jobs.adapt import adapt
+from nettailor.errors import NettailorError, UsageError
 from nettailor.jobs.context import resolve
-from nettailor.jobs.recipe import Recipe, read_recipes
-from nettailor.methods.baselines import BASELINES, run_baseline
+from nettailor.jobs.many import Job, run_jobs
+from nettailor.jobs.recipe import Recipe
 from nettailor.progress import Display
 from nettailor.views.plots import Curve, draw_curves, need_matplotlib
 
-OURS, PAPER = "nettailor", "paper"
-METHODS = ("teacher", OURS, PAPER, "shallow", "linear", "batch_norm", "adapters")
-"""In the order in which they run: a shallower cut is as large as our compact net, so it comes after it."""
+OURS, PAPER, TEACHER = "nettailor", "paper", "finetune"
+SHORT = (TEACHER, OURS, "shallow", "linear")
+"""What runs where no methods are named."""
 
 
 @plain(frozen=True)
@@ -44,50 +43,105 @@ class Measured:
     seconds: float
 
 
-def compare(recipe: Recipe, methods: Sequence[str], seeds: int, out: Path, display: Display | None = None) -> Board:
+def compare(
+    recipe: Recipe,
+    wanted: Sequence[str] = SHORT,
+    seeds: int = 1,
+    out: Path = Path("board"),
+    display: Display | None = None,
+    workers: int = 1,
+    on: str | None = None,
+) -> Board:
     """Run what is not finished yet, and write the board.
 
     Args:
         recipe: ours; the other methods read its data, backbone, teacher and machine, the baselines its epochs too.
+        wanted: names of methods; fine-tuning is always among them, because it is the teacher of the others.
         seeds: how many, counted from the recipe's own.
+        workers, on: as `run_jobs` takes them.
 
     Raises:
         UsageError: no such method, or matplotlib is missing.
+        NettailorError: a cell failed; what others ended with is on disk.
     """
     display = display or Display()
-    if unknown := sorted(set(methods) - set(METHODS)):
-        raise UsageError(f"there is no method {unknown[0]!r}; there are {', '.join(METHODS)}")
-    if "shallow" in methods and OURS not in methods:
-        raise UsageError(f"shallow: is cut to the size of {OURS}'s compact net; compare that too")
+    ordered = in_order(wanted)
     need_matplotlib()
     recipe = resolve(recipe)
-    ordered = ["teacher", *(method for method in METHODS if method in methods and method != "teacher")]
-    for seed in range(recipe.seed, recipe.seed + seeds):
-        for method in ordered:
-            display.say(f"\n{recipe.task}, seed {seed}: {method}")
-            _run_cell(method, replace(recipe, seed=seed), out / f"seed-{seed}", display)
-    board = read_board(out, range(recipe.seed, recipe.seed + seeds), ordered)
+    over = range(recipe.seed, recipe.seed + seeds)
+    jobs = [job for seed in over for job in cells(replace(recipe, seed=seed), ordered, out / f"seed-{seed}")]
+    outcome = run_jobs(jobs, display, workers, on)
+    if outcome.failed:
+        name, reason = next(iter(outcome.failed.items()))
+        raise NettailorError(f"{name}: {reason}; the same command runs what is not finished yet")
+    board = read_board(out, over, ordered)
     board.write(out / "board.json")
-    draw_board(board, out, out / "board.png")
+    files = [_cell(out, seed, OURS).front for seed in board.seeds]
+    draw_board(board, [Front.read(file) for file in files if file.is_file()], out / "board.png")
     return board
 
 
-def paper_recipe(ours: Recipe) -> Recipe:
-    """The paper's procedure on our data, backbone, teacher and seed."""
-    (paper,) = read_recipes(find_recipe(PAPER))
-    shared = {name: getattr(ours, name) for name in ("task", "seed", "data", "backbone", "teacher", "machine")}
-    return replace(paper, **shared)
+def in_order(wanted: Sequence[str]) -> list[str]:
+    """Methods in the order of the board: fine-tuning, ours, the others as they are named.
+
+    Raises:
+        UsageError: no such method, or one that takes its size from a method that is not compared.
+    """
+    wanted = [methods.find(name, "--methods").name for name in wanted]
+    for name in wanted:
+        sized_like = methods.find(name).sized_like
+        if sized_like is not None and sized_like not in wanted:
+            raise UsageError(f"{name}: is cut to the size of {sized_like}'s compact net; compare that too")
+    first = [TEACHER, *(name for name in (OURS, PAPER) if name in wanted)]
+    return [*first, *(name for name in dict.fromkeys(wanted) if name not in first)]
 
 
-def read_board(out: Path, seeds: Sequence[int], methods: Sequence[str]) -> Board:
+def cells(recipe: Recipe, ordered: Sequence[str], folder: Path) -> list[Job]:
+    """One job for each method, for one seed."""
+    nets = RunFolder(folder / TEACHER).nets
+    jobs = []
+    for name in ordered:
+        method = methods.find(name)
+        own = recipe.with_method(name) if name != recipe.method.name else recipe
+        if name == OURS:
+            own = replace(own, prune=replace(own.prune, front=True))
+        after = [TEACHER] if method.needs_teacher else []
+        after += [method.sized_like] if method.sized_like is not None else []
+        jobs.append(
+            Job(
+                name=f"{folder.name}/{name}",
+                recipe=own,
+                out=folder / name,
+                begin_with=nets if method.needs_teacher else None,
+                after=tuple(f"{folder.name}/{other}" for other in after),
+                prepare=None if method.sized_like is None else take_size,
+            )
+        )
+    return jobs
+
+
+def take_size(job: Job) -> Job:
+    """A job whose method takes its size from another's network: called once that one has ended."""
+    method = job.recipe.find_method()
+    assert method.sized_like is not None
+    report = Report.read(RunFolder(job.out.parent / method.sized_like).report)
+    return replace(job, recipe=replace(job.recipe, method=method.sized(job.recipe.method, report)))
+
+
+def read_board(out: Path, seeds: Sequence[int], ordered: Sequence[str]) -> Board:
     """The board of finished cells."""
-    reports = {method: [Report.read(_cell(out, seed, method).report) for seed in seeds] for method in methods}
-    rows = [_row(method, [_of_net(report) for report in reports[method]]) for method in methods]
+    reports = {method: [Report.read(_cell(out, seed, method).report) for seed in seeds] for method in ordered}
+    teachers = [report.compact.test_accuracy for report in reports[TEACHER]]
+
+    def row(name: str, measure: Callable[[Report, float], Measured], method: str) -> Row:
+        return _row(name, [measure(*pair) for pair in zip(reports[method], teachers, strict=True)])
+
+    rows = [row(method, _of_net, method) for method in ordered]
     if OURS in reports:
         fronts = [Front.read(_cell(out, seed, OURS).front) for seed in seeds]
-        rows.insert(methods.index(OURS) + 1, _row("unpruned student", [_of_student(r) for r in reports[OURS]]))
-        rows += _at_the_papers(reports, fronts)
-    first = reports[methods[0]][0]
+        rows.insert(list(ordered).index(OURS) + 1, row("unpruned student", _of_student, OURS))
+        rows += _at_the_papers(reports, fronts, teachers)
+    first = reports[ordered[0]][0]
     return Board(
         task=first.task,
         backbone=first.backbone.name,
@@ -101,41 +155,24 @@ def read_board(out: Path, seeds: Sequence[int], methods: Sequence[str]) -> Board
     )
 
 
-def draw_board(board: Board, out: Path, path: Path) -> None:
+def draw_board(board: Board, fronts: Sequence[Front], path: Path) -> None:
     """Accuracy against MACs: a point for each method, and our curve of each seed."""
     curves: list[Curve] = []
-    for seed in board.seeds:
-        if (file := _cell(out, seed, OURS).front).is_file():
-            points = Front.read(file).points
-            xs = [point.macs / board.backbone_macs for point in points]
-            label = "_" if curves else f"{OURS}, seeds one by one"
-            ys = [point.test_accuracy for point in points]
-            curves.append(Curve(label, xs, ys, ".-", color="lightsteelblue"))
+    for front in fronts:
+        xs = [point.macs / board.backbone_macs for point in front.points]
+        label = "_" if curves else f"{OURS}, seeds one by one"
+        ys = [point.test_accuracy for point in front.points]
+        curves.append(Curve(label, xs, ys, ".-", color="lightsteelblue"))
     for row in board.rows:
         macs, accuracy = row.macs, row.test_accuracy
         curves.append(Curve(row.name, [macs.mean], [accuracy.mean], "o", [accuracy.std], [macs.std]))
-    teacher = board.row("teacher")
+    teacher = board.row("finetune") or board.row("teacher")
     levels = {} if teacher is None else {"teacher's accuracy": teacher.test_accuracy.mean}
     draw_curves(path, f"{board.task} over {board.backbone}, {len(board.seeds)} seed(s)", curves, levels)
 
 
 def _cell(out: Path, seed: int, method: str) -> RunFolder:
     return RunFolder(out / f"seed-{seed}" / method)
-
-
-def _run_cell(method: str, recipe: Recipe, folder: Path, display: Display) -> None:
-    cell = folder / method
-    nets = RunFolder(folder / "teacher").nets
-    begin_with = nets if method != "teacher" else None
-    if method == OURS:
-        adapt(replace(recipe, prune=replace(recipe.prune, front=True)), cell, display, begin_with=begin_with)
-    elif method == PAPER:
-        adapt(paper_recipe(recipe), cell, display, begin_with=begin_with)
-    else:
-        assert method in BASELINES
-        ours = RunFolder(folder / OURS).report
-        macs = Report.read(ours).compact.macs if method == "shallow" else None
-        run_baseline(method, recipe, cell, display, macs, begin_with)  # type: ignore[arg-type]
 
 
 def _row(name: str, measured: Sequence[Measured]) -> Row:
@@ -155,44 +192,44 @@ def _row(name: str, measured: Sequence[Measured]) -> Row:
     )
 
 
-def _of_net(report: Report) -> Measured:
-    """The network that a method ends with. What its training took includes the teacher only where it learned from one."""
-    stages = [stage for stage in report.epochs if stage != "teacher" or report.method in (OURS, "teacher")]
-    return _measured(report.compact, report, stages)
+def _of_net(report: Report, teacher: float) -> Measured:
+    """The network that a method ends with, and all that its training took."""
+    return _measured(report.compact, report, teacher, report.seconds)
 
 
-def _of_student(report: Report) -> Measured:
+def _of_student(report: Report, teacher: float) -> Measured:
     assert report.student is not None
-    return _measured(report.student, report, ["teacher", "student"])
+    return _measured(report.student, report, teacher, ["prepare", "teacher", "student"])
 
 
-def _measured(net: CompactFigures | StudentFigures | FrontPoint, report: Report, stages: Iterable[str]) -> Measured:
-    """One network of a run, and what the stages took that led to it."""
-    whole, stages = report.backbone, list(stages)
+def _measured(
+    net: CompactFigures | StudentFigures | FrontPoint, report: Report, teacher: float, stages: Iterable[str]
+) -> Measured:
+    """One network of a run, and what the stages took that led to it; `teacher` is the fine-tuned network's accuracy."""
+    whole, stages = report.backbone, set(stages)
+    trained = stages | ({"importance"} if "prune" in stages else set())
     return Measured(
         net.test_accuracy,
-        100 * (net.test_accuracy - report.teacher.test_accuracy),
+        100 * (net.test_accuracy - teacher),
         net.macs / whole.macs,
         net.params / whole.params,
         net.task_params / whole.params,
-        sum(report.epochs[stage] for stage in stages),
-        sum(report.seconds[stage] for stage in stages),
+        sum(passes for stage, passes in report.epochs.items() if stage in trained),
+        sum(seconds for stage, seconds in report.seconds.items() if stage in stages),
     )
 
 
-def _at_the_papers(reports: dict[str, list[Report]], fronts: list[Front]) -> list[Row]:
-    """Our curve where the paper's network is: the dearest of our networks within its MACs, and the leanest that is as
+def _at_the_papers(reports: dict[str, list[Report]], fronts: list[Front], teachers: list[float]) -> list[Row]:
+    """Our curve where the paper's network is: the most costly of our networks within its MACs, and the leanest that is as
     accurate on the validation split."""
     if PAPER not in reports:
         return []
     within: list[Measured] = []
     as_accurate: list[Measured] = []
-    for paper, ours, front in zip(reports[PAPER], reports[OURS], fronts, strict=True):
-        cheap = [point for point in front.points if point.macs <= paper.compact.macs]
-        good = [point for point in front.points if point.val_accuracy >= paper.compact.val_accuracy]
-        if cheap:
-            within.append(_measured(max(cheap, key=lambda point: point.macs), ours, ours.epochs))
-        if good:
-            as_accurate.append(_measured(min(good, key=lambda point: point.macs), ours, ours.epochs))
+    for paper, ours, front, teacher in zip(reports[PAPER], reports[OURS], fronts, teachers, strict=True):
+        if (cheap := front.largest_within(paper.compact.macs)) is not None:
+            within.append(_measured(cheap, ours, teacher, ours.seconds))
+        if (good := front.leanest_as_accurate(paper.compact.val_accuracy)) is not None:
+            as_accurate.append(_measured(good, ours, teacher, ours.seconds))
     found = {f"{OURS} at the paper's MACs": within, f"{OURS} at the paper's accuracy": as_accurate}
     return [_row(name, measured) for name, measured in found.items() if len(measured) == len(fronts)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -15,23 +15,14 @@ import torch
 from blocks import Backbone
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.backbones.load import load_backbone
-from nettailor.data.task import Task, check_name, load_task
+from nettailor.data.task import check_name, load_task
 from nettailor.environment import pick_device
-from nettailor.errors import UsageError
 from nettailor.jobs.recipe import Recipe
+from nettailor.methods._protocol import Context
 from nettailor.progress import Display
 from nettailor.training.loop import Run
+from nettailor.training.stage_seconds import StageSeconds
 from nettailor.training.tensorboard import event_writer
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a job works on. `data_hash` is the pictures' fingerprint."""
-
-    backbone: Backbone
-    task: Task
-    run: Run
-    data_hash: str
 
 
 @contextmanager
@@ -51,6 +42,19 @@ def open_context(
     Raises:
         NettailorError: anything a user can mend.
     """
+    seconds = StageSeconds(folder.seconds)
+    with seconds.stage("prepare"):
+        yield from _opened(recipe, folder, display, backbone, begin_with, seconds)
+
+
+def _opened(
+    recipe: Recipe,
+    folder: RunFolder,
+    display: Display,
+    backbone: Backbone | None,
+    begin_with: Path | None,
+    seconds: StageSeconds,
+) -> Iterator[Context]:
     machine = recipe.machine
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
@@ -62,11 +66,13 @@ def open_context(
         display.say(f"left out: {problem}")
     data_hash = folder.begin(recipe, task)
     if begin_with is not None:
-        folder.checkpoints.take_over(begin_with)
+        for stage, taken in folder.checkpoints.take_over(begin_with).items():
+            seconds.add(stage, taken)
     display.say(
         f"{task.name}: {len(task.train)} pictures to train on, {len(task.val)} to choose by, {len(task.test)} to test on, "
         f"{len(task.classes)} classes, over {backbone.name} ({backbone.depth} universal blocks)"
     )
+    seconds.write()
     with event_writer(folder.root) as writer:
         run = Run(
             recipe.seed,
@@ -77,17 +83,15 @@ def open_context(
             display,
             writer.add_scalar,
             writer.add_text,
+            seconds=seconds,
         )
-        yield Context(backbone.to(device), task, run, data_hash)
+        yield Context(recipe, backbone.to(device), task, run, folder, data_hash)
 
 
 def resolve(recipe: Recipe) -> Recipe:
     """The recipe with its task's name and absolute paths filled in, so that running it again repeats the run."""
     data, backbone = recipe.data, recipe.backbone
-    if recipe.cost_table is not None and recipe.cost != "latency":
-        raise UsageError("cost_table: is read where cost is latency; add cost=latency, or leave it out")
-    if recipe.prune.how == "budget" and recipe.prune.budget is None:
-        raise UsageError("prune.budget: is missing; how=budget prunes down to it, for example prune.budget=0.5")
+    recipe.find_method().check(recipe)
     path = Path(data.source).expanduser()
     name = recipe.task or (path.resolve().name if path.is_dir() else path.stem if path.is_file() else data.source)
     if path.exists() and data.source != "digits":

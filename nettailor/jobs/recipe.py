@@ -1,43 +1,52 @@
-"""The recipe: every choice of a run, in one typed tree, put together from the settings of the rooms.
+"""The recipe: every setting of a run, in one typed tree, put together from the settings of the rooms.
 
-    defaults (in the rooms)  <-  recipe YAML  <-  section.key=value  <-  command-line options   ->  Recipe, validated
+    defaults (in the rooms)  <-  the method's  <-  recipe YAML  <-  section.key=value  <-  options   ->  Recipe, validated
 
-The defaults are the default recipe.
+The defaults are the default recipe. What stands under `method` is the method's own: its name, and settings that only it has.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, field
+import json
+from dataclasses import asdict, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from nettailor import methods
+from nettailor.artifacts.cost_table import Unit
 from nettailor.backbones.config import BackboneConfig
-from nettailor.config.loading import parse, plain, read_trees
+from nettailor.config.loading import merge, parse, plain, read_trees
 from nettailor.data.config import DataConfig
 from nettailor.environment import MachineConfig
+from nettailor.errors import UsageError
 from nettailor.files import write_text
+from nettailor.methods._protocol import Method, MethodSettings
 from nettailor.pruning.config import PruneConfig
 from nettailor.schema import STRICT
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
 
+DEFAULT_METHOD = "nettailor"
+
+
+def _default_method() -> MethodSettings:
+    return methods.find(DEFAULT_METHOD).settings()
+
 
 @dataclass(config=STRICT, frozen=True)
 class Recipe:
-    """All choices of one adaptation."""
+    """All settings of one adaptation."""
 
     task: Annotated[str | None, Field(description="name of the task; the data's name if left out")] = None
     seed: Annotated[int, Field(ge=0)] = 0
-    cost: Annotated[
-        Literal["macs", "params", "latency"],
-        Field(description="what the penalty and pruning count: macs, params, latency"),
-    ] = "macs"
+    cost: Annotated[Unit, Field(description="what the penalty and pruning count: macs, params, latency")] = "macs"
     cost_table: Annotated[
         str | None, Field(description="latency: a table of nettailor profile; measured anew if left out")
     ] = None
+    method: MethodSettings = field(default_factory=_default_method)
     data: DataConfig = field(default_factory=DataConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
@@ -50,28 +59,50 @@ class Recipe:
         """The tree as plain values, as YAML and JSON hold it."""
         return plain(asdict(self))
 
+    def find_method(self) -> Method:
+        """The method that runs it."""
+        return methods.find(self.method.name)
+
+    def with_method(self, name: str) -> Recipe:
+        """The same data, backbone, teacher, seed and machine for another method.
+
+        A method that brings its own settings for student, pruning and recovery gets those; the others read the student's.
+        """
+        method = methods.find(name)
+        own = {section: type(getattr(self, section))(**keys) for section, keys in method.defaults.items()}
+        return replace(self, method=method.settings(), **own)
+
     def write(self, path: Path) -> None:
-        """Write the resolved recipe; running it again repeats the run."""
+        """Write the resolved recipe; running it again in another folder repeats the run."""
         text = yaml.safe_dump(self.as_dict(), sort_keys=False)
-        write_text(path, f"# Repeat this run: nettailor adapt --recipe {path}\n{text}")
+        write_text(path, f"# Repeat this run: nettailor adapt --recipe {path} --out ANOTHER\n{text}")
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
-        """Read a run's own recipe, which has no `tasks`."""
-        (recipe,) = read_recipes(path)
-        return recipe
+        """Read a run's own recipe, which has no `tasks`. One of version 0.1.0 names no method: its report does."""
+        ((tree, origin),) = read_trees(path)
+        if "method" not in tree:
+            tree["method"] = {"name": _method_of_old_run(tree, path.parent / "report.json")}
+        return parse_recipe(tree, origin)
 
 
 def parse_recipe(tree: dict[str, Any], origin: str) -> Recipe:
     """Validate a tree of plain values.
 
     Args:
+        tree: sections by name; `method` may be a name alone.
         origin: where the tree comes from, for messages.
 
     Raises:
         UsageError: an unknown key (with the nearest right one), a value of the wrong type or out of range.
     """
-    return parse(Recipe, tree, origin)
+    given = tree.get("method") or {}
+    own = {"name": given} if isinstance(given, str) else given
+    if not isinstance(own, dict):
+        raise UsageError(f"{origin}: method: is a name, or a name and its settings, but it is {given!r}")
+    method = methods.find(str(own.get("name", DEFAULT_METHOD)), f"{origin}: method.name")
+    settings = parse(method.settings, {**own, "name": method.name}, origin, "method.")
+    return parse(Recipe, {**merge(dict(method.defaults), tree), "method": settings}, origin)
 
 
 def read_recipes(path: Path, overrides: dict[str, Any] | None = None) -> list[Recipe]:
@@ -81,3 +112,26 @@ def read_recipes(path: Path, overrides: dict[str, Any] | None = None) -> list[Re
         UsageError: no such file, no valid YAML, or no valid recipe.
     """
     return [parse_recipe(tree, origin) for tree, origin in read_trees(path, overrides)]
+
+
+def with_costs_of(recipe: Recipe, path: Path, out: Path) -> Recipe:
+    """A recipe that repeats the run at `path` in another folder counts in the milliseconds that were measured there."""
+    costs = path.parent / "costs.json"
+    is_runs = path.name == "recipe.yaml" and costs.is_file() and out.resolve() != path.parent.resolve()
+    if not is_runs or recipe.cost != "latency" or recipe.cost_table is not None:
+        return recipe
+    return replace(recipe, cost_table=str(costs.resolve()))
+
+
+def _method_of_old_run(tree: dict[str, Any], report: Path) -> str:
+    """Version 0.1.0 had NetTailor and the paper's procedure in one, and called fine-tuning `teacher`."""
+    if isinstance(tree.get("prune"), dict) and tree["prune"].get("how") == "paper":
+        return "paper"
+    if report.is_file():
+        try:
+            name = json.loads(report.read_text(encoding="utf-8")).get("method")
+        except (OSError, ValueError, AttributeError):
+            return DEFAULT_METHOD  # a report that can't be read is named by whoever needs it
+        name = methods.OLD_NAMES.get(name, name)
+        return name if name in methods.names() else DEFAULT_METHOD
+    return DEFAULT_METHOD

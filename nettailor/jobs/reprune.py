@@ -17,7 +17,7 @@ from nettailor.artifacts.run_folder import RunFolder
 from nettailor.config.loading import differences, merge
 from nettailor.errors import FileError, UsageError
 from nettailor.jobs.adapt import adapt
-from nettailor.jobs.recipe import Recipe, parse_recipe, read_recipes
+from nettailor.jobs.recipe import Recipe, parse_recipe
 from nettailor.progress import Display
 
 
@@ -50,6 +50,11 @@ class TargetSize:
         cost = "latency" if unit == "latency_ms" else unit
         return {"cost": cost, "prune": {"how": "budget", "budget": value}}
 
+    @property
+    def keeps_unit(self) -> bool:
+        """Whether the run goes on counting in its own unit, with its own cost table if it has one."""
+        return self.macs is None and self.params is None
+
     def name(self) -> str:
         """What the folder is called."""
         ((unit, value),) = self._named().items()
@@ -71,8 +76,7 @@ def finished_run(run: Path) -> tuple[Recipe, RunFolder]:
     missing = [stage for stage in ("teacher", "student") if not (folder.nets / f"{stage}.safetensors").is_file()]
     if not folder.report.is_file() or missing:
         raise FileError(run, "has no finished teacher and student (nets/); run nettailor adapt on it first")
-    (recipe,) = read_recipes(folder.recipe)
-    return recipe, folder
+    return Recipe.read(folder.recipe), folder
 
 
 def reprune(
@@ -91,7 +95,7 @@ def reprune(
         NettailorError: the run is not finished, the size can't be reached, or an override changes what is trained already.
     """
     recipe, folder = finished_run(run)
-    table = {"cost_table": None} if target.latency_ms is None else {}
+    table = {} if target.keeps_unit else {"cost_table": None}
     wanted = parse_recipe(merge(merge(recipe.as_dict(), table | target.settings()), overrides or {}), "command line")
     free = ("prune.", "recover.", "cost")
     changed = [key for key in differences(recipe.as_dict(), wanted.as_dict()) if not key.startswith(free)]
@@ -99,7 +103,7 @@ def reprune(
         raise UsageError(
             f"{changed[0]}: teacher and student of {run} are trained already; here prune.* and recover.* can be set"
         )
-    if target.latency_ms is not None and wanted.cost_table is None and folder.costs.is_file():
+    if wanted.cost == "latency" and wanted.cost_table is None and folder.costs.is_file():
         wanted = replace(wanted, cost_table=str(folder.costs.resolve()))
     out = out or folder.root / "prune" / target.name()
     return adapt(wanted, out, display, begin_with=folder.nets), out

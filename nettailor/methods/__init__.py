@@ -1,1 +1,50 @@
-"""One home per method: settings, build, train, what it measures. A new method is a new file here."""
+"""One file per method, all of one shape; the file's name is the method's. What is shared has a name that begins with "_".
+
+    Settings      what stands under `method` in a recipe
+    METHOD        name, summary, what it needs, settings, defaults of the recipe
+      .check      refuse a recipe before anything is loaded
+      .train      Context -> Trained: the network that its delta holds, and what was measured on the way
+
+`adapt --method`, `compare`, recipes and the `method` field of a delta all find a method here, by its name, and nowhere else.
+A new method is a new file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING
+
+from nettailor.errors import UsageError
+
+if TYPE_CHECKING:
+    from nettailor.methods._protocol import Method
+
+
+OLD_NAMES = {"teacher": "finetune"}
+"""What version 0.1.0 called a method, in recipes, reports and commands."""
+
+
+def names() -> list[str]:
+    """Every method's name; nothing is imported for it."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def find(name: str, origin: str = "method") -> Method:
+    """A method by its name.
+
+    Args:
+        origin: where the name comes from, for the message.
+
+    Raises:
+        UsageError: there is no such method; the nearest name is given.
+    """
+    import difflib
+
+    known, name = names(), OLD_NAMES.get(name, name)
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+        raise UsageError(f"{origin}: there is no method {name!r}; {hint}")
+    found: Method = importlib.import_module(f"{__name__}.{name}").METHOD
+    return found

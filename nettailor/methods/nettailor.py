@@ -1,55 +1,180 @@
-"""NetTailor: teacher, student, prune, recover."""
+"""NetTailor: proxies beside frozen blocks, gates over both, a fine-tuned teacher to imitate; then pruned and recovered.
+
+    teacher -> student -> train -> BlockGraph -> prune -> recover -> compact
+
+Its settings are the sections teacher, student, prune and recover of the recipe, and `cost`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import torch
+from pydantic.dataclasses import dataclass
 
-from blocks import Backbone, TailoredNet
-from nettailor.artifacts.cost_table import CostTable, measure_costs, prices, read_costs
-from nettailor.artifacts.run_folder import RunFolder
-from nettailor.jobs.context import Context
-from nettailor.jobs.recipe import Recipe
-from nettailor.pruning.prune import Pruned, prune, snapshot
+from blocks import Backbone, TailoredNet, compact
+from blocks.complexity import is_approximate
+from blocks.counting import count_params, tensors_of
+from blocks.gates import without_gates
+from nettailor.artifacts.cost_table import CostTable, cost_model, measure_costs
+from nettailor.artifacts.pareto import FrontPoint
+from nettailor.artifacts.report import PruneFigures, StudentFigures
+from nettailor.data.task import Task
+from nettailor.errors import UsageError
+from nettailor.methods._protocol import Context, MethodSettings, Plain, Sections, Trained
+from nettailor.pruning.prune import Pruned, check_budget, prune, snapshot
 from nettailor.pruning.recover import Recovered, recover_leanest
-from nettailor.training.loop import Fitted
+from nettailor.schema import STRICT
+from nettailor.training.checkpoint import restore
+from nettailor.training.loop import accuracy
 from nettailor.training.losses import expected_complexity
+from nettailor.training.proxy_forms import find_form
 from nettailor.training.stages import finetune, plan_of, tailor, train
 
 
-@dataclass
-class _Trained:
-    """The nets of a run, and what its stages measured."""
+@dataclass(config=STRICT, frozen=True)
+class Settings(MethodSettings):
+    """It has none of its own."""
 
-    teacher: Backbone
-    student: TailoredNet
-    unpruned: dict[str, torch.Tensor]
-    pruned: Pruned
-    recovered: Recovered
-    stages: dict[str, Fitted]
-    expected: float
+    name: Literal["nettailor"] = "nettailor"
 
 
-def _own_cost_table(recipe: Recipe, job: Context, folder: RunFolder) -> CostTable:
-    """The milliseconds that a run counts in; measured once and kept, so that a run that goes on counts as it did."""
+class NetTailor(Plain):
+    """The method of this package."""
+
+    name = "nettailor"
+    summary = "proxies beside frozen blocks; what the task does not need is pruned"
+    needs_teacher = True
+    settings: type[MethodSettings] = Settings
+
+    def check(self, recipe: Sections) -> None:
+        """Refuse a budget without a size, a cost table that nothing reads, and a proxy that is not there."""
+        if recipe.cost_table is not None and recipe.cost != "latency":
+            raise UsageError("cost_table: is read where cost is latency; add cost=latency, or leave it out")
+        if recipe.prune.how == "budget" and recipe.prune.budget is None:
+            raise UsageError("prune.budget: is missing; how=budget prunes down to it, for example prune.budget=0.5")
+        find_form(recipe.student.proxies)
+        if recipe.cost_table is not None:
+            CostTable.read(Path(recipe.cost_table))
+
+    def train(self, context: Context) -> Trained:
+        """Stages teacher, student, prune and recover."""
+        recipe, backbone, task, run = context.recipe, context.backbone, context.task, context.run
+        table = _cost_table(context) if recipe.cost == "latency" else None
+        with run.timed("student"):
+            student = tailor(backbone, task, recipe.student, run)
+            where = recipe.cost_table or "costs.json"
+            student.use_cost_model(cost_model(student, recipe.cost, table, where))  # type: ignore[arg-type]
+            check_budget(student, recipe.prune)  # refused before any training
+        with run.timed("teacher"):
+            teacher = finetune(backbone, task, recipe.teacher, run)
+        with run.timed("student"):
+            train(student, teacher, task, recipe.student, run)
+            unpruned = snapshot(student)
+            expected = float(expected_complexity(student, student.gates().detach(), recipe.student.complexity))
+        with run.timed("prune"):
+            pruned = prune(student, teacher, task, recipe.prune, recipe.student, run)
+        with run.timed("recover"):
+            config, drop = recipe.recover, recipe.prune.drop
+            recovered = recover_leanest(student, teacher, task, pruned, config, drop, recipe.student, run)
+            run.write_text("graph", _as_markdown(recovered))
+        return Trained(
+            net=compact(student),
+            teacher=teacher,
+            epochs=_epochs(recipe, pruned, recovered),
+            prune=_prune_figures(recipe, student, task, pruned, recovered),
+            student=lambda: _student_figures(context, student, unpruned, expected),
+            front=(lambda: _measure_front(student, pruned, task)) if recipe.prune.front else None,
+            keep=("teacher", "student"),
+        )
+
+
+def _cost_table(context: Context) -> CostTable:
+    """The milliseconds that a run counts in; its own are measured once and kept for a run that goes on."""
+    recipe, folder, run = context.recipe, context.folder, context.run
+    if recipe.cost_table is not None:
+        return CostTable.read(Path(recipe.cost_table))
     if not folder.costs.is_file():
-        job.run.display.say("measuring every block and proxy on this device ...")
+        run.display.say("measuring every block and proxy on this device ...")
         plan = plan_of(recipe.student)
-        measure_costs(job.backbone, plan, 1, torch.get_num_threads(), job.run.device).write(folder.costs)
-    return read_costs(folder.costs)
+        measure_costs(context.backbone, plan, 1, torch.get_num_threads(), run.device).write(folder.costs)
+    return CostTable.read(folder.costs)
 
 
-def _train_all(recipe: Recipe, job: Context, table: CostTable | None) -> _Trained:
-    backbone, task, run = job.backbone, job.task, job.run
-    student = tailor(backbone, task, recipe.student, run)
-    student.use_cost_model(
-        prices(student, recipe.cost, table, recipe.cost_table or "costs.json")
-    )  # refused before any training
-    teacher = finetune(backbone, task, recipe.teacher, run)
-    train(student, teacher, task, recipe.student, run)
-    unpruned = snapshot(student)
-    expected = float(expected_complexity(student, student.gates().detach(), recipe.student.complexity))
-    pruned = prune(student, teacher, task, recipe.prune, recipe.student, run)
-    recovered = recover_leanest(student, teacher, task, pruned, recipe.recover, recipe.prune.drop, recipe.student, run)
-    return _Trained(teacher, student, unpruned, pruned, recovered, run.fitted, expected)
+def _epochs(recipe: Sections, pruned: Pruned, recovered: Recovered) -> dict[str, float]:
+    return {
+        "teacher": recipe.teacher.epochs,
+        "student": recipe.student.epochs,
+        "prune": pruned.epochs,
+        "importance": pruned.importance_passes,
+        "recover": recovered.epochs,
+    }
+
+
+def _prune_figures(
+    recipe: Sections, student: TailoredNet, task: Task, pruned: Pruned, recovered: Recovered
+) -> PruneFigures:
+    return PruneFigures(
+        recipe.prune.how,
+        recipe.prune.drop,
+        accuracy(student, task.val) >= pruned.least,
+        [vars(trial) for trial in pruned.trials],
+        recipe.cost,
+        [vars(attempt) for attempt in recovered.attempts],
+    )
+
+
+def _student_figures(
+    context: Context, student: TailoredNet, unpruned: dict[str, torch.Tensor], expected: float
+) -> StudentFigures:
+    """Read the test split for the student as it was before pruning; it is left so."""
+    config = context.recipe.student
+    restore(student.task_tensors(), unpruned, "student")
+    return StudentFigures(
+        accuracy(student, context.task.test),
+        context.run.fitted["student"].metrics["val_accuracy"],
+        expected,
+        is_approximate(config.complexity, config.skips),
+        _macs(context.backbone, student),
+        count_params(without_gates(tensors_of(student)).values()),
+        count_params(without_gates(student.task_tensors()).values()),
+    )
+
+
+def _macs(backbone: Backbone, student: TailoredNet) -> int:
+    """MACs of a student with all its paths."""
+    blocks = sum(block.macs for block in backbone.block_costs)
+    proxies = sum(student.costs[path].macs for path in student.paths if not path.is_universal)
+    return student.fixed_cost().macs + blocks + proxies
+
+
+def _measure_front(student: TailoredNet, pruned: Pruned, task: Task) -> list[FrontPoint]:
+    """Count every network that pruning passed, and read the test split once for each; the student is left as it was."""
+    before = snapshot(student)
+    points = []
+    for tensors in pruned.steps:
+        restore(student.task_tensors(), tensors, "student")
+        net = compact(student)
+        cost = net.cost()
+        blocks = sum(path.is_universal for path in net.paths)
+        points.append(
+            FrontPoint(
+                macs=cost.macs,
+                params=cost.params,
+                task_params=sum(tensor.numel() for tensor in net.task_tensors().values()),
+                universal_blocks=blocks,
+                proxies=len(net.paths) - blocks,
+                val_accuracy=accuracy(student, task.val),
+                test_accuracy=accuracy(student, task.test),
+            )
+        )
+    restore(student.task_tensors(), before, "student")
+    return points
+
+
+def _as_markdown(recovered: Recovered) -> str:
+    return "    " + str(recovered.graph).replace("\n", "\n    ")
+
+
+METHOD = NetTailor()

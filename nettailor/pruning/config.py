@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from nettailor.schema import STRICT, Count, Fraction, NotNegative, Positive
+from nettailor.pruning.importance import Importance
+from nettailor.schema import STRICT, Count, Fraction, NotNegative, Positive, one_of
+
+
+def _ways() -> Iterable[str]:
+    from nettailor.pruning.prune import WAYS  # it reads these settings
+
+    return WAYS
 
 
 @dataclass(config=STRICT, frozen=True)
@@ -15,7 +23,8 @@ class PruneConfig:
     """What is removed."""
 
     how: Annotated[
-        Literal["tolerance", "budget", "paper"],
+        str,
+        one_of(_ways),
         Field(
             description="tolerance: in rounds, down to the drop; budget: down to a cost; paper: several amounts at once"
         ),
@@ -32,7 +41,7 @@ class PruneConfig:
         Positive | None, Field(description="budget: part of the backbone's MACs or parameters, or milliseconds")
     ] = None
     importance: Annotated[
-        Literal["measured", "gate", "taylor"],
+        Importance,
         Field(description="what paths are chosen by: measured loss, gate, or taylor (first-order loss)"),
     ] = "measured"
     measured_on: Annotated[Count, Field(description="validation pictures on which losses are measured")] = 200

@@ -42,7 +42,7 @@ class BlockGraph:
             gates = net.gates().detach()
             for path in net.live_paths():
                 cost = net.costs[path]
-                result.add(path, float(gates[path.place]), cost.macs, cost.params, net.prices.paths[path])
+                result.add(path, float(gates[path.place]), cost.macs, cost.params, net.cost_model.paths[path])
         else:
             for path in net.paths:
                 cost = net.path_cost(path)

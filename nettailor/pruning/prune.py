@@ -13,6 +13,7 @@ that near to the teacher, the drop is counted from the most accurate network so 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,8 +25,8 @@ from nettailor.errors import FileError
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.fade import Fade
 from nettailor.pruning.graph import BlockGraph, GraphError
-from nettailor.pruning.importance import option_losses
-from nettailor.pruning.solver import smaller, within_budget
+from nettailor.pruning.importance import option_losses, pictures_run
+from nettailor.pruning.solver import cheapest, smaller, within_budget
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
 from nettailor.training.loop import Run, accuracy
@@ -59,7 +60,7 @@ class Trial:
 
 @dataclass
 class Pruned:
-    """The config: its graph and accuracy, the least accuracy that is within the drop, and all that was tried on the way.
+    """The chosen network: its graph and accuracy, the least accuracy that is within the drop, and all that was tried.
 
     `steps` is what the task owned in each of them: points of the accuracy-against-cost curve.
     """
@@ -68,8 +69,8 @@ class Pruned:
     least: float
     val_accuracy: float
     trials: list[Trial] = field(default_factory=list)
-    seconds: float = 0.0
     epochs: int = 0
+    importance_passes: float = 0.0
     steps: list[dict[str, Tensor]] = field(default_factory=list)
 
 
@@ -93,9 +94,27 @@ def prune(
     settings = replace(settings or StudentConfig(), complexity_weight=0.0)
     floor = accuracy(teacher, task.val)
     job = _Job(student, teacher, task, config, settings, run, floor)
-    result = _paper(job) if config.how == "paper" else _rounds(job)
+    result = WAYS[config.how](job)
     student.keep(result.graph.paths)
     return result
+
+
+def check_budget(student: TailoredNet, config: PruneConfig) -> None:
+    """Refuse a budget before any training for it.
+
+    Raises:
+        GraphError: no network of these paths is that cheap; the message gives the cheapest there is, in the budget's unit.
+    """
+    if config.how != "budget" or config.budget is None:
+        return
+    model = student.cost_model
+    least = cheapest(BlockGraph.of(student)).price()
+    if least > model.limit(config.budget):
+        wanted = model.in_words(model.limit(config.budget))
+        raise GraphError(
+            f"prune.budget: no network of these paths costs at most {wanted}; the cheapest network that holds together costs "
+            f"{model.in_words(least)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -110,20 +129,20 @@ class _Job:
     run: Run
     floor: float
 
-    def without(self, stage: str, left: BlockGraph, chosen: list[Path]) -> tuple[Trial, float]:
-        """Fade out what is not in `left`, train on, and measure; returns the trial and its seconds."""
+    def without(self, stage: str, left: BlockGraph, chosen: list[Path]) -> Trial:
+        """Fade out what is not in `left`, train on, and measure."""
         config = self.config
         fade = Fade(self.student, left, min(config.fade_epochs, config.epochs / 2), self.task.val)
         fitted = fit_student(
             stage, self.student, self.teacher, self.task, self.settings, config.epochs, config.lr, self.run, fade
         )
-        value = fitted.judged["val_accuracy"]
+        value = fitted.metrics["val_accuracy"]
         if not fade.is_over:  # a training of a single step has no time to fade
             fade(config.epochs)
             value = accuracy(self.student, self.task.val)
         paths, removed = [path.key for path in left.paths], [path.key for path in chosen]
         trial = Trial(paths, left.macs(), left.price(), value, removed, **fade.memory)
-        return trial, fitted.seconds
+        return trial
 
 
 def weakest_blocks(graph: BlockGraph, count: int) -> list[Path]:
@@ -146,10 +165,9 @@ def _paper(job: _Job) -> Pruned:
     student, config, run = job.student, job.config, job.run
     whole, start = BlockGraph.of(student), snapshot(student)
     tried: list[tuple[Trial, BlockGraph, dict[str, Tensor]]] = []
-    seconds = 0.0
-    for count in (*config.remove, 0):
-        if count == 0 and tried:
-            break  # the whole chain of blocks is only the way out where no smaller network holds together
+    for place, count in enumerate((*config.remove, 0)):
+        if place == len(config.remove) and tried:
+            break  # the whole chain of blocks is only the way out where no network that was asked for holds together
         restore(student.task_tensors(), start, "student")
         chosen = weak_proxies(whole, config.proxies_below) + weakest_blocks(whole, count)
         try:
@@ -157,8 +175,7 @@ def _paper(job: _Job) -> Pruned:
         except GraphError:
             run.display.say(f"prune      without {count} blocks nothing reaches the output; not tried")
             continue
-        trial, took = job.without(f"prune-{count}", graph, chosen)
-        seconds += took
+        trial = job.without(f"prune-{count}", graph, chosen)
         tried.append((trial, graph, snapshot(student)))
     least = job.floor - config.drop / 100 - ROUNDING
     within = [entry for entry in tried if entry[0].val_accuracy >= least]
@@ -169,7 +186,7 @@ def _paper(job: _Job) -> Pruned:
     restore(student.task_tensors(), best[2], "student")
     trials = [entry[0] for entry in tried]
     steps = [tensors for _, _, tensors in tried]
-    return Pruned(best[1], least, best[0].val_accuracy, trials, seconds, config.epochs * len(tried), steps)
+    return Pruned(best[1], least, best[0].val_accuracy, trials, config.epochs * len(tried), steps=steps)
 
 
 def _rounds(job: _Job) -> Pruned:
@@ -178,20 +195,19 @@ def _rounds(job: _Job) -> Pruned:
     They end where `patience` is at an end, where the budget is met, or, for a front, where accuracy is far below.
     """
     student, config = job.student, job.config
-    goal = student.prices.limit(config.budget) if config.how == "budget" and config.budget is not None else None
+    goal = student.cost_model.limit(config.budget) if config.how == "budget" and config.budget is not None else None
     allowed = config.drop / 100 + ROUNDING
     least = job.floor - allowed
     state = _Rounds.resume(student, job.task, job.run)
     while not state.over:
         graph = BlockGraph.of(student)
-        left = _next(job, graph, goal)
+        left = _next(job, state, graph, goal)
         if left is None:
             break
         gone = [path for path in graph.paths if path not in set(left.paths)]
         number = len(state.trials) + 1
-        trial, seconds = job.without(f"prune-{number}", left, gone)
-        state.seconds += seconds
-        state.judge(student, trial, least if goal is None else -math.inf, allowed)
+        trial = job.without(f"prune-{number}", left, gone)
+        state.record(student, trial, least if goal is None else -math.inf, allowed)
         if goal is None:
             state.over = trial.val_accuracy < job.floor - FAR_BELOW if config.front else state.misses > config.patience
         state.save(student, job.run, number)
@@ -201,14 +217,18 @@ def _rounds(job: _Job) -> Pruned:
         job.run.display.say(f"prune      round {number}: without {len(gone)} paths: {figures}")
     restore(student.task_tensors(), state.best, "student")
     epochs = config.epochs * len(state.trials)
-    return Pruned(BlockGraph.of(student), least, state.best_value, state.trials, state.seconds, epochs, state.steps)
+    return Pruned(
+        BlockGraph.of(student), least, state.best_value, state.trials, epochs, state.importance_passes, state.steps
+    )
 
 
-def _next(job: _Job, graph: BlockGraph, goal: float | None) -> BlockGraph | None:
+def _next(job: _Job, state: _Rounds, graph: BlockGraph, goal: float | None) -> BlockGraph | None:
     """The next round's network, not cheaper than the goal; None where there is nothing left to do."""
     if goal is not None and graph.price() <= goal:
         return None
     options = option_losses(job.student, job.task, job.config.importance, job.config.measured_on)
+    looked_at = pictures_run(options, job.config.importance, min(job.config.measured_on, len(job.task.val)))
+    state.importance_passes += looked_at / len(job.task.train)
     part = job.config.shrink
     while part < SMALLEST_STEP:
         try:
@@ -229,11 +249,11 @@ class _Rounds:
     peak: float
     trials: list[Trial] = field(default_factory=list)
     steps: list[dict[str, Tensor]] = field(default_factory=list)
-    seconds: float = 0.0
+    importance_passes: float = 0.0
     misses: int = 0
     over: bool = False
 
-    def judge(self, student: TailoredNet, trial: Trial, least: float, allowed: float) -> None:
+    def record(self, student: TailoredNet, trial: Trial, least: float, allowed: float) -> None:
         """Take a round's network for the best so far where it is within the drop: it is leaner than all before it."""
         value = trial.val_accuracy
         self.trials.append(trial)
@@ -254,6 +274,7 @@ class _Rounds:
         tensors, notes = kept
         device = student.gates.fade.device
         trials = [Trial(**trial) for trial in notes.pop("trials")]
+        notes.pop("seconds", None)  # 0.1.0 kept them here
         steps = []
         for number in range(1, len(trials) + 1):
             saved = run.checkpoints.load(f"step-{number}")
@@ -272,10 +293,13 @@ class _Rounds:
             "best_value": self.best_value,
             "peak": self.peak,
             "trials": [vars(trial) for trial in self.trials],
-            "seconds": self.seconds,
+            "importance_passes": self.importance_passes,
             "misses": self.misses,
             "over": self.over,
         }
         run.checkpoints.save(f"step-{number}", self.steps[-1], {})
         run.checkpoints.save("prune", self.best, notes)
         run.checkpoints.drop(f"prune-{number}")
+
+
+WAYS: dict[str, Callable[[_Job], Pruned]] = {"tolerance": _rounds, "budget": _rounds, "paper": _paper}

@@ -37,7 +37,6 @@ class Recovered:
     graph: BlockGraph
     val_accuracy: float
     attempts: list[Attempt] = field(default_factory=list)
-    seconds: float = 0.0
     epochs: int = 0
 
 
@@ -125,12 +124,11 @@ class _Job:
         restore(student.task_tensors(), candidate.tensors, "student")
         macs = BlockGraph.of(student).macs()
         fitted = recover(student, self.teacher, self.task, self.config, self.settings, self.run, candidate.stage)
-        after = fitted.judged["val_accuracy"]
+        after = fitted.metrics["val_accuracy"]
         if after < before:
             said = f"recover    no gain on the validation split ({before:.3f} before); left as it was"
             self.run.display.say(said)
         attempt = Attempt(macs, before, max(before, after))
         self.result.attempts.append(attempt)
-        self.result.seconds += fitted.seconds
         self.result.epochs += self.config.epochs
         return attempt, candidate.tensors if after < before else snapshot(student)

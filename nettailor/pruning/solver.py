@@ -77,10 +77,24 @@ def within_budget(
     """
     found = _solve(graph, options, budget, keep)
     if found is None:
-        cheapest = _solve(graph, [Option(o.layer, o.kept, _price(graph, o.kept)) for o in options], np.inf, keep)
-        least = f"; the cheapest network that holds together costs {cheapest.price():.4g}" if cheapest else ""
-        raise GraphError(f"no network of these paths costs at most {budget:.4g}{least}")
+        least = _cheapest(graph, [(option.layer, option.kept) for option in options], keep)
+        ending = f"; the cheapest network that holds together costs {least.price():.4g}" if least else ""
+        raise GraphError(f"no network of these paths costs at most {budget:.4g}{ending}")
     return found
+
+
+def cheapest(graph: BlockGraph) -> BlockGraph:
+    """The sub-graph that costs least and holds together, whatever it loses."""
+    sets = [(layer, kept) for layer, several in layer_options(graph).items() for kept in several]
+    found = _cheapest(graph, sets)
+    assert found is not None, "the graph itself holds together"
+    return found
+
+
+def _cheapest(
+    graph: BlockGraph, sets: Sequence[tuple[int, frozenset[Path]]], keep: Collection[Path] = ()
+) -> BlockGraph | None:
+    return _solve(graph, [Option(layer, kept, _price(graph, kept)) for layer, kept in sets], np.inf, keep)
 
 
 def smaller(graph: BlockGraph, options: Sequence[Option], part: float, least: float = 0.0) -> BlockGraph:

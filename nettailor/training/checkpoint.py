@@ -40,23 +40,33 @@ class Checkpoints:
         """Whether a stage has been checkpointed."""
         return self.folder is not None and (self.folder / f"{stage}.safetensors").exists()
 
-    def hand_over(self, stage: str, folder: Path) -> None:
+    def hand_over(self, stage: str, folder: Path, seconds: float) -> None:
         """Write the net of a finished stage into `folder`, as a checkpoint from which another run can begin.
 
         The optimiser's state is left out: a stage that is finished does not go on.
+
+        Args:
+            seconds: that the whole stage took.
         """
         kept = self.load(stage)
         if kept is not None:
             tensors = {name: tensor for name, tensor in kept[0].items() if name.startswith("net.")}
-            write_tensors(folder / f"{stage}.safetensors", tensors, kept[1])
+            write_tensors(folder / f"{stage}.safetensors", tensors, {**kept[1], "seconds": seconds})
 
-    def take_over(self, folder: Path) -> None:
-        """Begin where the finished stages in `folder` ended; what is here already stays."""
+    def take_over(self, folder: Path) -> dict[str, float]:
+        """Begin where the finished stages in `folder` ended; what is here already stays.
+
+        Returns:
+            The seconds of each stage that was taken over now.
+        """
+        taken: dict[str, float] = {}
         if self.folder is None:
-            return
+            return taken
         for path in sorted(folder.glob("*.safetensors")):
             if not (self.folder / path.name).exists():
                 write_atomic(self.folder / path.name, partial(shutil.copyfile, path))
+                taken[path.stem] = read_tensors(path)[1]["seconds"]
+        return taken
 
     def drop(self, stage: str) -> None:
         """Remove the checkpoint of a stage whose result is kept elsewhere by now."""

@@ -7,7 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from nettailor.schema import STRICT, Count, Fraction, NotNegative, Positive
+from blocks.complexity import FORMS
+from blocks.gates import KINDS
+from blocks.norms import BatchNormPolicy
+from nettailor.schema import STRICT, Count, Fraction, NotNegative, Positive, one_of
+
+Matching = Literal["local", "end_to_end"]
 
 
 @dataclass(config=STRICT, frozen=True)
@@ -34,11 +39,12 @@ class StudentConfig:
         ),
     ] = "auto"
     gates: Annotated[
-        Literal["softmax", "independent"],
+        str,
+        one_of(lambda: KINDS),
         Field(description="softmax over the paths into a layer, or independent (a sigmoid each)"),
     ] = "softmax"
     batch_norm: Annotated[
-        Literal["source", "stats", "affine"],
+        BatchNormPolicy,
         Field(description="what the task owns: source (nothing), stats (statistics), affine (also scale and shift)"),
     ] = "affine"
     rank: Annotated[
@@ -53,11 +59,11 @@ class StudentConfig:
     weight_decay: NotNegative = 0.02
     batch: Annotated[int, Field(ge=2)] = 64
     complexity: Annotated[
-        Literal["paper", "exact"], Field(description="form of the expected complexity: exact, or the paper's")
+        str, one_of(lambda: FORMS), Field(description="form of the expected complexity: exact, or the paper's")
     ] = "exact"
     complexity_weight: Annotated[NotNegative, Field(description="g1, weight of the expected complexity")] = 0.3
     matching: Annotated[
-        Literal["local", "end_to_end"],
+        Matching,
         Field(description="end_to_end, or local: each layer learns to imitate the teacher on its own"),
     ] = "end_to_end"
     matching_weight: Annotated[NotNegative, Field(description="g2, weight of the matching of activations")] = 0.3

@@ -6,7 +6,9 @@ backbone -> finetune -> teacher          backbone -> tailor -> student -> train 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +17,8 @@ from torch.nn.functional import cross_entropy
 from blocks import Backbone, Plan, TailoredNet
 from blocks.bn_statistics import recalibrate_norms
 from blocks.counting import tensors_of
+from blocks.memory import pictures_at_once
+from blocks.shallow import ShallowNet
 from blocks.warm_start import warm_start
 from nettailor.data.augment import augments
 from nettailor.data.batches import evaluation_batches, normalise
@@ -24,6 +28,9 @@ from nettailor.training.loop import BeforeStep, Fitted, Run, Schedule, accuracy,
 from nettailor.training.losses import backward, classifier_parameters, expected_complexity
 from nettailor.training.proxy_forms import find_form
 
+WARM_BATCH = 64
+FEWEST_FOR_STATISTICS = 16  # pictures; statistics of fewer vary too much from batch to batch
+
 
 def finetune(backbone: Backbone, task: Task, config: TeacherConfig | None = None, run: Run | None = None) -> Backbone:
     """Fine-tune a whole copy of the backbone on a task; the backbone itself is left as it is."""
@@ -31,27 +38,33 @@ def finetune(backbone: Backbone, task: Task, config: TeacherConfig | None = None
     torch.manual_seed(run.seed)
     teacher = backbone.teacher(len(task.classes)).to(run.device)
 
+    groups = parameter_groups(list(teacher.parameters()), config.lr, config.weight_decay)
+    schedule, smoothing = Schedule(config.epochs, config.batch), config.label_smoothing
+    fit_to_labels("teacher", teacher, tensors_of(teacher), groups, schedule, task, run, smoothing)
+    return teacher.requires_grad_(False).eval()
+
+
+def fit_to_labels(
+    stage: str,
+    net: Backbone | TailoredNet | ShallowNet,
+    own: dict[str, Tensor],
+    groups: list[dict[str, Any]],
+    schedule: Schedule,
+    task: Task,
+    run: Run,
+    label_smoothing: float = 0.0,
+) -> Fitted:
+    """Train a net with cross entropy alone; arguments as those of `loop.fit`."""
+
     def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        loss = cross_entropy(teacher(x).float(), labels, label_smoothing=config.label_smoothing)
+        loss = cross_entropy(net(x).float(), labels, label_smoothing=label_smoothing)
         loss.backward()
         return {"ce": loss.detach()}
 
-    def judge(epoch: int) -> dict[str, float]:
-        return {"val_accuracy": accuracy(teacher, task.val)}
+    def evaluate(epoch: int) -> dict[str, float]:
+        return {"val_accuracy": accuracy(net, task.val)}
 
-    fit(
-        "teacher",
-        teacher,
-        tensors_of(teacher),
-        parameter_groups(list(teacher.parameters()), config.lr, config.weight_decay),
-        Schedule(config.epochs, config.batch),
-        task,
-        backbone.spec,
-        step,
-        judge,
-        run,
-    )
-    return teacher.requires_grad_(False).eval()
+    return fit(stage, net, own, groups, schedule, task, net.spec, step, evaluate, run)
 
 
 def tailor(backbone: Backbone, task: Task, config: StudentConfig | None = None, run: Run | None = None) -> TailoredNet:
@@ -61,7 +74,13 @@ def tailor(backbone: Backbone, task: Task, config: StudentConfig | None = None, 
     student = TailoredNet(backbone, len(task.classes), plan_of(config)).to(run.device)
     if config.warm_start:
         rows = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(run.seed))[: config.warm_start]
-        warm_start(student, normalise(task.train.batch(rows), student.spec, run.device))
+        size = pictures_at_once(student.backbone.shapes, WARM_BATCH, least=FEWEST_FOR_STATISTICS)
+        parts = rows.split(size)
+
+        def batches() -> Iterator[Tensor]:
+            return (normalise(task.train.batch(part), student.spec, run.device) for part in parts)
+
+        warm_start(student, batches)
     return student
 
 
@@ -128,7 +147,7 @@ def fit_student(
     def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         return backward(student, answers.teacher, x, labels, config, answers.known(rows))
 
-    def judge(epoch: int) -> dict[str, float]:
+    def evaluate(epoch: int) -> dict[str, float]:
         gates = student.gates().detach()
         for path in student.live_paths():
             run.scalars(f"{stage}/gates/{path.key}", float(gates[path.place]), epoch)
@@ -139,7 +158,7 @@ def fit_student(
 
     schedule = Schedule(epochs, config.batch)
     own = student.task_tensors()
-    return fit(stage, student, own, groups, schedule, task, student.spec, step, judge, run, before_step)
+    return fit(stage, student, own, groups, schedule, task, student.spec, step, evaluate, run, before_step)
 
 
 class TeacherTargets:

@@ -17,25 +17,38 @@ from nettailor.pruning.graph import BlockGraph
 
 
 def report_table(report: Report) -> Table:
-    """Teacher against compact net."""
-    teacher, net = report.teacher, report.compact
-    table = Table(title=f"{report.task} over {report.backbone.name}", title_justify="left", caption_justify="left")
-    for heading in ("", "teacher", "compact", "difference"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    points = 100 * (net.test_accuracy - teacher.test_accuracy)
-    own = net.task_params / report.backbone.params
-    table.add_row("test accuracy", f"{teacher.test_accuracy:.2%}", f"{net.test_accuracy:.2%}", f"{points:+.2f} points")
-    table.add_row("M MACs", f"{teacher.macs / 1e6:.2f}", f"{net.macs / 1e6:.2f}", _less(net.macs, teacher.macs))
-    table.add_row("parameters", f"{teacher.params:,}", f"{net.params:,}", _less(net.params, teacher.params))
-    table.add_row("task parameters", f"{teacher.params:,}", f"{net.task_params:,}", f"{own:.1%} of the backbone's")
-    table.add_row(
-        "ms per picture",
-        f"{teacher.latency_ms:.2f}",
-        f"{net.latency_ms:.2f}",
-        _less(net.latency_ms, teacher.latency_ms),
-    )
-    blocks = report.backbone.universal_blocks
-    table.add_row("universal blocks", f"{blocks}", f"{net.universal_blocks_kept}", f"and {net.proxies_kept} proxies")
+    """Teacher against compact net; the network alone where a method has no teacher."""
+    teacher, net, backbone = report.teacher, report.compact, report.backbone
+    title = f"{report.task} over {backbone.name}" + ("" if report.method == "nettailor" else f", {report.method}")
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    own = f"{net.task_params / backbone.params:.1%} of the backbone's"
+    proxies = f"and {net.proxies_kept} proxies"
+    rows: list[tuple[str, str | None, str, str]]
+    if teacher is None:
+        rows = [
+            ("test accuracy", None, f"{net.test_accuracy:.2%}", ""),
+            ("M MACs", None, f"{net.macs / 1e6:.2f}", f"{net.macs / backbone.macs:.0%} of the backbone's"),
+            ("parameters", None, f"{net.params:,}", f"{net.params / backbone.params:.0%} of the backbone's"),
+            ("task parameters", None, f"{net.task_params:,}", own),
+            ("ms per picture", None, f"{net.latency_ms:.2f}", ""),
+            ("universal blocks", None, f"{net.universal_blocks_kept}", f"of {backbone.universal_blocks}"),
+        ]
+    else:
+        points = f"{100 * (net.test_accuracy - teacher.test_accuracy):+.2f} points"
+        slower = _less(net.latency_ms, teacher.latency_ms)
+        rows = [
+            ("test accuracy", f"{teacher.test_accuracy:.2%}", f"{net.test_accuracy:.2%}", points),
+            ("M MACs", f"{teacher.macs / 1e6:.2f}", f"{net.macs / 1e6:.2f}", _less(net.macs, teacher.macs)),
+            ("parameters", f"{teacher.params:,}", f"{net.params:,}", _less(net.params, teacher.params)),
+            ("task parameters", f"{teacher.params:,}", f"{net.task_params:,}", own),
+            ("ms per picture", f"{teacher.latency_ms:.2f}", f"{net.latency_ms:.2f}", slower),
+            ("universal blocks", f"{backbone.universal_blocks}", f"{net.universal_blocks_kept}", proxies),
+        ]
+    headings = ("", "network", "") if teacher is None else ("", "teacher", "compact", "difference")
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place else "left")
+    for row in rows:
+        table.add_row(*(cell for cell in row if cell is not None))
     if report.prune is not None and not report.prune.within_drop:
         table.caption = f"none was found within {report.prune.drop_allowed} points of the teacher"
     return table
@@ -62,9 +75,9 @@ def summary_table(reports: list[Report], failed: dict[str, str]) -> Table:
         table.add_row(
             report.task,
             str(report.data.classes),
-            f"{teacher.test_accuracy:.2%}",
+            "" if teacher is None else f"{teacher.test_accuracy:.2%}",
             f"{net.test_accuracy:.2%}",
-            f"{100 * (net.test_accuracy - teacher.test_accuracy):+.2f}",
+            "" if teacher is None else f"{100 * (net.test_accuracy - teacher.test_accuracy):+.2f}",
             f"{1 - report.removed.macs:.0%}",
             f"{net.task_params / report.backbone.params:.1%}",
             f"{net.universal_blocks_kept}/{report.backbone.universal_blocks}",

@@ -52,7 +52,7 @@ def compact_of(backbone: Backbone, part: float, seed: int) -> CompactNet:
         student.gates.logits.add_(NOISE * torch.randn_like(student.gates.logits))
     graph = BlockGraph.of(student)
     options = options_from_paths(graph, {path: data["gate"] for path, data in graph.edges()})
-    student.keep(within_budget(graph, options, student.prices.limit(part)).paths)
+    student.keep(within_budget(graph, options, student.cost_model.limit(part)).paths)
     return compact(student)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import copy
+import pickle
 
 import pytest
 import torch
@@ -47,8 +48,36 @@ def test_a_packed_backbone_adds_and_activates_within_its_convolutions() -> None:
     assert not any(type(called(fast, node)) is nn.ReLU or node.target in ADDITIONS for node in fast.graph.nodes)
 
 
+def packed_convolution() -> PackedConvolution:
+    return PackedConvolution(nn.Conv2d(3, 8, 3, padding=1).requires_grad_(False), nn.ReLU())
+
+
+@pytest.mark.skipif(not can_pack(), reason="this build of torch has no oneDNN")
+def test_one_packed_kernel_is_kept_however_many_shapes_come() -> None:
+    layer = packed_convolution()
+    for size in (8, 9, 10, 8):
+        x = torch.randn(2, 3, size, size)
+        assert torch.allclose(layer(x), layer.act(layer.convolution(x)), atol=1e-5)
+    kept = [value for value in vars(layer).values() if isinstance(value, (tuple, dict)) and value]
+    tensors = [entry for value in kept for entry in value if isinstance(entry, torch.Tensor)]
+    assert len(tensors) == 1
+
+
+@pytest.mark.skipif(not can_pack(), reason="this build of torch has no oneDNN")
+def test_a_packed_net_that_has_answered_can_be_copied_and_pickled() -> None:
+    fast = packed(fold(compact(student_of(tiny.tiny_backbone()))))
+    x = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        wanted = fast(x)
+        assert torch.equal(copy.deepcopy(fast)(x), wanted)
+        layer = next(module for module in fast.modules() if isinstance(module, PackedConvolution))
+        seen = torch.randn(1, layer.convolution.in_channels, 8, 8)
+        assert torch.equal(pickle.loads(pickle.dumps(layer))(seen), layer(seen))
+        assert torch.equal(fast(x), wanted)
+
+
 def test_where_it_cant_be_packed_a_net_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["blocks.prepack"], "can_pack", lambda: False)
+    monkeypatch.setattr("blocks.prepack.can_pack", lambda: False)
     folded = fold(compact(student_of(tiny.tiny_backbone())))
     assert packed(folded) is folded
     assert not any(isinstance(module, PackedConvolution) for module in folded.modules())

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure as MatplotlibFigure
 
-from nettailor.artifacts.board import Board, Figure, Row
+from nettailor.artifacts.board import Board, Figure
 from nettailor.artifacts.pareto import Front
 from nettailor.artifacts.report import Report
-from nettailor.errors import FileError
 from nettailor.jobs.compare import METHODS
 from nettailor.views.plots import Curve, draw_curves
-from recipes.evidence import board as board_page
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
 
@@ -71,7 +68,6 @@ def test_each_method_counts_what_it_owns(nettailor: CommandLine, digit_folder: P
 def test_the_papers_network_is_met_on_our_curve(
     nettailor: CommandLine, digit_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
 
     from nettailor.jobs import compare as module
 
@@ -96,49 +92,6 @@ def test_the_papers_network_is_met_on_our_curve(
         assert row.test_accuracy.mean == max(cheap, key=lambda point: point.macs).test_accuracy
 
 
-def test_the_page_is_written_from_boards(nettailor: CommandLine, digit_folder: Path) -> None:
-    methods = "teacher,nettailor,shallow"
-    assert nettailor("compare", "--data", digit_folder, "--methods", methods, "--out", "boards/four", *WORDS)[0] == 0
-    board_page.main(["boards", "--out", "docs"])
-    page = Path("docs/board.md").read_text()
-    board = Board.read(Path("docs/board/four/board.json"))
-    assert all(f"| {row.name} |" in page for row in board.rows)
-    assert Path("docs/board/four/board.png").is_file()
-    assert "board/four/board.png" in page
-    assert f"{board.test} test pictures, seed 0." in page
-    assert "easy tasks" not in page
-    report = Report.read(Path("boards/four/seed-0/nettailor/report.json"))
-    accuracy = f"{100 * report.teacher.test_accuracy:.2f} | {100 * report.compact.test_accuracy:.2f}"
-    assert f"| {board.task} | tiny | 1 | {accuracy} |" in page.replace(board.backbone, "tiny")
-    assert report.student is not None
-    assert report.prune is not None
-    assert report.prune.trials
-    first, cost = report.prune.trials[0], report.prune.trials[0]["val_accuracy"] - report.student.val_accuracy
-    removed = f"| 1 | 1 | {100 * first['macs'] / report.backbone.macs:.1f} | {len(first['removed']):.1f} |"
-    assert any(line.startswith(removed) and line.endswith(f"| {100 * cost:+.2f} |") for line in page.splitlines())
-    for method in methods.split(","):
-        raw = Path(f"docs/board/four/seed-0/{method}-report.json")
-        assert Report.read(raw) == Report.read(Path(f"boards/four/seed-0/{method}/report.json"))
-    assert Path("docs/board/four/seed-0/nettailor-front.json").is_file()
-    for name, easier, smaller in (("hard", -0.01, 1.5), ("easy", 0.01, 0.5)):
-        shutil.copytree("boards/four", f"boards/{name}")
-        teacher = replace(report.teacher, test_accuracy=report.teacher.test_accuracy + easier)
-        compact = replace(report.compact, macs=int(report.compact.macs * smaller))
-        replace(report, teacher=teacher, compact=compact).write(Path(f"boards/{name}/seed-0/nettailor/report.json"))
-    other = Board.read(Path("boards/four/board.json"))
-    shutil.copytree("boards/easy", "boards/larger")
-    replace(other, backbone="larger").write(Path("boards/larger/board.json"))
-    board_page.main(["boards", "--out", "docs"])
-    page = Path("docs/board.md").read_text()
-    assert "* yes: easy tasks end smaller: rank correlation -1.00 over 3 runs" in page
-    kept = report.compact.macs / report.backbone.macs
-    assert f"easy {50 * kept:.0f} %, four {100 * kept:.0f} %, hard {150 * kept:.0f} %." in page
-    assert "board/sizes.png" in page
-    assert Path("docs/board/sizes.png").is_file()
-    with pytest.raises(FileError, match="holds no board"):
-        board_page.main(["docs", "--out", "docs"])
-
-
 def test_pictures_say_what_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[MatplotlibFigure] = []
     save = MatplotlibFigure.savefig
@@ -150,22 +103,6 @@ def test_pictures_say_what_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (legend,) = figures[0].legends
     assert [text.get_text() for text in legend.get_texts()] == ["teacher", "one"]
     assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_what_the_board_shows_is_said_as_it_is() -> None:
-    def row(name: str, accuracy: float, macs: float, points: float = 0.0) -> Row:
-        values = {"test_accuracy": accuracy, "points": points, "macs": macs, "params": 1.0, "task_params": 0.05}
-        figures = {key: Figure(value, 0.0) for key, value in values.items()}
-        return Row(name, 1, **figures, epochs=Figure(1, 0), seconds=Figure(1, 0))
-
-    rows = [row("nettailor", 0.9, 0.4, -0.4), row("paper", 0.85, 0.6), row("shallow", 0.91, 0.4)]
-    rows += [row("nettailor at the paper's MACs", 0.92, 0.58), row("nettailor at the paper's accuracy", 0.86, 0.3)]
-    board = Board("four", "tiny", 100, 10, 48, 24, 4, [0], rows)
-    said = board_page.verdicts(board)
-    assert [line.startswith("* yes") for line in said] == [True, True, True, False, True, True]
-    assert "-1.00 points" in said[3]
-    assert "+7.00 points" in said[4]
-    assert said[5].endswith("0.50")
 
 
 def test_the_papers_recipe_gets_our_data_and_teacher_and_its_own_student() -> None:

@@ -31,10 +31,11 @@ def test_another_size_comes_from_the_same_student(nettailor: CommandLine, finish
     assert "recover" in stages
     before, after = Report.read(finished / "report.json"), Report.read(finished / "prune" / "macs-0.5" / "report.json")
     assert after.compact.macs <= 0.5 * after.backbone.macs
-    assert (after.teacher.test_accuracy, after.seconds["teacher"]) == (
-        before.teacher.test_accuracy,
-        before.seconds["teacher"],
-    )
+    assert after.teacher.test_accuracy == before.teacher.test_accuracy
+    for stage in ("teacher", "student"):
+        assert before.seconds[stage] <= after.seconds[stage] <= before.seconds[stage] + 20, (
+            "what it took, and reading it"
+        )
     assert after.student == before.student
     assert after.prune is not None
     assert (after.prune.how, after.prune.cost) == ("budget", "macs")

@@ -12,7 +12,7 @@ import torch
 from blocks import Backbone, Plan, TailoredNet, latency
 from blocks.adapters import Adapted
 from blocks.layer_types import is_norm
-from nettailor.artifacts.cost_table import CostTable, architecture, measure_costs, prices, read_costs
+from nettailor.artifacts.cost_table import CostTable, architecture, cost_model, measure_costs
 from nettailor.errors import FileError
 from nettailor.pruning.graph import BlockGraph
 from nettailor.training.losses import expected_complexity
@@ -40,7 +40,7 @@ def test_every_path_is_measured_and_the_table_survives_its_file(
         sum(row.ms for row in table.paths if row.form == "universal") + table.whole.stem_ms + table.whole.head_ms
     )
     table.write(tmp_path / "costs.json")
-    assert read_costs(tmp_path / "costs.json") == table
+    assert CostTable.read(tmp_path / "costs.json") == table
 
 
 def test_blocks_are_timed_as_a_compact_net_runs_them(monkeypatch: pytest.MonkeyPatch, backbone: Backbone) -> None:
@@ -66,7 +66,7 @@ def test_penalty_and_graph_count_in_the_unit_that_is_asked_for(backbone: Backbon
     gates = student.gates().detach()
     by_macs = expected_complexity(student, gates, "exact")
     for unit in ("macs", "params", "latency"):
-        found = prices(student, unit, table)  # type: ignore[arg-type]
+        found = cost_model(student, unit, table)  # type: ignore[arg-type]
         student.use_cost_model(found)
         universal = [path for path in student.paths if path.is_universal]
         assert sum(float(student.cost_matrix[path.place]) for path in universal) == pytest.approx(1)
@@ -76,16 +76,16 @@ def test_penalty_and_graph_count_in_the_unit_that_is_asked_for(backbone: Backbon
         else:
             assert not torch.allclose(expected_complexity(student, gates, "exact"), by_macs)
     key = {row.key: row.ms for row in table.paths}
-    assert all(student.prices.paths[path] == key[path.key] for path in student.paths)
+    assert all(student.cost_model.paths[path] == key[path.key] for path in student.paths)
 
 
 def test_a_table_of_another_network_is_refused(backbone: Backbone, table: CostTable) -> None:
     with pytest.raises(FileError, match=r"t.json: was measured on tiny at 16 px, not on this tiny at 32 px"):
-        prices(TailoredNet(tiny.tiny_backbone(32), 2, PLAN), "latency", table, "t.json")
+        cost_model(TailoredNet(tiny.tiny_backbone(32), 2, PLAN), "latency", table, "t.json")
     with pytest.raises(FileError, match=r"has no bottleneck A0-1; .* --skips 2 --proxies bottleneck"):
-        prices(TailoredNet(backbone, 2, replace(PLAN, proxies="bottleneck")), "latency", table, "t.json")
+        cost_model(TailoredNet(backbone, 2, replace(PLAN, proxies="bottleneck")), "latency", table, "t.json")
     with pytest.raises(FileError, match=r"has no conv1x1 A0-3"):
-        prices(TailoredNet(backbone, 2, replace(PLAN, skips=3)), "latency", table, "t.json")
+        cost_model(TailoredNet(backbone, 2, replace(PLAN, skips=3)), "latency", table, "t.json")
 
 
 def test_the_architecture_is_known_whatever_its_weights() -> None:
@@ -117,7 +117,7 @@ def test_profile_writes_a_table_that_a_run_counts_in(nettailor: CommandLine, dig
 
 def test_a_run_without_a_table_measures_its_own_and_keeps_it(nettailor: CommandLine, digit_folder: Path) -> None:
     assert nettailor("adapt", "--data", digit_folder, "--out", "run", "cost=latency", *QUICK)[0] == 0
-    assert read_costs(Path("run/costs.json")).backbone == "resnet34_tiny"
+    assert CostTable.read(Path("run/costs.json")).backbone == "resnet34_tiny"
 
 
 @pytest.mark.parametrize(

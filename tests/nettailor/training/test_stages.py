@@ -125,7 +125,7 @@ def test_g1_lowers_expected_complexity(backbone: Backbone, task: Task) -> None:
     for weight in (0.0, 20.0):
         choice = StudentConfig(epochs=6, batch=4, complexity_weight=weight, gate_lr=0.05)
         student = tailor(backbone, task, choice, Run())
-        values.append(train(student, teacher, task, choice, Run()).judged["expected_complexity"])
+        values.append(train(student, teacher, task, choice, Run()).metrics["expected_complexity"])
     assert values[1] < values[0] - 0.1
 
 
@@ -209,7 +209,7 @@ def test_a_round_is_judged_by_the_teacher_or_by_the_best_so_far(backbone: Backbo
     ):
         state = _Rounds(start, best_value=0.6, peak=0.6)
         for value in values:
-            state.judge(student, Trial([], 0, 0.0, value, []), least, 0.1 + ROUNDING)
+            state.record(student, Trial([], 0, 0.0, value, []), least, 0.1 + ROUNDING)
         assert state.best_value == best
         assert state.misses == len(values) - 1 - (values.index(best) if best in values else -1)
 

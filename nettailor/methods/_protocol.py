@@ -1,0 +1,139 @@
+"""What every method answers, what it is given, and what it hands back.
+
+Recipe, Context -> Method.train -> Trained -> (jobs) delta, report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic.dataclasses import dataclass as settings
+
+from blocks import Backbone, CompactNet
+from nettailor.artifacts.pareto import FrontPoint
+from nettailor.artifacts.report import PruneFigures, Report, StudentFigures
+from nettailor.artifacts.run_folder import RunFolder
+from nettailor.data.config import DataConfig
+from nettailor.data.task import Task
+from nettailor.pruning.config import PruneConfig
+from nettailor.schema import STRICT
+from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+from nettailor.training.loop import Run
+
+
+@settings(config=STRICT, frozen=True)
+class MethodSettings:
+    """What stands under `method` in a recipe: the method's name, and in a subclass its own settings."""
+
+    name: str = ""
+
+
+class Sections(Protocol):
+    """What a method reads of a recipe (`nettailor.jobs.recipe.Recipe`)."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def cost(self) -> str: ...
+    @property
+    def cost_table(self) -> str | None: ...
+    @property
+    def data(self) -> DataConfig: ...
+    @property
+    def teacher(self) -> TeacherConfig: ...
+    @property
+    def student(self) -> StudentConfig: ...
+    @property
+    def prune(self) -> PruneConfig: ...
+    @property
+    def recover(self) -> RecoverConfig: ...
+    @property
+    def method(self) -> MethodSettings: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a running job holds. `data_hash` is the pictures' fingerprint."""
+
+    recipe: Sections
+    backbone: Backbone
+    task: Task
+    run: Run
+    folder: RunFolder
+    data_hash: str
+
+
+@dataclass
+class Trained:
+    """What a method ends with.
+
+    Attributes:
+        net: what the delta holds.
+        teacher: the fine-tuned network that it learned from, if it did.
+        epochs: passes over the training pictures by stage; a part of a pass where only some pictures were looked at.
+        prune: how the network was chosen, where something was pruned.
+        student: figures of the network before pruning; called after the test accuracy of `net` has been read.
+        front: accuracy and cost of every network on the way, where the recipe asks for the curve.
+        keep: stages whose networks stay in the run's folder, for another run to begin with.
+    """
+
+    net: CompactNet
+    teacher: Backbone | None = None
+    epochs: dict[str, float] = field(default_factory=dict)
+    prune: PruneFigures | None = None
+    student: Callable[[], StudentFigures] | None = None
+    front: Callable[[], list[FrontPoint]] | None = None
+    keep: tuple[str, ...] = ()
+
+
+class Method(Protocol):
+    """One way to adapt a backbone to a task.
+
+    Attributes:
+        name: as people type it.
+        summary: one line for lists.
+        needs_teacher: whether it learns from a fine-tuned network, which is then trained first.
+        settings: dataclass of what stands under `method`.
+        defaults: settings of other sections of the recipe that go with it; what the user sets lies over them.
+        sized_like: another method whose compact net's size `sized` takes over where `compare` runs both; None for most.
+    """
+
+    name: str
+    summary: str
+    needs_teacher: bool
+    settings: type[MethodSettings]
+    defaults: Mapping[str, Any]
+    sized_like: str | None
+
+    def check(self, recipe: Sections) -> None:
+        """Refuse a recipe before anything is loaded.
+
+        Raises:
+            UsageError: settings that do not go together.
+        """
+        ...
+
+    def train(self, context: Context) -> Trained:
+        """Train what the recipe says, going on from checkpoints where there are any."""
+        ...
+
+    def sized(self, own: MethodSettings, report: Report) -> MethodSettings:
+        """These settings for a network of the size of another run's."""
+        ...
+
+
+class Plain:
+    """What methods answer that have nothing special to say."""
+
+    needs_teacher = False
+    defaults: Mapping[str, Any] = {}
+    sized_like: str | None = None
+
+    def check(self, recipe: Sections) -> None:
+        """Nothing to refuse."""
+
+    def sized(self, own: MethodSettings, report: Report) -> MethodSettings:
+        """The settings as they are."""
+        return own

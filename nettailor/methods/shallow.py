@@ -1,0 +1,64 @@
+"""A shallower cut: the backbone's first blocks with a new classifier on their mean, all of it fine-tuned. A control.
+
+Trained like the teacher, with the section `teacher`; as many blocks as make up the wanted part of the backbone's MACs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from blocks import compact
+from blocks.counting import tensors_of
+from blocks.shallow import ShallowNet, depth_for
+from nettailor.artifacts.report import Report
+from nettailor.methods._protocol import Context, MethodSettings, Plain, Trained
+from nettailor.schema import STRICT
+from nettailor.training.loop import Schedule, parameter_groups
+from nettailor.training.stages import fit_to_labels
+
+ROUNDING = 1e-9  # a part of the MACs is a quotient; it must not ask for a block more by its last bit
+
+
+@dataclass(config=STRICT, frozen=True)
+class Settings(MethodSettings):
+    """How deep the cut is."""
+
+    name: Literal["shallow"] = "shallow"
+    macs: Annotated[
+        float, Field(gt=0, le=1, description="at least this part of the backbone's MACs; compare takes our net's")
+    ] = 1.0
+
+
+class Shallow(Plain):
+    """The backbone's first blocks, fine-tuned."""
+
+    name = "shallow"
+    summary = "the backbone's first blocks and a new classifier, fine-tuned"
+    settings = Settings
+    sized_like = "nettailor"
+
+    def train(self, context: Context) -> Trained:
+        """One stage, `shallow`."""
+        backbone, task, run, config = context.backbone, context.task, context.run, context.recipe.teacher
+        own = context.recipe.method
+        assert isinstance(own, Settings)
+        depth = depth_for(backbone, own.macs * backbone.cost.macs * (1 - ROUNDING))
+        with run.timed(self.name):
+            torch.manual_seed(run.seed + 1)
+            net = ShallowNet(backbone, depth, len(task.classes)).to(run.device)
+            groups = parameter_groups(list(net.parameters()), config.lr, config.weight_decay)
+            fit_to_labels(self.name, net, tensors_of(net), groups, Schedule(config.epochs, config.batch), task, run)
+        return Trained(compact(net, backbone), epochs={self.name: config.epochs})
+
+    def sized(self, own: MethodSettings, report: Report) -> MethodSettings:
+        """At least as many MACs as the compact net of another run."""
+        assert isinstance(own, Settings)
+        return replace(own, macs=min(1.0, report.compact.macs / report.backbone.macs))
+
+
+METHOD = Shallow()

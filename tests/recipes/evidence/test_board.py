@@ -1,0 +1,174 @@
+"""docs/board.md: made from either layout of raw reports, says what they say, and no more."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nettailor.artifacts.board import Board
+from nettailor.artifacts.report import Report
+from nettailor.errors import FileError
+from recipes.evidence import board as board_recipe
+from recipes.evidence._board_cells import Cells, read_boards
+from recipes.evidence._board_page import claims, cuts, differences, ease, page
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+@pytest.fixture(scope="module")
+def committed() -> dict[str, Cells]:
+    return read_boards(DOCS / "board")
+
+
+def run_layout(name: str, out: Path) -> Path:
+    """A committed board as `nettailor compare` would have left it, fine-tuning under its present name."""
+    shutil.copytree(DOCS / "board" / name, out, ignore=shutil.ignore_patterns("seed-*"))
+    for file in (DOCS / "board" / name).glob("seed-*/*"):
+        method, kind = re.fullmatch(r"(\w+)-(.+)", file.name).groups()  # type: ignore[union-attr]
+        place = out / file.parent.name / method.replace("teacher", "finetune") / kind
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+    return out
+
+
+def test_the_committed_page_is_what_its_raw_reports_say(committed: dict[str, Cells]) -> None:
+    assert len(committed) == 6
+    assert page(committed) == (DOCS / "board.md").read_text(encoding="utf-8")
+
+
+def test_the_committed_means_are_those_of_the_raw_reports(committed: dict[str, Cells]) -> None:
+    checked = 0
+    for cells in committed.values():
+        for method, reports in cells.reports.items():
+            row = cells.board.row(method)
+            assert row is not None
+            mean = sum(report.compact.test_accuracy for report in reports) / len(reports)
+            assert row.test_accuracy.mean == pytest.approx(mean)
+            checked += 1
+    assert checked == 4 * 7 + 2 * 4
+
+
+def test_both_layouts_and_both_names_of_fine_tuning_give_one_page(tmp_path: Path, committed: dict[str, Cells]) -> None:
+    run_layout("digits", tmp_path / "boards" / "digits")
+    board_recipe.main([str(tmp_path / "boards"), "--out", str(tmp_path / "docs")])
+    published = (tmp_path / "docs/board.md").read_text()
+    assert published == page({"digits": committed["digits"]})
+    assert "| finetune | 99.62 ± 0.33 |" in published
+    assert "| teacher |" not in published
+    raw = tmp_path / "docs/board/digits/seed-1/finetune-report.json"
+    assert raw.read_bytes() == (DOCS / "board/digits/seed-1/teacher-report.json").read_bytes()
+    for picture in ("digits/board.png", "sizes.png"):
+        assert (tmp_path / "docs/board" / picture).read_bytes().startswith(b"\x89PNG")
+    before = {
+        file: file.read_bytes() for file in (tmp_path / "docs").rglob("*") if file.suffix != ".png" and file.is_file()
+    }
+    shutil.rmtree(tmp_path / "boards")
+    board_recipe.main([str(tmp_path / "docs/board"), "--out", str(tmp_path / "docs")])
+    after = {
+        file: file.read_bytes() for file in (tmp_path / "docs").rglob("*") if file.suffix != ".png" and file.is_file()
+    }
+    assert after == before, "the page is made anew from what it published itself"
+
+
+def test_a_folder_without_boards_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="holds no board"):
+        board_recipe.main([str(tmp_path), "--out", str(tmp_path / "docs")])
+
+
+def test_a_claim_is_held_by_its_mean_and_by_every_run(committed: dict[str, Cells]) -> None:
+    said = claims(committed["cifar10_jpeg"])
+    assert said[0] == (
+        "* **no**, by the mean: within 0.5 points of its teacher: -1.01 points; "
+        "1 of 3 runs (over: seed 1 -2.62 points, seed 2 -0.52 points)"
+    )
+    assert said[2].startswith(
+        "* yes, by the mean: at most 10 % task parameters: 5.53 %; 2 of 3 runs (over: seed 0 10.03 %)"
+    )
+
+
+def test_half_a_point_is_half_a_point(committed: dict[str, Cells]) -> None:
+    """0.5 points of 1,000 pictures, whatever the last bit of the quotients says."""
+    cells = committed["gtsrb_resnet56"]
+    (ours,) = cells.ours
+    for right, start in ((859, "* yes"), (858, "* **no**")):
+        report = replace(
+            ours,
+            teacher=replace(ours.teacher, test_accuracy=0.864),
+            compact=replace(ours.compact, test_accuracy=right / 1000),
+        )
+        assert claims(replace(cells, reports={"nettailor": [report]}))[0].startswith(start)
+
+
+def test_a_difference_whose_interval_contains_zero_is_not_shown(committed: dict[str, Cells]) -> None:
+    lines = differences(committed["digits"])
+    assert "| shallow | +10.14 | -28.65 to +48.93 | not shown |" in lines
+    assert any(line.startswith("| linear | +6.38 |") and line.endswith("| shown |") for line in lines)
+    assert all("not shown (one seed)" in line for line in differences(committed["gtsrb_resnet56"])[2:])
+    (gap,) = [line for line in claims(committed["digits"]) if "shallower" in line]
+    assert gap.startswith("* **not shown**")
+    (gap,) = [line for line in claims(committed["gtsrb_mobilenetv2"]) if "shallower" in line]
+    assert gap.startswith("* **not shown**")
+    assert gap.endswith("+3.75 points (1 run, no interval)")
+
+
+def test_a_loss_is_said_to_be_one(committed: dict[str, Cells]) -> None:
+    cells = committed["digits"]
+    better = [replace(r, compact=replace(r.compact, test_accuracy=1.0)) for r in cells.reports["shallow"]]
+    said = claims(replace(cells, reports=cells.reports | {"shallow": better}))
+    assert any(line.startswith("* **no**: more accurate than a shallower cut") for line in said)
+
+
+def test_ease_is_judged_over_tasks_not_over_runs(committed: dict[str, Cells]) -> None:
+    tasks = {name: committed[name] for name in ("cifar10_jpeg", "digits", "gtsrb", "omniglot242")}
+    (line,) = [line for line in ease(tasks) if line.startswith("*")]
+    assert line.startswith("* **not shown**")
+    assert "-0.80 over 4 tasks, exact permutation p = 0.33 two-sided, 0.17 one-sided" in line
+    assert ease({"digits": committed["digits"]}) == []
+
+
+def test_every_run_stands_beside_the_length_of_its_cut(committed: dict[str, Cells]) -> None:
+    lines = [line for line in cuts(committed) if re.match(r"\| \w+ \| \d", line)]
+    assert len(lines) == 14
+    assert lines[0].startswith("| digits | 2 | 1 of 16 | 9.0 | 71.55 |")
+    assert any("the 5 cuts of 1 to 4 blocks are 21.17 points behind" in line for line in cuts(committed))
+
+
+def test_milliseconds_of_reports_without_a_commit_are_withdrawn(committed: dict[str, Cells]) -> None:
+    digits = committed["digits"]
+    assert "milliseconds are **withdrawn**" in page({"digits": digits})
+    new = {method: [_with_commit(report) for report in reports] for method, reports in digits.reports.items()}
+    assert "withdrawn" not in page({"digits": replace(digits, reports=new)})
+
+
+def _with_commit(report: Report) -> Report:
+    return replace(report, versions=report.versions | {"commit": "0" * 40})
+
+
+def test_the_readmes_figures_are_the_boards(committed: dict[str, Cells]) -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    ours = committed["digits"].board.row("nettailor")
+    teacher = committed["digits"].board.row("finetune")
+    assert ours is not None
+    assert teacher is not None
+    text = " ".join(readme.split())
+    means = f"teacher {teacher.test_accuracy.percent()} %, compact {ours.test_accuracy.percent()} %"
+    assert means in text
+    assert f"with {100 * ours.macs.mean:.1f} ± {100 * ours.macs.std:.1f} % of the MACs left" in text
+    for cells in committed.values():
+        row = [line for line in (DOCS / "board.md").read_text().splitlines() if f"| {cells.board.backbone} |" in line]
+        assert all(line in readme for line in row)
+    first = committed["digits"].ours[0]
+    assert f"{first.teacher.test_accuracy:.2%}" in readme
+    for figure in (f"{first.compact.macs / 1e6:.2f}", f"{first.compact.params:,}", f"{first.compact.task_params:,}"):
+        assert figure in readme, figure
+
+
+def test_board_files_of_the_first_version_still_load() -> None:
+    board = Board.read(DOCS / "board/digits/board.json")
+    assert board.row("teacher") is not None
+    assert json.loads((DOCS / "board/digits/board.json").read_text())["format"] == 1
