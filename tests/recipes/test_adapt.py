@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from blocks.prepack import can_pack
 from nettailor.artifacts import delta
 from nettailor.artifacts.report import Report
 from nettailor.views.tables import summary_table
@@ -139,6 +140,19 @@ def test_a_finished_run_is_not_run_again(finished: Path, nettailor: CommandLine,
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 
+def test_the_report_counts_the_teacher_and_times_both_nets_folded_and_packed(finished: Path, tmp_path: Path) -> None:
+    report = Report.read(finished / "report.json")
+    assert report.teacher.params == 1_340_450 - 6 * (128 + 1), "a classifier of 4 classes, not of 10, and nothing else"
+    for net in (report.teacher, report.compact):
+        assert net.latency_ms > 0
+        assert (net.latency_packed_ms is not None) == (can_pack() and report.device.startswith("cpu"))
+    tree = json.loads((finished / "report.json").read_text())
+    for section in ("teacher", "compact"):
+        del tree[section]["latency_packed_ms"]
+    (tmp_path / "report.json").write_text(json.dumps(tree))
+    assert Report.read(tmp_path / "report.json").compact.latency_packed_ms is None, "older reports are read"
+
+
 def test_the_resolved_recipe_repeats_the_run(finished: Path, nettailor: CommandLine) -> None:
     status, _, said = nettailor("adapt", "--recipe", finished / "recipe.yaml", "--out", "again")
     assert status == 0, said
@@ -148,8 +162,8 @@ def test_the_resolved_recipe_repeats_the_run(finished: Path, nettailor: CommandL
 def comparable(out: Path) -> dict[str, Any]:
     """A report without what a clock says, and the kept graph."""
     tree = json.loads((out / "report.json").read_text())
-    for section, key in (("teacher", "latency_ms"), ("compact", "latency_ms")):
-        del tree[section][key]
+    for section in ("teacher", "compact"):
+        del tree[section]["latency_ms"], tree[section]["latency_packed_ms"]
     del tree["seconds"]
     return {**tree, "graph": json.loads((out / "task" / "task.json").read_text())["graph"]}
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from blocks import Backbone, Plan, TailoredNet
+from blocks import Backbone, Plan, TailoredNet, latency
+from blocks.adapters import Adapted
+from blocks.layer_types import is_norm
 from nettailor.artifacts.cost_table import CostTable, architecture, cost_model, measure_costs
 from nettailor.errors import FileError
 from nettailor.pruning.graph import BlockGraph
@@ -39,6 +41,24 @@ def test_every_path_is_measured_and_the_table_survives_its_file(
     )
     table.write(tmp_path / "costs.json")
     assert CostTable.read(tmp_path / "costs.json") == table
+
+
+def test_blocks_are_timed_as_a_compact_net_runs_them(monkeypatch: pytest.MonkeyPatch, backbone: Backbone) -> None:
+    """Merged and folded: what is timed for the default student has neither low-rank weights nor norms of its own."""
+    timed: dict[str, torch.nn.Module] = {}
+    real = latency.time_modules
+
+    def note(modules, *settings, **more):  # type: ignore[no-untyped-def]
+        timed.update({name: module for name, (module, _) in modules.items()})
+        return real(modules, *settings, **more)
+
+    monkeypatch.setattr(latency, "time_modules", note)
+    rich = replace(PLAN, batch_norm="affine", rank=2)
+    assert any(isinstance(part, Adapted) for part in TailoredNet(backbone, 2, rich).modules())
+    table = measure_costs(backbone, rich, batch=1, threads=1, device=torch.device("cpu"), rounds=1)
+    assert set(timed) == {"stem", "head", "whole", *(row.key for row in table.paths)}
+    for name, module in timed.items():
+        assert not any(isinstance(part, Adapted) or is_norm(part) for part in module.modules()), name
 
 
 def test_penalty_and_graph_count_in_the_unit_that_is_asked_for(backbone: Backbone, table: CostTable) -> None:

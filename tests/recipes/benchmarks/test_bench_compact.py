@@ -1,0 +1,32 @@
+"""The benchmark of compact nets, on small pictures: what it prints, returns and writes."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from recipes.benchmarks import bench_compact
+
+
+def test_it_gives_medians_and_intervals_against_the_backbone_as_it_is_and_folded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_compact, "PARTS", (0.75, 0.25))
+    words = ("--models", "torchvision/resnet18", "--size", "32", "--batches", "1", "--threads", "1", "--runs", "4")
+    rows = bench_compact.main([*words, "--out", str(tmp_path / "compact.json")])
+    said = capsys.readouterr().out
+    assert [row["wanted"] for row in rows] == [0.75, 0.25]
+    assert json.loads((tmp_path / "compact.json").read_text())["rows"] == rows
+    for row in rows:
+        assert all(len(row[key]) == 4 for key in ("ms", "backbone_ms", "folded_backbone_ms"))
+        for ratio, whole in (("time", "backbone_ms"), ("time_to_folded_backbone", "folded_backbone_ms")):
+            wanted = statistics.median(row["ms"]) / statistics.median(row[whole])
+            assert row[ratio] == pytest.approx(wanted), "the median of an even number is the middle two's mean"
+            low, high = row[f"{ratio}_interval"]
+            assert low <= row[ratio] <= high
+            assert f"{row[ratio]:.3f} [{low:.3f}, {high:.3f}]" in said
+        assert row["time_over_macs"] == pytest.approx(row["time"] / row["macs"])
+        assert row["macs"] <= row["wanted"]
