@@ -15,7 +15,7 @@ import torch
 from blocks import Backbone
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.backbones.load import load_backbone
-from nettailor.data.task import Task, check_name, load_task
+from nettailor.data.task import Task, check_name, data_path, load_task
 from nettailor.environment import pick_device
 from nettailor.errors import UsageError
 from nettailor.jobs.recipe import Recipe
@@ -88,9 +88,9 @@ def resolve(recipe: Recipe) -> Recipe:
         raise UsageError("cost_table: is read where cost is latency; add cost=latency, or leave it out")
     if recipe.prune.how == "budget" and recipe.prune.budget is None:
         raise UsageError("prune.budget: is missing; how=budget prunes down to it, for example prune.budget=0.5")
-    path = Path(data.source).expanduser()
-    name = recipe.task or (path.resolve().name if path.is_dir() else path.stem if path.is_file() else data.source)
-    if path.exists() and data.source != "digits":
+    name = data.source
+    if (path := data_path(data.source)) is not None:
+        name = path.resolve().name if path.is_dir() else path.stem
         data = replace(data, source=str(path.resolve()))
     if backbone.weights is not None and (Path(backbone.weights).suffix or Path(backbone.weights).exists()):
         backbone = replace(backbone, weights=str(Path(backbone.weights).expanduser().resolve()))
