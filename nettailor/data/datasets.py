@@ -67,6 +67,7 @@ TORCHVISION: dict[str, dict[str, dict[str, Any]]] = {
     "USPS": _BY_FLAG,
 }
 _BY_LOWER = {name.lower(): name for name in TORCHVISION}
+_UNPICKLED = {"LSUN"}  # a set that unpickles a file of its root unseen: for a root that the user named, no other
 _LYING = {"EMNIST"}  # sets whose pictures are stored with rows and columns swapped
 
 
@@ -109,6 +110,8 @@ def torchvision_source(name: str, root: Path, fetch: bool = True) -> tuple[Sourc
     import torchvision.datasets as available
 
     title = _BY_LOWER[name.lower()]
+    if not fetch and title in _UNPICKLED:
+        raise DataError(f"{title}: is read by running what its files say; name it yourself with --data {name}")
     kind = getattr(available, title)
     parts = {split: _open(kind, root, arguments, fetch, name) for split, arguments in TORCHVISION[title].items()}
     labels = {split: _labels(part) for split, part in parts.items()}

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from nettailor.data.config import DataConfig
 from nettailor.data.layout import SPLITS, Layout
 from nettailor.errors import DataError, FileError
+from nettailor.files import read_json
 
 Members = list[tuple[str, int]]
 
@@ -32,29 +32,26 @@ def carve(layout: Layout, config: DataConfig, seed: int) -> dict[str, Members]:
     return {name: splits[name] for name in SPLITS}
 
 
-def recorded(layout: Layout, record: dict[str, Any], path: Path) -> dict[str, Members]:
-    """The splits of a run, by what its `split.json` says.
-
-    Args:
-        record: what `path` holds: split -> class -> names.
+def recorded(layout: Layout, path: Path, split: str) -> Members:
+    """One split of a run, by what its `split.json` says: split -> class -> names.
 
     Raises:
         FileError: it is no such record, or its pictures or classes are not those of the data.
     """
+    record = read_json(path)
+    by_class = record.get(split) if isinstance(record, dict) else None
+    if not isinstance(by_class, dict) or not all(isinstance(names, list) for names in by_class.values()):
+        raise FileError(path, f"{split}: is no record of pictures by class; name pictures with --data")
     number = {label: index for index, label in enumerate(layout.classes)}
     there = {name: label for members in layout.splits.values() for name, label in members}
-    splits: dict[str, Members] = {}
-    for split in SPLITS:
-        by_class = record.get(split)
-        if not isinstance(by_class, dict) or not all(isinstance(names, list) for names in by_class.values()):
-            raise FileError(path, f"{split}: is no record of pictures by class; name pictures with --data")
-        splits[split] = [(name, number.get(label, -1)) for label, names in by_class.items() for name in names]
-        for name, label in splits[split]:
-            if not isinstance(name, str) or there.get(name) != label:
-                raise FileError(
-                    path, f"{split}: {name!r} is not in {layout.source.where} as it was; name pictures with --data"
-                )
-    return splits
+    members = [(name, number.get(label, -1)) for label, names in by_class.items() for name in names]
+    for name, label in members:
+        if not isinstance(name, str) or there.get(name) != label:
+            raise FileError(
+                path,
+                f"{split}: {name!r} is not in {layout.source.where} as it was; name pictures with --data",
+            )
+    return members
 
 
 def _stratified(

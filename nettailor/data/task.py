@@ -24,7 +24,6 @@ from nettailor.data.images import FolderSource, Source, ZipSource, content_hash,
 from nettailor.data.layout import SPLITS, Layout, check, class_folders
 from nettailor.data.splits import Members, carve, recorded
 from nettailor.errors import DataError, FileError, NettailorError
-from nettailor.files import read_json
 
 DECODERS = 4
 
@@ -132,7 +131,7 @@ def load_task(
     layout = find_layout(config)
     check(layout)
     skipped = _drop_unreadable(layout) if config.skip_bad else []
-    splits = carve(layout, config, seed) if record is None else recorded(layout, read_json(record), record)
+    splits = {split: recorded(layout, record, split) for split in SPLITS} if record else carve(layout, config, seed)
     bytes_needed = sum(len(members) for members in splits.values()) * 3 * size * size
     in_memory = bytes_needed <= config.memory_gib * 2**30
     made = {split: _decode(layout.source, members, spec, in_memory) for split, members in splits.items()}
@@ -150,8 +149,8 @@ def load_split(
     seed: int = 0,
     record: Path | None = None,
     fetch: bool = True,
-) -> tuple[list[str], Split]:
-    """The classes of a data config, and one split of it alone.
+) -> tuple[list[str], str | None, Split]:
+    """The classes of a data config, and one split of it alone with its name (None: all there is).
 
     Args:
         name: of the split; if left out, test, or all there is where the data has no splits of its own.
@@ -164,20 +163,22 @@ def load_split(
     """
     layout = find_layout(config, fetch)
     check(layout)
+    wanted = name or "test"
+    taken: str | None = wanted
     if record is not None:
-        members = recorded(layout, read_json(record), record)[name or "test"]
-    elif name is None and list(layout.splits) == ["train"]:
-        members = layout.splits["train"]
-    else:
-        members = carve(layout, config, seed)[name or "test"]
+        layout.splits = {wanted: recorded(layout, record, wanted)}
     if config.skip_bad:
-        layout.splits = {"wanted": members}
         _drop_unreadable(layout)
-        members = layout.splits["wanted"]
+    if record is not None:
+        members = layout.splits[wanted]
+    elif name is None and list(layout.splits) == ["train"]:
+        taken, members = None, layout.splits["train"]
+    else:
+        members = carve(layout, config, seed)[wanted]
     if not members:
-        raise DataError(f"{layout.source.where}: no pictures left for {name or 'test'}; give more, or another --split")
+        raise DataError(f"{layout.source.where}: no pictures left for {taken or 'it'}; give more, or another --split")
     in_memory = len(members) * 3 * spec.size**2 <= config.memory_gib * 2**30
-    return layout.classes, _decode(layout.source, members, spec, in_memory)
+    return layout.classes, taken, _decode(layout.source, members, spec, in_memory)
 
 
 def find_layout(config: DataConfig, fetch: bool = True) -> Layout:

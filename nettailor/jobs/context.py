@@ -57,7 +57,9 @@ def open_context(
     device = pick_device(machine.device)
     backbone = backbone or load_backbone(**asdict(recipe.backbone))
     display.say(f"reading {recipe.data.source} ...")
-    task = load_task(recipe.data, backbone.spec, recipe.seed, recipe.task)
+    begun = None if begin_with is None else RunFolder(begin_with.parent).split  # its nets have seen that training split
+    record = begun if begun is not None and begun.is_file() else None
+    task = load_task(recipe.data, backbone.spec, recipe.seed, recipe.task, record)
     for problem in task.skipped:
         display.say(f"left out: {problem}")
     data_hash = folder.begin(recipe, task)

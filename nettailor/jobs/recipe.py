@@ -15,6 +15,8 @@ import yaml
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from nettailor.artifacts.delta import DESCRIPTION
+from nettailor.artifacts.run_folder import RunFolder
 from nettailor.backbones.config import BackboneConfig
 from nettailor.config.loading import parse, plain, read_trees
 from nettailor.data.config import DataConfig
@@ -81,3 +83,16 @@ def read_recipes(path: Path, overrides: dict[str, Any] | None = None) -> list[Re
         UsageError: no such file, no valid YAML, or no valid recipe.
     """
     return [parse_recipe(tree, origin) for tree, origin in read_trees(path, overrides)]
+
+
+def own_recipe(named: Path) -> Recipe | None:
+    """The recipe of a run, where the user named the run's folder itself.
+
+    None for a delta's folder, whatever lies beside it: a recipe that came along with a file must choose nothing.
+
+    Raises:
+        UsageError: the recipe is none.
+    """
+    folder = RunFolder(named)
+    is_run = folder.recipe.is_file() and (folder.report.is_file() or folder.split.is_file())
+    return Recipe.read(folder.recipe) if is_run and (folder.delta / DESCRIPTION).is_file() else None
