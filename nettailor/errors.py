@@ -6,7 +6,21 @@ that is raised is a fault of ours and keeps its traceback.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "", show: Callable[[str], str] = repr) -> str:
+    """The end of a message about a word that is not known: the nearest known one, or `otherwise`.
+
+    Args:
+        known: every word that would have been right.
+        otherwise: what to say where none is near, with its own separator (`"; there are a, b"`).
+        show: how the nearest is written; in quotes if left out.
+    """
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {show(close[0])}?" if close else otherwise
 
 
 class NettailorError(Exception):

@@ -127,13 +127,19 @@ class RunFolder:
     def _settle_split(self, task: Task) -> str:
         fingerprint = task.fingerprint()
         if self.split.is_file():
-            if read_json(self.split)["sha256"] != fingerprint:
+            if read_json(self.split)["sha256"] not in (fingerprint, self._older_fingerprint(task)):
                 raise FileError(
                     self.split, "the pictures have changed since this run began; remove the folder to begin anew"
                 )
         else:
             write_json(self.split, {"sha256": fingerprint, "skipped": task.skipped, **task.record()})
         return fingerprint
+
+    @staticmethod
+    def _older_fingerprint(task: Task) -> str | None:
+        """What runs of version 0.1.0 wrote for pictures that are not in memory: names and labels alone."""
+        streamed = all(split.images is None for split in (task.train, task.val, task.test))
+        return task.fingerprint(pixels=False) if streamed else None
 
 
 def _is_leftover(path: Path) -> bool:

@@ -11,7 +11,6 @@ model's own configuration where it has one, and can be overruled.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +24,7 @@ from torch import nn
 from blocks import Backbone, CutError, InputSpec
 from nettailor.backbones import resnet34_tiny as embedded
 from nettailor.backbones.weights import check_finite, fit_weights, read_weights
-from nettailor.errors import BackboneError
+from nettailor.errors import BackboneError, did_you_mean
 from nettailor.schema import Interpolation
 from nettailor.user_code import ImportPathError, import_path
 
@@ -100,9 +99,8 @@ def _find(
             raise BackboneError(f"backbone {name!r}: gives a {type(model).__name__}, not an nn.Module")
         return model, _own_spec(model)
     known = [embedded.NAME, "timm/NAME", "torchvision/NAME", "package.module:callable"]
-    close = difflib.get_close_matches(name, known[:1], n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
-    raise BackboneError(f"backbone {name!r}: no such backbone; {hint}")
+    hint = did_you_mean(name, known[:1], f"; there are {', '.join(known)}")
+    raise BackboneError(f"backbone {name!r}: no such backbone{hint}")
 
 
 def _from_timm(
@@ -207,8 +205,7 @@ def _triple(values: Any) -> tuple[float, float, float]:
 
 def _no_such(name: str, problem: str, known: list[str]) -> str:
     library, _, key = name.partition("/")
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"backbone {name}: {problem}" + (f"; did you mean {library}/{close[0]}?" if close else "")
+    return f"backbone {name}: {problem}" + did_you_mean(key, known, show=lambda nearest: f"{library}/{nearest}")
 
 
 def _offline(name: str, error: Exception) -> str:

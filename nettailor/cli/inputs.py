@@ -26,19 +26,21 @@ def recipe_tree(options: Any) -> dict[str, Any]:
 
 
 def backbone_of(options: Any) -> Backbone | None:
-    """The backbone that the options or the run's recipe name; None where its name in the delta will do."""
+    """The backbone that the options name; None where its name in the delta will do.
+
+    The file of its weights may also come from the recipe of the run whose folder was named, but not from one that lies
+    beside a delta.
+    """
     from nettailor.artifacts.delta import delta_folder, load_described, read_description
-    from nettailor.jobs.recipe import read_recipes
+    from nettailor.jobs.recipe import own_recipe
     from nettailor.training.proxy_forms import find_form
 
     if options.proxies is not None:
         find_form(options.proxies)
-    folder = delta_folder(options.run)
-    description = read_description(folder)
+    description = read_description(delta_folder(options.run))
     weights = options.weights
-    recipe_file = folder.parent / "recipe.yaml"
-    if weights is None and options.backbone is None and recipe_file.is_file():
-        weights = read_recipes(recipe_file)[0].backbone.weights
+    if weights is None and options.backbone is None and (recipe := own_recipe(options.run)) is not None:
+        weights = recipe.backbone.weights
     if options.backbone is None and (weights is None or ":" in description.backbone.name):
         return None  # `load` finds it by its name, or says why a name of code has to be given by hand
     return load_described(options.backbone or description.backbone.name, weights, description.input)

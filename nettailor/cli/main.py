@@ -6,7 +6,6 @@ two plain lines; `--debug` adds the traceback.
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 import traceback
@@ -14,7 +13,7 @@ import traceback
 from nettailor import __version__
 from nettailor.cli.options import parse
 from nettailor.cli.verbs import VERBS
-from nettailor.errors import NettailorError, UsageError
+from nettailor.errors import NettailorError, UsageError, did_you_mean
 
 
 def main(words: list[str] | None = None) -> int:
@@ -52,9 +51,8 @@ def _run(words: list[str]) -> int:
         print(f"nettailor {__version__}")
         return 0
     if words[0] not in VERBS:
-        close = difflib.get_close_matches(words[0], VERBS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(VERBS)}"
-        raise UsageError(f"there is no verb {words[0]!r}; {hint}")
+        hint = did_you_mean(words[0], VERBS, f"; there are {', '.join(VERBS)}")
+        raise UsageError(f"there is no verb {words[0]!r}{hint}")
     options, do = VERBS[words[0]]
     return do(parse(words[0], options, words[1:]))
 

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import inspect
 from dataclasses import MISSING, Field, field, fields
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
-from nettailor.errors import UsageError
+from nettailor.errors import UsageError, did_you_mean
 
 T = TypeVar("T")
 
@@ -44,8 +43,7 @@ def parse(verb: str, options: type[T], words: list[str]) -> T:
     found, strange = parser.parse_known_args(words) if rest else parser.parse_known_intermixed_args(words)
     if strange:
         known = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
-        close = difflib.get_close_matches(strange[0].split("=")[0], known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else f" (nettailor {verb} --help)"
+        hint = did_you_mean(strange[0].split("=")[0], known, f" (nettailor {verb} --help)", show=str)
         raise UsageError(f"nettailor {verb}: there is no option {strange[0]}{hint}")
     return options(**vars(found))
 

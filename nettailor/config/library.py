@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib.resources import files
 from pathlib import Path
 
-from nettailor.errors import UsageError
+from nettailor.errors import UsageError, did_you_mean
 
 
 def recipe_folder() -> Path:
@@ -45,9 +44,8 @@ def find_recipe(name: str) -> Path:
         return known[name]
     if Path(name).is_file():
         return Path(name)
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
-    raise UsageError(f"--recipe {name}: no such file or shipped recipe; {hint}")
+    hint = did_you_mean(name, known, f"; there are {', '.join(known)}")
+    raise UsageError(f"--recipe {name}: no such file or shipped recipe{hint}")
 
 
 def headline(path: Path) -> str:

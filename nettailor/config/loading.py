@@ -9,7 +9,6 @@ all of them, what stands in an entry for that task alone.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any, TypeVar, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from nettailor.errors import UsageError
+from nettailor.errors import UsageError, did_you_mean
 
 T = TypeVar("T")
 
@@ -141,10 +140,11 @@ def _nearest(kind: type, location: tuple[Any, ...]) -> str:
     if not is_dataclass(section):
         return ""
     known = [entry.name for entry in fields(section)]
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
-    if not close and section is kind:
-        close = [f"{s.name}.{location[-1]}" for s in fields(kind) if _has(kind, s.name, str(location[-1]))][:1]
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+    inner = [f"{s.name}.{location[-1]}" for s in fields(kind) if _has(kind, s.name, str(location[-1]))]
+    otherwise = f"; there are {', '.join(known)}"
+    if section is kind and inner:
+        otherwise = did_you_mean(inner[0], inner[:1])
+    return did_you_mean(str(location[-1]), known, otherwise)
 
 
 def _has(kind: type, section: str, key: str) -> bool:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from blocks import InputSpec
+from blocks.batching import batch_slices
 from nettailor.data.augment import augment
 from nettailor.data.config import DataConfig
 from nettailor.data.task import Split
@@ -52,8 +53,9 @@ def training_batches(
 
 
 def evaluation_batches(split: Split, spec: InputSpec, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """All pictures in order, unvaried."""
-    for rows, images in _ahead(split, list(torch.arange(len(split)).split(EVALUATION_BATCH))):
+    """All pictures in order, unvaried; no batch is of one picture, unless there is but one."""
+    order = torch.arange(len(split))
+    for rows, images in _ahead(split, [order[part] for part in batch_slices(len(split), EVALUATION_BATCH)]):
         yield normalise(images, spec, device), split.labels[rows].to(device)
 
 

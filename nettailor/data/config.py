@@ -15,7 +15,8 @@ class DataConfig:
     """Which pictures, how they are split, and how training varies them."""
 
     source: Annotated[
-        str, Field(description="digits, a directory or zip of class folders, or a torchvision data set")
+        str,
+        Field(description="digits, a torchvision data set, a directory or zip of class folders (./digits: the folder)"),
     ] = "digits"
     root: Annotated[str, Field(description="where torchvision data sets are kept")] = "~/.cache/nettailor"
     val_fraction: Annotated[Fraction, Field(description="of the training pictures, where there is no val split")] = 0.15
@@ -26,7 +27,9 @@ class DataConfig:
     ] = None
     group: Annotated[
         str | None,
-        Field(description="regular expression; files of a class that agree in its first group stay on one side"),
+        Field(
+            description="regular expression on file names, or on paths if it has a /; what agrees in its group stays together"
+        ),
     ] = None
     skip_bad: Annotated[bool, Field(description="go on without pictures that can't be read")] = False
     shift: Annotated[Fraction, Field(description="largest random shift, as a fraction of the side")] = 0.08

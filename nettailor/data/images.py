@@ -2,13 +2,18 @@
 
     source.names -> "train/cat/01.jpg"        source.open(name) -> PIL picture        square(picture, 32) -> uint8 (3, 32, 32)
 
-Any picture that Pillow reads will do: grayscale, palette, 1 and 16 bit, CMYK, with or without alpha.
+Any picture that Pillow reads will do: grayscale, palette, 1 and 16 bit, CMYK, with or without alpha. Not those of 32 bits
+or floats: no type says what is white in them, and a picture's own largest value must not decide it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -23,6 +28,13 @@ from nettailor.errors import DataError, FileError
 Image.init()
 READABLE = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
 WIDE = {"I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
+SCALED = ("PNG", "PPM")  # formats whose wide pictures Pillow hands out as 0..65535, in mode I where it is an old one
+BITS_PER_SAMPLE = 258  # TIFF's tag
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+# what Pillow's decoders raise for damaged files beside those
+DAMAGED_PICTURE = (EOFError, LookupError, NotImplementedError, TypeError, struct.error, zlib.error)
+# a zip's member: cut short, altered, of an unknown compression (NotImplementedError), with a password (RuntimeError)
+DAMAGED_MEMBER = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 
 
 class Source(Protocol):
@@ -34,6 +46,10 @@ class Source(Protocol):
 
     def open(self, name: str) -> Image.Image:
         """Decode one picture; raises OSError or ValueError where it can't."""
+        ...
+
+    def content(self, name: str) -> bytes:
+        """What the picture is made of, for a hash: its file's bytes, or its pixels; raises as `open` does."""
         ...
 
 
@@ -49,7 +65,10 @@ class FolderSource:
         self.folders = {name for path, name in relative if path.is_dir()}
 
     def open(self, name: str) -> Image.Image:
-        return _decoded((self._root / name).read_bytes())
+        return _decoded(self.content(name))
+
+    def content(self, name: str) -> bytes:
+        return (self._root / name).read_bytes()
 
 
 class ZipSource:
@@ -67,7 +86,13 @@ class ZipSource:
         self.folders = above | {info.filename.rstrip("/") for info in members if info.is_dir()}
 
     def open(self, name: str) -> Image.Image:
-        return _decoded(self._archive.read(name))
+        return _decoded(self.content(name))
+
+    def content(self, name: str) -> bytes:
+        try:
+            return self._archive.read(name)
+        except DAMAGED_MEMBER as error:
+            raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 class FileSource:
@@ -80,7 +105,10 @@ class FileSource:
         self._path = path
 
     def open(self, name: str) -> Image.Image:
-        return _decoded(self._path.read_bytes())
+        return _decoded(self.content(name))
+
+    def content(self, name: str) -> bytes:
+        return self._path.read_bytes()
 
 
 class MemorySource:
@@ -96,6 +124,10 @@ class MemorySource:
     def open(self, name: str) -> Image.Image:
         return self._get(self._place[name])
 
+    def content(self, name: str) -> bytes:
+        picture = self.open(name)
+        return repr((picture.mode, picture.size)).encode() + picture.tobytes()
+
 
 def square(picture: Image.Image, size: int, interpolation: str = "bilinear", crop: float = 1.0) -> Tensor:
     """RGB uint8 (3, size, size): resized so that `crop` of the shorter side is `size` pixels, and the middle kept."""
@@ -110,11 +142,15 @@ def square(picture: Image.Image, size: int, interpolation: str = "bilinear", cro
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """Upright RGB with 8 bits a channel. What is transparent becomes white; 16 bits are scaled, not clipped."""
+    """Upright RGB with 8 bits a channel. What is transparent becomes white; 16 bits are scaled, not clipped.
+
+    Raises:
+        ValueError: a picture of 32 bits or floats.
+    """
+    span = _white(picture) if picture.mode in WIDE else 255
     picture = ImageOps.exif_transpose(picture)
     if picture.mode in WIDE:
         values = np.asarray(picture, dtype=np.float64)
-        span = 255.0 if values.max(initial=0) <= 255 and picture.mode in ("I", "F") else 65535.0
         picture = Image.fromarray((values.clip(0, span) * (255.0 / span)).astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
@@ -131,17 +167,45 @@ def read_square(source: Source, name: str, size: int, interpolation: str = "bili
     """
     try:
         return square(source.open(name), size, interpolation, crop)
-    except (OSError, ValueError, SyntaxError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
-        reason = str(error) or type(error).__name__
-        raise DataError(
-            f"{source.where}: {name}: can't be read ({reason}); mend it or leave it out (adapt and eval: --skip-bad)"
-        ) from error
+    except UNREADABLE as error:
+        raise _unreadable(source, name, error) from error
+
+
+def content_hash(source: Source, name: str) -> bytes:
+    """sha256 of what one picture is made of.
+
+    Raises:
+        DataError: it can't be read; the message names it.
+    """
+    try:
+        return hashlib.sha256(source.content(name)).digest()
+    except UNREADABLE as error:
+        raise _unreadable(source, name, error) from error
+
+
+def _unreadable(source: Source, name: str, error: Exception) -> DataError:
+    reason = str(error) or type(error).__name__
+    return DataError(
+        f"{source.where}: {name}: can't be read ({reason}); mend it or leave it out (adapt and eval: --skip-bad)"
+    )
 
 
 def _decoded(data: bytes) -> Image.Image:
-    picture = Image.open(io.BytesIO(data))
-    picture.load()
+    try:
+        picture = Image.open(io.BytesIO(data))
+        picture.load()
+    except DAMAGED_PICTURE as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
     return picture
+
+
+def _white(picture: Image.Image) -> float:
+    """The value that is white in a picture of more than 8 bits, by its type."""
+    if picture.mode == "F" or (picture.mode == "I" and picture.format not in SCALED):
+        kind = "32-bit floats" if picture.mode == "F" else "32-bit or signed integers"
+        raise ValueError(f"it holds {kind}, which have no white of their own: save it with 8 or 16 bits")
+    bits = getattr(picture, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]
+    return float(2 ** min(bits, 16) - 1)
 
 
 def _is_picture(name: str) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
 import torch
@@ -18,9 +19,10 @@ from torch import Tensor
 
 from blocks import InputSpec
 from nettailor.data.config import DataConfig
-from nettailor.data.datasets import digits, torchvision_source
-from nettailor.data.images import FolderSource, Source, ZipSource, read_square
-from nettailor.data.splits import SPLITS, Layout, carve, check, class_folders
+from nettailor.data.datasets import DIGITS, digits, is_named, torchvision_source
+from nettailor.data.images import FolderSource, Source, ZipSource, content_hash, read_square
+from nettailor.data.layout import SPLITS, Layout, check, class_folders
+from nettailor.data.splits import Members, carve, recorded
 from nettailor.errors import DataError, FileError, NettailorError
 
 DECODERS = 4
@@ -81,18 +83,35 @@ class Task:
             result[name] = by_class
         return result
 
-    def fingerprint(self) -> str:
-        """A hash of every split's pictures (their pixels where they are in memory) and labels."""
+    def fingerprint(self, pixels: bool = True) -> str:
+        """A hash of every split's names and labels, and of its pixels where they are in memory, its files where not.
+
+        Args:
+            pixels: without them it is what runs of version 0.1.0 wrote for pictures that are not in memory.
+
+        Raises:
+            DataError: a picture that is not in memory can't be read.
+        """
         digest = hashlib.sha256()
         for name in SPLITS:
             split = self.split(name)
             digest.update(repr((name, split.names, split.labels.tolist())).encode())
-            if split.images is not None:
+            if pixels and split.images is not None:
                 digest.update(split.images.numpy().tobytes())
+            elif pixels:
+                with ThreadPoolExecutor(DECODERS) as pool:
+                    for picture in pool.map(content_hash, repeat(split.source), split.names):
+                        digest.update(picture)
         return digest.hexdigest()
 
 
-def load_task(config: DataConfig | str, spec: InputSpec | int, seed: int = 0, name: str | None = None) -> Task:
+def load_task(
+    config: DataConfig | str,
+    spec: InputSpec | int,
+    seed: int = 0,
+    name: str | None = None,
+    record: Path | None = None,
+) -> Task:
     """Find, split and decode the pictures of a task.
 
     Args:
@@ -100,6 +119,7 @@ def load_task(config: DataConfig | str, spec: InputSpec | int, seed: int = 0, na
         spec: the pictures that the backbone reads, or just the side of the squares in pixels.
         seed: of the splits that have to be carved out.
         name: of the task; the data's own if left out.
+        record: a run's `split.json`, whose splits are taken instead of carving them anew.
 
     Raises:
         DataError, FileError: the data is missing, damaged or unfit; the message names the folder or file.
@@ -111,7 +131,7 @@ def load_task(config: DataConfig | str, spec: InputSpec | int, seed: int = 0, na
     layout = find_layout(config)
     check(layout)
     skipped = _drop_unreadable(layout) if config.skip_bad else []
-    splits = carve(layout, config, seed)
+    splits = {split: recorded(layout, record, split) for split in SPLITS} if record else carve(layout, config, seed)
     bytes_needed = sum(len(members) for members in splits.values()) * 3 * size * size
     in_memory = bytes_needed <= config.memory_gib * 2**30
     made = {split: _decode(layout.source, members, spec, in_memory) for split, members in splits.items()}
@@ -122,20 +142,69 @@ def load_task(config: DataConfig | str, spec: InputSpec | int, seed: int = 0, na
     return task
 
 
-def find_layout(config: DataConfig) -> Layout:
-    """The pictures behind a data config, as they lie."""
-    path = Path(config.source).expanduser()
-    if path.is_dir():
+def load_split(
+    config: DataConfig,
+    spec: InputSpec,
+    name: str | None,
+    seed: int = 0,
+    record: Path | None = None,
+    fetch: bool = True,
+) -> tuple[list[str], str | None, Split]:
+    """The classes of a data config, and one split of it alone with its name (None: all there is).
+
+    Args:
+        name: of the split; if left out, test, or all there is where the data has no splits of its own.
+        seed: of the splits that have to be carved out.
+        record: a run's `split.json`, whose splits are taken instead of carving them anew.
+        fetch: download a data set of torchvision that is not there.
+
+    Raises:
+        DataError, FileError: the data is missing, damaged or unfit; the message names the folder or file.
+    """
+    layout = find_layout(config, fetch)
+    check(layout)
+    wanted = name or "test"
+    taken: str | None = wanted
+    if record is not None:
+        layout.splits = {wanted: recorded(layout, record, wanted)}
+    if config.skip_bad:
+        _drop_unreadable(layout)
+    if record is not None:
+        members = layout.splits[wanted]
+    elif name is None and list(layout.splits) == ["train"]:
+        taken, members = None, layout.splits["train"]
+    else:
+        members = carve(layout, config, seed)[wanted]
+    if not members:
+        raise DataError(f"{layout.source.where}: no pictures left for {taken or 'it'}; give more, or another --split")
+    in_memory = len(members) * 3 * spec.size**2 <= config.memory_gib * 2**30
+    return layout.classes, taken, _decode(layout.source, members, spec, in_memory)
+
+
+def find_layout(config: DataConfig, fetch: bool = True) -> Layout:
+    """The pictures behind a data config, as they lie. The name of a data set goes before a folder that is called so.
+
+    Args:
+        fetch: download a data set of torchvision that is not there.
+    """
+    path = data_path(config.source)
+    if path is not None and path.is_dir():
         return class_folders(FolderSource(path), path.name or path.resolve().name)
-    if path.is_file():
+    if path is not None and path.is_file():
         return class_folders(ZipSource(path), path.stem)
-    if config.source == "digits":
+    if config.source == DIGITS:
         source, classes, splits = digits()
-        return Layout(source, "digits", classes, splits)
-    if "/" in config.source or path.suffix:
+        return Layout(source, DIGITS, classes, splits)
+    if "/" in config.source or Path(config.source).suffix:
         raise FileError(config.source, "no such directory or zip; give --data a directory or zip of class folders")
-    source, classes, splits = torchvision_source(config.source, Path(config.root).expanduser())
+    source, classes, splits = torchvision_source(config.source, Path(config.root).expanduser(), fetch)
     return Layout(source, config.source.lower(), classes, splits)
+
+
+def data_path(source: str) -> Path | None:
+    """The directory or zip that a data source means; None where it is the name of a data set, or nothing is there."""
+    path = Path(source).expanduser()
+    return path if not is_named(source) and path.exists() else None
 
 
 def check_splits(task: Task) -> None:
@@ -163,7 +232,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def _decode(source: Source, members: list[tuple[str, int]], spec: InputSpec, in_memory: bool) -> Split:
+def _decode(source: Source, members: Members, spec: InputSpec, in_memory: bool) -> Split:
     names, labels = [name for name, _ in members], torch.tensor([label for _, label in members])
     split = Split(source, names, labels, spec.size, None, spec.interpolation, spec.crop)
     if in_memory and len(split):

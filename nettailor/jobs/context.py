@@ -15,7 +15,7 @@ import torch
 from blocks import Backbone
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.backbones.load import load_backbone
-from nettailor.data.task import check_name, load_task
+from nettailor.data.task import check_name, data_path, load_task
 from nettailor.environment import pick_device
 from nettailor.jobs.recipe import Recipe
 from nettailor.methods._protocol import Context
@@ -61,7 +61,9 @@ def _opened(
     device = pick_device(machine.device)
     backbone = backbone or load_backbone(**asdict(recipe.backbone))
     display.say(f"reading {recipe.data.source} ...")
-    task = load_task(recipe.data, backbone.spec, recipe.seed, recipe.task)
+    begun = None if begin_with is None else RunFolder(begin_with.parent).split  # its nets have seen that training split
+    record = begun if begun is not None and begun.is_file() else None
+    task = load_task(recipe.data, backbone.spec, recipe.seed, recipe.task, record)
     for problem in task.skipped:
         display.say(f"left out: {problem}")
     data_hash = folder.begin(recipe, task)
@@ -92,9 +94,9 @@ def resolve(recipe: Recipe) -> Recipe:
     """The recipe with its task's name and absolute paths filled in, so that running it again repeats the run."""
     data, backbone = recipe.data, recipe.backbone
     recipe.find_method().check(recipe)
-    path = Path(data.source).expanduser()
-    name = recipe.task or (path.resolve().name if path.is_dir() else path.stem if path.is_file() else data.source)
-    if path.exists() and data.source != "digits":
+    name = data.source
+    if (path := data_path(data.source)) is not None:
+        name = path.resolve().name if path.is_dir() else path.stem
         data = replace(data, source=str(path.resolve()))
     if backbone.weights is not None and (Path(backbone.weights).suffix or Path(backbone.weights).exists()):
         backbone = replace(backbone, weights=str(Path(backbone.weights).expanduser().resolve()))

@@ -18,6 +18,8 @@ from pydantic.dataclasses import dataclass
 
 from nettailor import methods
 from nettailor.artifacts.cost_table import Unit
+from nettailor.artifacts.delta import DESCRIPTION
+from nettailor.artifacts.run_folder import RunFolder
 from nettailor.backbones.config import BackboneConfig
 from nettailor.config.loading import merge, parse, plain, read_trees
 from nettailor.data.config import DataConfig
@@ -135,3 +137,16 @@ def _method_of_old_run(tree: dict[str, Any], report: Path) -> str:
         name = methods.OLD_NAMES.get(name, name)
         return name if name in methods.names() else DEFAULT_METHOD
     return DEFAULT_METHOD
+
+
+def own_recipe(named: Path) -> Recipe | None:
+    """The recipe of a run, where the user named the run's folder itself.
+
+    None for a delta's folder, whatever lies beside it: a recipe that came along with a file must choose nothing.
+
+    Raises:
+        UsageError: the recipe is none.
+    """
+    folder = RunFolder(named)
+    is_run = folder.recipe.is_file() and (folder.report.is_file() or folder.split.is_file())
+    return Recipe.read(folder.recipe) if is_run and (folder.delta / DESCRIPTION).is_file() else None

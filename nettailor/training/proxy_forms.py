@@ -11,10 +11,8 @@ code that the file names, the user names it with --proxies when the delta is use
 
 from __future__ import annotations
 
-import difflib
-
 from blocks.proxies import AUTO, FORMS, register
-from nettailor.errors import UsageError
+from nettailor.errors import UsageError, did_you_mean
 from nettailor.user_code import ImportPathError, import_path
 
 
@@ -28,9 +26,8 @@ def find_form(name: str) -> str:
         return name
     if ":" not in name:
         known = [*FORMS, AUTO]
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}, and package.module:function"
-        raise UsageError(f"student.proxies: there is no {name!r}; {hint}")
+        hint = did_you_mean(name, known, f"; there are {', '.join(known)}, and package.module:function")
+        raise UsageError(f"student.proxies: there is no {name!r}{hint}")
     try:
         register(name)(import_path(name))
     except ImportPathError as error:

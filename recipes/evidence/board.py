@@ -1,12 +1,12 @@
 """Write docs/board.md from boards that `nettailor compare` has made: tables, pictures, raw reports, and what they show.
 
     nettailor compare --seeds 3 --out boards/digits
-    nettailor compare --seeds 3 --data data/gtsrb.zip 'data.group=^(\\d+)_' --out boards/gtsrb
+    nettailor compare --seeds 3 --data data/gtsrb.zip 'data.group=([^/]+/\\d+)_' --out boards/gtsrb
     nettailor compare --seeds 3 --data data/omniglot242.zip --out boards/omniglot242
     nettailor compare --seeds 3 --data data/cifar10_jpeg.zip data.train_limit=4000 data.flip=true --out boards/cifar10_jpeg
-    nettailor compare --methods finetune,nettailor,paper,shallow --data data/gtsrb.zip 'data.group=^(\\d+)_' \\
+    nettailor compare --methods finetune,nettailor,paper,shallow --data data/gtsrb.zip 'data.group=([^/]+/\\d+)_' \\
         --backbone cifar_resnet:resnet56 --weights cifar_resnet56.safetensors --out boards/gtsrb_resnet56
-    nettailor compare --methods finetune,nettailor,paper,shallow --data data/gtsrb.zip 'data.group=^(\\d+)_' \\
+    nettailor compare --methods finetune,nettailor,paper,shallow --data data/gtsrb.zip 'data.group=([^/]+/\\d+)_' \\
         --backbone timm/mobilenetv2_100,pad_type=same --weights mobilenetv2_100_imagenet.safetensors \\
         backbone.input_size=64 backbone.mean=[0.5,0.5,0.5] backbone.std=[0.5,0.5,0.5] backbone.crop=1.0 \\
         --out boards/gtsrb_mobilenetv2

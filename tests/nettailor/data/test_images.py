@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nettailor.data.images import FolderSource, ZipSource, read_square, square
+from nettailor.data.images import FolderSource, ZipSource, content_hash, read_square, square
 from nettailor.errors import DataError, FileError
 
 RAMP = np.linspace(0, 255, 64 * 48).reshape(48, 64)
@@ -38,7 +39,6 @@ LOOKS_ALIKE = {
     "palette.png": GRAY.convert("P"),
     "gray.jpg": GRAY,
     "la.png": GRAY.convert("LA"),
-    "float.tif": Image.fromarray(RAMP.astype(np.float32)),
 }
 
 
@@ -50,6 +50,46 @@ def test_every_mode_gives_the_same_picture(tmp_path: Path, name: str) -> None:
     assert pixels.dtype == torch.uint8
     difference = (pixels.float() - square(GRAY, 32).float()).abs()
     assert float(difference.mean()) < 3, "scaled, not clipped, whatever the mode"
+
+
+def twelve_bit(path: Path) -> None:
+    """A TIFF of 12 bits a pixel, two pixels in three bytes, which Pillow reads but does not write."""
+    values = (RAMP / 255 * 4095).round().astype(int).ravel()
+    pairs = [(int(a), int(b)) for a, b in zip(values[::2], values[1::2], strict=True)]
+    pixels = b"".join(bytes((a >> 4, (a & 15) << 4 | b >> 8, b & 255)) for a, b in pairs)
+    tags = [(256, 4, 64), (257, 4, 48), (258, 3, 12), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1)]
+    tags += [(278, 4, 48), (279, 4, len(pixels))]
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(pixels))
+    path.write_bytes(head + pixels + struct.pack("<H", len(tags)) + entries + bytes(4))
+
+
+def test_twelve_bits_are_scaled_by_their_type(tmp_path: Path) -> None:
+    twelve_bit(tmp_path / "twelve.tif")
+    pixels = read_square(FolderSource(tmp_path), "twelve.tif", 32)
+    assert float((pixels.float() - square(GRAY, 32).float()).abs().mean()) < 3
+
+
+@pytest.mark.parametrize("name", ["dark.png", "dark.tif", "dark.pgm"])
+def test_a_dark_picture_of_16_bits_stays_dark(tmp_path: Path, name: str) -> None:
+    """Its own largest value must not decide what is white."""
+    Image.fromarray(np.full((16, 16), 200, dtype=np.uint16)).save(tmp_path / name)
+    assert int(read_square(FolderSource(tmp_path), name, 16).max()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels"),
+    [
+        ("float.tif", RAMP.astype(np.float32)),
+        ("unit.tif", (RAMP / 255).astype(np.float32)),
+        ("long.tif", RAMP.astype(np.int32)),
+        ("wide.tif", (RAMP * 257).astype(np.int32)),
+    ],
+)
+def test_32_bits_are_refused_with_a_remedy(tmp_path: Path, name: str, pixels: np.ndarray) -> None:
+    Image.fromarray(pixels).save(tmp_path / name)
+    with pytest.raises(DataError, match=rf"{name}: can't be read \(it holds 32-bit .* save it with 8 or 16 bits\)"):
+        read_square(FolderSource(tmp_path), name, 32)
 
 
 def test_one_bit_and_one_pixel_pictures_work(tmp_path: Path) -> None:
@@ -82,6 +122,34 @@ def test_a_truncated_jpeg_is_named(tmp_path: Path) -> None:
     for name in ("half.jpg", "text.png", "empty.png"):
         with pytest.raises(DataError, match=name):
             read_square(FolderSource(tmp_path), name, 16)
+
+
+@pytest.mark.parametrize("damage", ["stream", "method", "password", "cut"])
+def test_a_damaged_member_of_a_zip_is_named(tmp_path: Path, damage: str) -> None:
+    data = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+    Image.fromarray(noise).save(data, "BMP")
+    with zipfile.ZipFile(tmp_path / "d.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/whole.bmp", data.getvalue())
+        archive.writestr("b/broken.bmp", data.getvalue())
+        inside, directory = archive.infolist()[1].header_offset, archive.start_dir
+    packed = bytearray((tmp_path / "d.zip").read_bytes())
+    entry = packed.index(b"PK\x01\x02", packed.index(b"PK\x01\x02", directory) + 4)
+    if damage == "stream":
+        packed[inside + 42 : inside + 92] = b"\xff" * 50
+    elif damage == "method":
+        packed[entry + 10] = packed[inside + 8] = 77
+    elif damage == "password":
+        packed[entry + 8] |= 1
+        packed[inside + 6] |= 1
+    else:
+        packed[entry + 20 : entry + 24] = (30).to_bytes(4, "little")  # the compressed size
+    (tmp_path / "d.zip").write_bytes(packed)
+    source = ZipSource(tmp_path / "d.zip")
+    assert read_square(source, "a/whole.bmp", 16).shape == (3, 16, 16)
+    for read in (lambda: read_square(source, "b/broken.bmp", 16), lambda: content_hash(source, "b/broken.bmp")):
+        with pytest.raises(DataError, match=r"d.zip: b/broken.bmp: can't be read \("):
+            read()
 
 
 def test_zip_and_folder_give_the_same_pictures(digit_folder: Path, tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import torch
 
 from blocks import Backbone, Plan, TailoredNet, compact
 from blocks import Path as GraphPath
-from nettailor.data.augment import augment
-from nettailor.data.batches import epoch_generator, evaluation_batches, normalise, training_batches
+from nettailor.data.batches import evaluation_batches, normalise
 from nettailor.data.config import DataConfig
 from nettailor.data.task import Task, load_task
 from nettailor.errors import TrainingError
@@ -311,35 +310,6 @@ def test_a_training_of_one_step_still_cuts_what_it_should(backbone: Backbone, ta
     result = prune(student, teacher, task, choice, StudentConfig(batch=48), Run())
     assert student.live_paths() == result.graph.paths
     assert result.trials[-1].after_cut == result.val_accuracy == accuracy(student, task.val)
-
-
-def test_order_and_variation_depend_on_the_generator_alone(task: Task, backbone: Backbone) -> None:
-    def epoch(number: int) -> list[torch.Tensor]:
-        batches = training_batches(
-            task.train, DataConfig(), backbone.spec, 16, epoch_generator(0, "student", number), torch.device("cpu")
-        )
-        return [x for x, _, _ in batches]
-
-    one, same, other = epoch(3), epoch(3), epoch(4)
-    assert len(one) == 3
-    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
-    assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-def test_pictures_are_mirrored_only_where_that_is_wanted() -> None:
-    images = torch.rand(64, 3, 8, 8)
-    still = DataConfig(shift=0, scale=0, rotate=0, flip=False)
-    assert augment(images, still, torch.Generator()) is images
-    flipped = augment(images, DataConfig(shift=0, scale=0, rotate=0, flip=True), torch.Generator().manual_seed(0))
-    mirrored = [torch.allclose(a, b.flip(2), atol=1e-4) for a, b in zip(flipped, images, strict=True)]
-    same = [torch.allclose(a, b, atol=1e-4) for a, b in zip(flipped, images, strict=True)]
-    assert 16 < sum(mirrored) < 48
-    assert [a or b for a, b in zip(mirrored, same, strict=True)] == [True] * 64
-
-
-def test_evaluation_reads_every_picture_once_in_order(task: Task, backbone: Backbone) -> None:
-    labels = torch.cat([y for _, y in evaluation_batches(task.test, backbone.spec, torch.device("cpu"))])
-    assert torch.equal(labels, task.test.labels)
 
 
 def test_the_schedule_warms_up_and_goes_down_to_zero() -> None:

@@ -1,0 +1,84 @@
+"""Batches: their order, their augmentation, and that none is too small for a batch norm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from blocks import Backbone, compact
+from nettailor.data.batches import epoch_generator, evaluation_batches, steps_per_epoch, training_batches
+from nettailor.data.config import DataConfig
+from nettailor.data.images import MemorySource
+from nettailor.data.task import Split, Task, load_task
+from nettailor.errors import DataError
+from nettailor.training.config import StudentConfig
+from nettailor.training.loop import Run
+from nettailor.training.stages import recalibrate, tailor
+
+
+@pytest.fixture
+def task(digit_folder: Path) -> Task:
+    return load_task(str(digit_folder), 16)
+
+
+def test_order_and_variation_depend_on_the_generator_alone(task: Task, backbone: Backbone) -> None:
+    def epoch(number: int) -> list[torch.Tensor]:
+        batches = training_batches(
+            task.train, DataConfig(), backbone.spec, 16, epoch_generator(0, "student", number), torch.device("cpu")
+        )
+        return [x for x, _, _ in batches]
+
+    one, same, other = epoch(3), epoch(3), epoch(4)
+    assert len(one) == 3
+    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_evaluation_reads_every_picture_once_in_order(task: Task, backbone: Backbone) -> None:
+    labels = torch.cat([y for _, y in evaluation_batches(task.test, backbone.spec, torch.device("cpu"))])
+    assert torch.equal(labels, task.test.labels)
+
+
+def pictures(count: int) -> Split:
+    """Random pictures of 16 px in two classes."""
+    pixels = torch.randint(
+        0, 256, (count, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(count)
+    )
+    names = [str(n) for n in range(count)]
+    source = MemorySource("random", names, lambda n: Image.fromarray(np.asarray(pixels[n].permute(1, 2, 0))))
+    return Split(source, names, torch.arange(count) % 2, 16, pixels)
+
+
+@pytest.mark.parametrize("count", [1, 2, 250, 251, 500, 501, 502])
+def test_no_evaluation_batch_is_of_one_picture(backbone: Backbone, count: int) -> None:
+    sizes = [len(x) for x, _ in evaluation_batches(pictures(count), backbone.spec, torch.device("cpu"))]
+    assert sum(sizes) == count
+    assert min(sizes) > 1 or count == 1
+    assert max(sizes) <= 251
+
+
+def test_251_training_pictures_at_1x1_resolution_are_recalibrated_on(backbone: Backbone) -> None:
+    """At 16 px the last layer of the tiny backbone is 1x1: a batch of one picture has no variance there."""
+    train = pictures(251)
+    task = Task("random", ["a", "b"], train, pictures(4), pictures(4), 16)
+    student = tailor(backbone, task, StudentConfig(batch=16, warm_start=0), Run())
+    assert backbone.shapes[-2][-2:] == (1, 1)
+    recalibrate(student, task, Run())
+    for x, _ in evaluation_batches(train, backbone.spec, torch.device("cpu")):
+        assert torch.isfinite(compact(student)(x)).all()
+
+
+def test_the_last_training_batch_is_left_for_another_epoch() -> None:
+    assert [steps_per_epoch(pictures(n), 16) for n in (3, 16, 17, 33)] == [1, 1, 1, 2]
+
+
+def test_a_training_split_of_one_picture_is_refused(tmp_path: Path) -> None:
+    for split, label in (("train", "a"), ("val", "a"), ("test", "a")):
+        (tmp_path / split / label).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / split / label / "1.png")
+    with pytest.raises(DataError, match="only one class"):
+        load_task(str(tmp_path), 16)

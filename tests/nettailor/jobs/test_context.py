@@ -1,0 +1,57 @@
+"""A resolved recipe names its pictures so that running it again repeats the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nettailor.config.loading import differences
+from nettailor.data.config import DataConfig
+from nettailor.jobs.context import resolve
+from nettailor.jobs.recipe import Recipe
+from tests.conftest import CommandLine
+from tests.tiny import QUICK
+
+
+@pytest.mark.parametrize(
+    ("given", "source", "task"),
+    [
+        ("digits", "digits", "digits"),
+        ("CIFAR10", "CIFAR10", "CIFAR10"),
+        ("./digits", "HERE/digits", "digits"),
+        ("pictures", "HERE/pictures", "pictures"),
+        ("pictures.zip", "HERE/pictures.zip", "pictures"),
+    ],
+)
+def test_names_of_data_sets_stay_names_and_paths_become_absolute(
+    given: str, source: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("digits", "CIFAR10", "pictures"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "pictures.zip").touch()
+    resolved = resolve(Recipe(data=DataConfig(source=given)))
+    assert resolved.data.source == source.replace("HERE", str(tmp_path))
+    assert resolved.task == task
+    assert not differences(resolve(resolved).as_dict(), resolved.as_dict())
+
+
+def test_a_run_in_a_folder_that_is_called_like_its_data_is_its_own(nettailor: CommandLine) -> None:
+    """A training that diverges leaves a run that has begun; the same command goes on with it, to the same end."""
+    command = ("adapt", "--out", "digits", *QUICK, "teacher.lr=1e30")
+    first = nettailor.fails(*command)
+    assert Path("digits/split.json").is_file()
+    assert nettailor.fails(*command) == first
+    assert "holds another run" not in first
+    assert str(Path("digits").resolve()) in nettailor.fails("adapt", "--data", "./digits", "--out", "other")
+
+
+@pytest.mark.slow
+def test_a_finished_run_in_a_folder_that_is_called_like_its_data_is_not_run_again(nettailor: CommandLine) -> None:
+    command = ("adapt", "--out", "digits", *QUICK, "data.train_limit=60")
+    status, _, failed = nettailor(*command)
+    assert status == 0, failed
+    status, said, failed = nettailor(*command)
+    assert status == 0, failed
+    assert "finished already" in said
