@@ -65,18 +65,18 @@ def adapt(
         trained = _train_all(recipe, job, table)
         net = compact(trained.student)
         job.run.write_text("graph", _as_markdown(trained.recovered.graph))
-    task = job.task
-    delta.save(net, folder.delta, task.name, task.classes, settings=recipe.as_dict())
-    report = measure(recipe, job, trained, net, folder)
-    write_text(folder.delta / delta.CARD, model_card(report, task.classes))
-    for stage in ("teacher", "student"):
-        folder.checkpoints.hand_over(stage, folder.nets)
-    if recipe.prune.front:
-        front = front_of(report, measure_front(trained.student, trained.pruned, task))
-        front.write(folder.front)
-        draw_front(front, folder.front.with_suffix(".png"))
-    report.write(folder.report)  # the last write: from here on the run is finished
-    folder.checkpoints.remove()
+        task = job.task
+        delta.save(net, folder.delta, task.name, task.classes, settings=recipe.as_dict())
+        report = measure(recipe, job, trained, net, folder)
+        write_text(folder.delta / delta.CARD, model_card(report, task.classes))
+        for stage in ("teacher", "student"):
+            folder.checkpoints.hand_over(stage, folder.nets)
+        if recipe.prune.front:
+            front = front_of(report, measure_front(trained.student, trained.pruned, task))
+            front.write(folder.front)
+            draw_front(front, folder.front.with_suffix(".png"))
+        report.write(folder.report)  # the last write: from here on the run is finished
+        folder.checkpoints.remove()
     return report
 
 

@@ -44,7 +44,15 @@ class Measured:
     seconds: float
 
 
-def compare(recipe: Recipe, methods: Sequence[str], seeds: int, out: Path, display: Display | None = None) -> Board:
+def compare(
+    recipe: Recipe,
+    methods: Sequence[str],
+    seeds: int,
+    out: Path,
+    display: Display | None = None,
+    workers: int = 1,
+    on: str | None = None,
+) -> Board:
     """Run what is not finished yet, and write the board.
 
     Args:
@@ -55,6 +63,10 @@ def compare(recipe: Recipe, methods: Sequence[str], seeds: int, out: Path, displ
         UsageError: no such method, or matplotlib is missing.
     """
     display = display or Display()
+    if (
+        workers != 1 or on is not None
+    ):  # WIRE HERE: build the cells as jobs and hand them to nettailor.jobs.many.run_jobs
+        raise UsageError("--workers, --on: compare runs its cells one after the other; leave them out")
     if unknown := sorted(set(methods) - set(METHODS)):
         raise UsageError(f"there is no method {unknown[0]!r}; there are {', '.join(METHODS)}")
     if "shallow" in methods and OURS not in methods:
