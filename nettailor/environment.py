@@ -88,3 +88,13 @@ class MachineConfig:
         Literal["float32", "bfloat16"], Field(description="float32, or bfloat16 autocast while training")
     ] = "float32"
     threads: Annotated[int | None, Field(ge=1, description="CPU threads of torch; its own config if left out")] = None
+    cpus: Annotated[
+        float | None,
+        Field(
+            gt=0, description="with --on ray: cores that one job takes, fractions allowed; threads, or 1, if left out"
+        ),
+    ] = None
+    gpus: Annotated[
+        float | None,
+        Field(ge=0, description="with --on ray: GPUs that one job takes, fractions allowed; 1 where there are some"),
+    ] = None

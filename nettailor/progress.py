@@ -6,11 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 PLAIN_WIDTH = 120  # of tables in a file or pipe, which have no width of their own
+SENT_EVERY = 0.5  # seconds between two reports of a job that runs elsewhere
 
 
 class Display:
@@ -82,10 +84,93 @@ class StageDisplay:
             if number == self._epochs:
                 self._display.say(f"{self._name:<10} {number} epochs  {_figures(losses)}  {self._metrics}")
             return
-        passed = time.perf_counter() - self._start
-        left = passed / (number - self._first) * (self._epochs - number)
-        line = f"{self._name:<10} {number:>3}/{self._epochs}  {_figures(losses)}  {self._metrics}  {clock(left)} left"
-        self._display.say(line)
+        self._display.say(self._line(number, losses))
+
+    def _line(self, number: int, losses: dict[str, float]) -> str:
+        """One pass as a plain line."""
+        left = clock(self._seconds_per_epoch(number) * (self._epochs - number))
+        return f"{self._name:<10} {number:>3}/{self._epochs}  {_figures(losses)}  {self._metrics}  {left} left"
+
+    def _seconds_per_epoch(self, done: float) -> float:
+        return (time.perf_counter() - self._start) / max(done - self._first, 1e-9)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A plain line that one of many jobs says; `of_epoch` where it is one of the many that follow each pass."""
+
+    job: str
+    text: str
+    of_epoch: bool = False
+
+
+@dataclass(frozen=True)
+class StageProgress:
+    """How far one of many jobs is.
+
+    Attributes:
+        stage: what it trains now.
+        done: passes behind it, the one that runs counted by its batches.
+        epochs: passes of the stage.
+        seconds: what a pass takes; 0 where that is not known yet.
+    """
+
+    job: str
+    stage: str
+    done: float
+    epochs: int
+    seconds: float
+
+
+Event = Line | StageProgress
+
+
+class RemoteDisplay(Display):
+    """The display of a job that runs in a process of its own: what it shows is sent to the one that shows all jobs.
+
+    Args:
+        job: the job's name.
+        send: called with each event.
+    """
+
+    def __init__(self, job: str, send: Callable[[Event], None]) -> None:
+        super().__init__(quiet=True)
+        self.job, self.send = job, send
+
+    def say(self, text: str) -> None:
+        """Send one plain line, or several."""
+        for line in text.strip("\n").splitlines():
+            self.send(Line(self.job, line))
+
+    @contextmanager
+    def stage(self, name: str, epochs: int, done: int, steps: int) -> Iterator[StageDisplay]:
+        """Send the progress of a stage."""
+        self.send(StageProgress(self.job, name, done, epochs, 0.0))
+        yield _RemoteStage(self, name, epochs, done, steps)
+
+
+class _RemoteStage(StageDisplay):
+    """Sends a line after every pass, and how far it is some times a second at most."""
+
+    def __init__(self, display: RemoteDisplay, name: str, epochs: int, done: int, steps: int) -> None:
+        super().__init__(display, name, epochs, done, steps, None)
+        self._remote, self._steps, self._count, self._sent = display, steps, 0, 0.0
+
+    def step(self, losses: dict[str, float]) -> None:
+        self._count += 1
+        if time.perf_counter() - self._sent >= SENT_EVERY:
+            self._send(self._first + self._count / self._steps)
+
+    def epoch(self, number: int, losses: dict[str, float], metrics: dict[str, float]) -> None:
+        self._metrics = _figures(metrics)
+        self._remote.send(Line(self._remote.job, self._line(number, losses), of_epoch=True))
+        self._send(number)
+
+    def _send(self, done: float) -> None:
+        self._sent = time.perf_counter()
+        self._remote.send(
+            StageProgress(self._remote.job, self._name, done, self._epochs, self._seconds_per_epoch(done))
+        )
 
 
 def clock(seconds: float) -> str:

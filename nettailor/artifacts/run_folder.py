@@ -6,10 +6,13 @@ recipe.yaml, same recipe    -> go on            anything else               -> r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nettailor.artifacts.lock import is_lock, lock_folder
 from nettailor.artifacts.report import Report
 from nettailor.config.loading import differences
 from nettailor.data.task import Task
@@ -99,24 +102,43 @@ class RunFolder:
                     self.root, f"holds another run ({shown} differs); choose another --out, or remove the folder"
                 )
             return Report.read(self.report) if self.report.is_file() else None
-        if self.root.is_dir() and all(_is_leftover(path) for path in self.root.iterdir()):
+        if self.root.is_dir() and all(_is_leftover(path) or is_lock(path) for path in self.root.iterdir()):
             return None
         if self.root.exists():
             raise FileError(self.root, "is not empty and holds no run; choose another --out")
         return None
 
-    def begin(self, recipe: RunRecipe, task: Task) -> str:
-        """Make the folder this recipe's own and write down who is in which split; returns the pictures' fingerprint.
+    @contextmanager
+    def owned(self, recipe: RunRecipe) -> Iterator[bool]:
+        """Be the only process that works on the folder, which is made where there is none.
 
-        In a run that goes on, the pictures are held to what was written down. What a killed write left is removed.
+        Yields:
+            Whether it is locked: False where the file system has no locks.
 
         Raises:
-            FileError: the folder can't be written, or the pictures are not those with which the run began.
+            FolderLockedError: another process works on it.
+            FileError: the folder can't be made or written, or another process has begun or finished a run in it since `look`.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(self.root, f"can't be made ({error.strerror}); choose another --out") from error
+        with lock_folder(self.root) as locked:
+            if self.look(recipe) is not None:
+                raise FileError(
+                    self.root, "was finished by another process just now; the same command shows its figures"
+                )
+            yield locked
+
+    def begin(self, recipe: RunRecipe, task: Task) -> str:
+        """Make the folder this recipe's own and write down who is in which split; returns the pictures' fingerprint.
+
+        Call it where the folder is `owned`. In a run that goes on, the pictures are held to what was written down. What a
+        killed write left is removed.
+
+        Raises:
+            FileError: the folder can't be written, or the pictures are not those with which the run began.
+        """
         for path in self.root.rglob(".*.tmp"):
             if _is_leftover(path):
                 path.unlink(missing_ok=True)

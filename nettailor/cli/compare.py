@@ -5,34 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nettailor.cli.inputs import DEVICES, recipe_tree
-from nettailor.cli.options import option, position
+from nettailor.cli.inputs import JobOptions, recipe_tree
+from nettailor.cli.options import option
 from nettailor.config.library import find_recipe
 from nettailor.errors import UsageError
 from nettailor.methods import names
 
 
 @dataclass
-class CompareOptions:
+class CompareOptions(JobOptions):
     """Run several methods on one task and put them on one board: accuracy, MACs, parameters, passes, seconds.
 
     What is finished is not run again, what was stopped goes on. Every key of the recipe can be set as section.key=value.
     """
 
-    overrides: list[str] = position(
-        "settings over the recipe's, such as student.epochs=20", "section.key=value", optional=True
-    )
-    recipe: str | None = option("a shipped recipe, or a YAML file of one task", metavar="NAME|FILE")
-    data: str | None = option("class folders, a zip of them, digits, or a torchvision data set", metavar="DIR|ZIP|NAME")
-    backbone: str | None = option("resnet34_tiny, timm/NAME, torchvision/NAME or module:callable", metavar="NAME")
-    weights: str | None = option("the backbone's weights in a local file", metavar="FILE")
     methods: str | None = option(
         f"methods of {', '.join(names())}, with commas between them (default: finetune,nettailor,shallow,linear)",
         metavar="NAMES",
     )
     seeds: int = option("how many seeds", default=1, metavar="N")
     out: Path | None = option("folder of the board (default: boards/TASK)", metavar="DIR")
-    device: str | None = option(DEVICES, metavar="DEVICE")
 
 
 def compare(options: CompareOptions) -> int:
@@ -59,7 +51,7 @@ def compare(options: CompareOptions) -> int:
     wanted = SHORT if options.methods is None else tuple(name.strip() for name in options.methods.split(","))
     out = options.out or Path("boards") / str(recipe.task)
     display = Display()
-    board = run_board(recipe, wanted, options.seeds, out, display)
+    board = run_board(recipe, wanted, options.seeds, out, display, options.workers, options.on)
     display.console.print(board_table(board))
     display.say(f"board    {out / 'board.json'}  {out / 'board.png'}")
     return 0

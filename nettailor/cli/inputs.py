@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from nettailor.cli.options import option, position
 
 if TYPE_CHECKING:
     from blocks import Backbone
 
 
 DEVICES = "cpu, cuda or auto: a GPU where there is one"
+
+
+@dataclass
+class JobOptions:
+    """What a verb takes that runs recipes: their settings, and where their jobs run."""
+
+    overrides: list[str] = position(
+        "settings over the recipe's, such as student.epochs=20", "section.key=value", optional=True
+    )
+    recipe: str | None = option("a shipped recipe, or a YAML file of one task", metavar="NAME|FILE")
+    data: str | None = option("class folders, a zip of them, digits, or a torchvision data set", metavar="DIR|ZIP|NAME")
+    backbone: str | None = option("resnet34_tiny, timm/NAME, torchvision/NAME or module:callable", metavar="NAME")
+    weights: str | None = option(
+        "the backbone's weights in a local file (safetensors, or a checkpoint)", metavar="FILE"
+    )
+    device: str | None = option(DEVICES, metavar="DEVICE")
+    workers: int = option("processes that share the jobs, and this machine's cores and GPUs", default=1, metavar="N")
+    on: str | None = option("run the jobs on a Ray cluster; its address, or the one at hand", metavar="ray[=ADDRESS]")
 
 
 def recipe_tree(options: Any) -> dict[str, Any]:

@@ -58,8 +58,8 @@ def adapt(
         trained = recipe.find_method().train(context)
         with context.run.timed("measure"):
             report = _write(recipe, context, trained)
-    report.write(folder.report)  # the last write: from here on the run is finished
-    folder.checkpoints.remove()
+        report.write(folder.report)  # the last write: from here on the run is finished
+        folder.checkpoints.remove()
     return report
 
 

@@ -70,7 +70,7 @@ def compare(
     recipe = resolve(recipe)
     over = range(recipe.seed, recipe.seed + seeds)
     jobs = [job for seed in over for job in cells(replace(recipe, seed=seed), ordered, out / f"seed-{seed}")]
-    outcome = run_jobs(jobs, display, workers, on)
+    outcome = run_jobs(jobs, display, workers, on, take_size)
     if outcome.failed:
         name, reason = next(iter(outcome.failed.items()))
         raise NettailorError(f"{name}: {reason}; the same command runs what is not finished yet")
@@ -114,16 +114,16 @@ def cells(recipe: Recipe, ordered: Sequence[str], folder: Path) -> list[Job]:
                 out=folder / name,
                 begin_with=nets if method.needs_teacher else None,
                 after=tuple(f"{folder.name}/{other}" for other in after),
-                prepare=None if method.sized_like is None else take_size,
             )
         )
     return jobs
 
 
 def take_size(job: Job) -> Job:
-    """A job whose method takes its size from another's network: called once that one has ended."""
+    """A job in the size of another method's network, where its method takes it from there; called once that one has ended."""
     method = job.recipe.find_method()
-    assert method.sized_like is not None
+    if method.sized_like is None:
+        return job
     report = Report.read(RunFolder(job.out.parent / method.sized_like).report)
     return replace(job, recipe=replace(job.recipe, method=method.sized(job.recipe.method, report)))
 

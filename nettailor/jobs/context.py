@@ -6,7 +6,7 @@ recipe -> resolve -> open_context(recipe, folder) -> Context(backbone, task, run
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -33,7 +33,8 @@ def open_context(
     backbone: Backbone | None = None,
     begin_with: Path | None = None,
 ) -> Iterator[Context]:
-    """Load what a resolved recipe names, and make the folder its own.
+    """Load what a resolved recipe names, and make the folder its own: no other process works on it until the end of the
+    `with`, so all that is written into it is written inside.
 
     Args:
         backbone: loaded already, as the recipe names it.
@@ -66,16 +67,19 @@ def _opened(
     task = load_task(recipe.data, backbone.spec, recipe.seed, recipe.task, record)
     for problem in task.skipped:
         display.say(f"left out: {problem}")
-    data_hash = folder.begin(recipe, task)
-    if begin_with is not None:
-        for stage, taken in folder.checkpoints.take_over(begin_with).items():
-            seconds.add(stage, taken)
-    display.say(
-        f"{task.name}: {len(task.train)} pictures to train on, {len(task.val)} to choose by, {len(task.test)} to test on, "
-        f"{len(task.classes)} classes, over {backbone.name} ({backbone.depth} universal blocks)"
-    )
-    seconds.write()
-    with event_writer(folder.root) as writer:
+    with ExitStack() as stack:
+        if not stack.enter_context(folder.owned(recipe)):
+            display.say(f"{folder.root}: its file system has no locks; let no second process work on it")
+        data_hash = folder.begin(recipe, task)
+        if begin_with is not None:
+            for stage, taken in folder.checkpoints.take_over(begin_with).items():
+                seconds.add(stage, taken)
+        display.say(
+            f"{task.name}: {len(task.train)} pictures to train on, {len(task.val)} to choose by, {len(task.test)} to test "
+            f"on, {len(task.classes)} classes, over {backbone.name} ({backbone.depth} universal blocks)"
+        )
+        seconds.write()
+        writer = stack.enter_context(event_writer(folder.root))
         run = Run(
             recipe.seed,
             device,

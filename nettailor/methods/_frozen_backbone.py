@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 from blocks import Plan, TailoredNet, compact
-from nettailor.methods._protocol import Context, Plain, Trained
+from nettailor.methods._protocol import Context, Plain, Sections, Trained
 from nettailor.training.loop import Schedule, parameter_groups
 from nettailor.training.stages import fit_to_labels
 
@@ -20,6 +20,10 @@ class FrozenBackbone(Plain):
 
     name: str
     plan: Plan
+
+    def stages(self, recipe: Sections) -> dict[str, int]:
+        """One."""
+        return {self.name: recipe.student.epochs}
 
     def train(self, context: Context) -> Trained:
         """One stage, called after the method."""

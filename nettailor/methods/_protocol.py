@@ -115,6 +115,10 @@ class Method(Protocol):
         """
         ...
 
+    def stages(self, recipe: Sections) -> dict[str, int]:
+        """About how many passes over the data each stage takes, in their order: for the time left alone."""
+        ...
+
     def train(self, context: Context) -> Trained:
         """Train what the recipe says, going on from checkpoints where there are any."""
         ...

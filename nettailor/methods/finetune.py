@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 
 from blocks import compact
-from nettailor.methods._protocol import Context, MethodSettings, Plain, Trained
+from nettailor.methods._protocol import Context, MethodSettings, Plain, Sections, Trained
 from nettailor.schema import STRICT
 from nettailor.training.stages import finetune
 
@@ -28,6 +28,10 @@ class Finetune(Plain):
     name = "finetune"
     summary = "the whole backbone fine-tuned"
     settings = Settings
+
+    def stages(self, recipe: Sections) -> dict[str, int]:
+        """One."""
+        return {"teacher": recipe.teacher.epochs}
 
     def train(self, context: Context) -> Trained:
         """One stage, `teacher`."""

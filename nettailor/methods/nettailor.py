@@ -7,6 +7,7 @@ Its settings are the sections teacher, student, prune and recover of the recipe,
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,8 @@ from nettailor.training.loop import accuracy
 from nettailor.training.losses import expected_complexity
 from nettailor.training.proxy_forms import find_form
 from nettailor.training.stages import finetune, plan_of, tailor, train
+
+USUAL_REST = 0.2  # of the paths' cost is about what the networks of docs/board.md keep
 
 
 @dataclass(config=STRICT, frozen=True)
@@ -57,6 +60,21 @@ class NetTailor(Plain):
         find_form(recipe.student.proxies)
         if recipe.cost_table is not None:
             CostTable.read(Path(recipe.cost_table))
+
+    def stages(self, recipe: Sections) -> dict[str, int]:
+        """Four; how many rounds of removals there will be is a guess."""
+        prune = recipe.prune
+        if prune.how == "paper":
+            rounds = len(prune.remove)
+        else:
+            rest = prune.budget if prune.budget is not None and prune.budget < 1 else USUAL_REST
+            rounds = max(1, math.ceil(math.log(rest) / math.log(prune.shrink)))
+        return {
+            "teacher": recipe.teacher.epochs,
+            "student": recipe.student.epochs,
+            "prune": rounds * prune.epochs,
+            "recover": recipe.recover.epochs,
+        }
 
     def train(self, context: Context) -> Trained:
         """Stages teacher, student, prune and recover."""

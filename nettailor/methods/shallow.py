@@ -16,7 +16,7 @@ from blocks import compact
 from blocks.counting import tensors_of
 from blocks.shallow import ShallowNet, depth_for
 from nettailor.artifacts.report import Report
-from nettailor.methods._protocol import Context, MethodSettings, Plain, Trained
+from nettailor.methods._protocol import Context, MethodSettings, Plain, Sections, Trained
 from nettailor.schema import STRICT
 from nettailor.training.loop import Schedule, parameter_groups
 from nettailor.training.stages import fit_to_labels
@@ -41,6 +41,10 @@ class Shallow(Plain):
     summary = "the backbone's first blocks and a new classifier, fine-tuned"
     settings = Settings
     sized_like = "nettailor"
+
+    def stages(self, recipe: Sections) -> dict[str, int]:
+        """One."""
+        return {self.name: recipe.teacher.epochs}
 
     def train(self, context: Context) -> Trained:
         """One stage, `shallow`."""
