@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from blocks.counting import Cost, measure, tensors_of
+from blocks.counting import Cost, count_macs, count_params, measure, tensors_of
 from blocks.cut import cut, new_classifier
+from blocks.fold import fold
 from blocks.fuse import frozen_copy
 from blocks.layer_types import CONVOLUTION
 from blocks.proxies import Shape, Site
 from blocks.trace import with_modules
+from blocks.wiring import Wiring, chain
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,29 @@ class Backbone(nn.Module):
         twin.requires_grad_(True)
         return twin
 
+    def wiring(self) -> Wiring:
+        """Its parts, for `fold`."""
+        return chain(self.stem, self.blocks, self.acts, self.head)
+
+    def for_inference(self) -> fx.GraphModule:
+        """What a backbone, or a teacher that came of one, runs as: a folded copy that shares nothing, in eval mode."""
+        return fold(self)
+
+    def network_cost(self) -> Cost:
+        """MACs of one picture and elements of all tensors of the whole network, its own classifier too.
+
+        `cost` leaves the classifier out, because tasks do not share it.
+        """
+        last = torch.zeros(1, *self.shapes[-1], device=next(self.parameters()).device)
+        macs = sum((block.macs for block in self.block_costs), self.stem_cost.macs + count_macs(self.head, last))
+        return Cost(macs, count_params(tensors_of(self).values()))
+
+    def task_tensors(self) -> dict[str, Tensor]:
+        """What a task owns of a teacher: every tensor."""
+        return tensors_of(self)
+
     def frozen_copy(self) -> Backbone:
-        """The same function up to rounding, for computing only: norms folded, in eval mode, nothing shared."""
+        """The same function up to rounding, to compute activations with: norms folded, in eval mode, nothing shared."""
         twin = copy.deepcopy(self)
         twin.stem, twin.head = frozen_copy(self.stem), frozen_copy(self.head)
         twin.blocks = nn.ModuleList(frozen_copy(block) for block in self.blocks)  # type: ignore[arg-type]

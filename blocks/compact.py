@@ -12,16 +12,18 @@ from collections import defaultdict
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from blocks.assembly import NetPlan, build_parts, end_costs, path_costs
 from blocks.backbone import Backbone
 from blocks.counting import Cost, count_params, tensors_of
+from blocks.fold import fold
 from blocks.gates import without_gates
 from blocks.paths import UNIVERSAL, Path
 from blocks.proxies import Proxy, Resampled
 from blocks.shallow import ShallowNet
 from blocks.student import TailoredNet, proxy_key, task_tensors
+from blocks.wiring import Layer, Term, Wiring
 
 
 class CompactNet(nn.Module):
@@ -84,6 +86,18 @@ class CompactNet(nn.Module):
         macs = end_costs(self.backbone, self.plan, self.stem, self.head).macs
         macs += sum(self.path_cost(path).macs for path in self.paths)
         return Cost(macs, count_params(tensors_of(self).values()))
+
+    def wiring(self) -> Wiring:
+        """Its parts, for `fold`."""
+        layers = {}
+        for layer, paths in self._layers.items():
+            terms = tuple(Term(path.source, self.module_of(path), self.gate_of(path)) for path in paths)  # type: ignore[arg-type]
+            layers[layer] = Layer(terms, self.acts[str(layer)])
+        return Wiring(self.stem, layers, self.head)
+
+    def for_inference(self) -> fx.GraphModule:
+        """What it runs as: a folded copy that shares nothing, in eval mode."""
+        return fold(self)
 
     def module_of(self, path: Path) -> nn.Module:
         """The block or proxy that computes a path."""

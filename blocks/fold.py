@@ -1,13 +1,18 @@
-"""The folded net: a compact net as one plain graph that answers fast.
+"""The folded net: a network as one plain graph that answers fast.
 
-    CompactNet -> fold -> fx.GraphModule        a copy: it shares nothing with the backbone, and nothing in it trains
+    Backbone, TailoredNet, CompactNet, ShallowNet -> wiring -> fold -> fx.GraphModule
+    stem, block, head or proxy -> fold_part -> fx.GraphModule                    what a compact net runs of it
 
+Each is a copy: it shares nothing with the network, and nothing in it trains. All networks are folded by the same steps, so
+a teacher and a compact net that keeps everything become the same graph and take the same time.
+
+    convolution, low-rank weights         one convolution
     convolution, batch norm               one convolution with a bias
     gate * (convolution + shortcut)       a scaled convolution, and an addition that scales the shortcut as it adds it
     proxies of one source and resolution  resampled once, and their 1x1 convolutions computed as one
     activation of a fresh sum             in place
 
-The logits are the compact net's up to rounding (tests hold them to 1e-4 of their range). What has no closed form stays as
+The logits are the network's up to rounding (tests hold them to 1e-4 of their range). What has no closed form stays as
 it is: a norm behind no convolution, a gate before an activation.
 """
 
@@ -21,53 +26,65 @@ import torch
 from torch import Tensor, fx, nn
 
 from blocks.adapters import Adapted
-from blocks.compact import CompactNet
 from blocks.fuse import ADDITIONS, activate_in_place, called, fold_norms
 from blocks.layer_types import is_plain_convolution
 from blocks.proxies import Proxy
+from blocks.wiring import Wired, Wiring
 
 GATE = "gate"  # in a node's meta: it multiplies by a constant that may move into what is before it
 PROXY = "proxy"  # in a node's meta: a proxy's own layer
 
 
-def fold(net: CompactNet) -> fx.GraphModule:
-    """A compact net as one graph of operations, with everything folded that can be.
+def fold(net: Wired) -> fx.GraphModule:
+    """A network as one graph of operations, with everything folded that can be.
 
     Returns:
         A module in eval mode: pictures (B, 3, H, W) to logits (B, classes).
     """
-    folded = _assemble(net)
-    fold_norms(folded)
-    _fold_gates(folded)
-    _join_pointwise(folded)
-    activate_in_place(folded)
-    folded.graph.eliminate_dead_code()
-    folded.graph.lint()
-    folded.delete_all_unused_submodules()
-    folded.recompile()
-    return folded.requires_grad_(False).eval()
+    return _fold(_assemble(net.wiring()))
 
 
-def _assemble(net: CompactNet) -> fx.GraphModule:
-    """Stem, kept paths, mixtures and head in one graph over copies of their modules."""
+def fold_part(module: fx.GraphModule | Proxy, act: nn.Module | None = None) -> fx.GraphModule:
+    """A stem, a block with its activation, a head or a proxy by itself, folded as it is in a folded network."""
     parts = _Parts()
-    xs = {0: parts.inline("stem", net.stem, parts.graph.placeholder("x"))}
-    for layer in sorted({path.target for path in net.paths}):
-        paths = [path for path in net.paths if path.target == layer]
+    x = parts.graph.placeholder("x")
+    out = parts.proxy("proxy", module, 0, x) if isinstance(module, Proxy) else parts.inline("part", module, x)
+    parts.graph.output(out if act is None else parts.apply("act", act, out))
+    return _fold(fx.GraphModule(parts.modules, parts.graph))
+
+
+def _fold(graph: fx.GraphModule) -> fx.GraphModule:
+    """All passes over a graph that owns its modules."""
+    fold_norms(graph)
+    _fold_gates(graph)
+    _join_pointwise(graph)
+    activate_in_place(graph)
+    graph.graph.eliminate_dead_code()
+    graph.graph.lint()
+    graph.delete_all_unused_submodules()
+    graph.recompile()
+    return graph.requires_grad_(False).eval()
+
+
+def _assemble(wiring: Wiring) -> fx.GraphModule:
+    """Stem, paths, mixtures and head in one graph over copies of their modules."""
+    parts = _Parts()
+    last = parts.inline("stem", wiring.stem, parts.graph.placeholder("x"))
+    xs = {0: last}
+    for layer, mixture in wiring.layers.items():
         total: fx.Node | None = None
-        for path in paths:
-            weight, module = net.gate_of(path), net.module_of(path)
-            if path.is_universal:
-                out = parts.inline(f"block{layer}", module, xs[path.source])  # type: ignore[arg-type]
+        for term in mixture.terms:
+            if isinstance(term.module, Proxy):
+                out = parts.proxy(f"proxy{term.source}_{layer}", term.module, term.source, xs[term.source])
             else:
-                out = parts.proxy(f"proxy{path.source}_{layer}", module, path.source, xs[path.source])  # type: ignore[arg-type]
-            if weight != 1:
-                out = parts.graph.call_function(operator.mul, (out, weight))
+                out = parts.inline(f"block{layer}", term.module, xs[term.source])
+            if term.weight != 1:
+                out = parts.graph.call_function(operator.mul, (out, term.weight))
                 out.meta[GATE] = True
             total = out if total is None else parts.graph.call_function(torch.add, (total, out))
         assert total is not None
-        xs[layer] = parts.call(f"act{layer}", net.acts[str(layer)], total)
-    parts.graph.output(parts.inline("head", net.head, xs[net.depth]))
+        xs[layer] = last = parts.apply(f"act{layer}", mixture.act, total)
+    parts.graph.output(parts.inline("head", wiring.head, last))
     return fx.GraphModule(parts.modules, parts.graph)
 
 
@@ -101,6 +118,10 @@ class _Parts:
                     self.modules[name] = operator.attrgetter(node.target)(segment).detach().clone()
                     copies[node].target = name
         raise ValueError("a segment without an output")
+
+    def apply(self, name: str, module: nn.Module, x: fx.Node) -> fx.Node:
+        """Add what a module computes: the operations of a segment, as for a block's activation, or a call."""
+        return self.inline(name, module, x) if isinstance(module, fx.GraphModule) else self.call(name, module, x)
 
     def call(self, name: str, module: nn.Module, *inputs: fx.Node, **options: object) -> fx.Node:
         """Call a copy of a module; what does nothing in eval mode is left out."""
@@ -208,7 +229,8 @@ def _is_pointwise(module: nn.Module | None) -> bool:
 def _joined(convolutions: list[nn.Conv2d]) -> nn.Conv2d:
     """One 1x1 convolution that gives the channels of all, one after the other."""
     channels = sum(convolution.out_channels for convolution in convolutions)
-    whole = nn.Conv2d(convolutions[0].in_channels, channels, 1)
+    weight = convolutions[0].weight
+    whole = nn.Conv2d(convolutions[0].in_channels, channels, 1, device=weight.device, dtype=weight.dtype)
     biases = [c.weight.new_zeros(c.out_channels) if c.bias is None else c.bias for c in convolutions]
     with torch.no_grad():
         whole.weight.copy_(torch.cat([convolution.weight for convolution in convolutions]))

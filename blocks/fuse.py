@@ -60,7 +60,9 @@ def _replace(net: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
 
 def _plain(norm: _BatchNorm) -> nn.BatchNorm2d:
     """The normalisation alone of a batch norm that does more."""
-    plain = nn.BatchNorm2d(norm.num_features, norm.eps, affine=norm.affine)
+    mean = norm.running_mean
+    assert mean is not None  # `is_plain_batch_norm`
+    plain = nn.BatchNorm2d(norm.num_features, norm.eps, affine=norm.affine, device=mean.device, dtype=mean.dtype)
     plain.load_state_dict({name: tensor for name, tensor in norm.state_dict().items() if name in plain.state_dict()})
     return plain.eval()
 

@@ -20,8 +20,8 @@ from blocks.fuse import ADDITIONS, called
 class PackedConvolution(nn.Module):
     """A convolution, a tensor that is added to it, and the activation behind both, as one operation.
 
-    The kernel is kept in the layout that oneDNN chooses for the shape of what it is given. The plain modules stay beside it,
-    for whatever is no float32 CPU tensor.
+    The kernel is kept in the layout that oneDNN chooses for the shape of what it was last given; another shape packs it anew.
+    The plain modules stay beside it, for whatever is no float32 CPU tensor. A copy packs its own kernel.
     """
 
     def __init__(self, convolution: nn.Conv2d, act: nn.Module | None = None) -> None:
@@ -31,18 +31,19 @@ class PackedConvolution(nn.Module):
         self._act = fused_name(act)
         sides = convolution.padding, convolution.stride, convolution.dilation
         self._geometry: list[Any] = [*(list(side) for side in sides), convolution.groups]
-        self._packed: dict[torch.Size, Tensor] = {}
+        self._packed: tuple[torch.Size, Tensor] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the packed kernel, which torch can neither copy nor pickle."""
+        return {**super().__getstate__(), "_packed": None}  # type: ignore[misc]
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         if x.device.type != "cpu" or x.dtype != torch.float32:
             plain: Tensor = self.convolution(x)
             return self.act(plain if other is None else plain + other)
-        if x.shape not in self._packed:
-            weight = self.convolution.weight.detach().to_mkldnn()
-            self._packed[x.shape] = torch._C._nn.mkldnn_reorder_conv2d_weight(  # type: ignore[call-arg]
-                weight, *self._geometry, list(x.shape)
-            )
-        packed, bias = self._packed[x.shape], self.convolution.bias
+        if self._packed is None or self._packed[0] != x.shape:
+            self._packed = x.shape, self._pack(x.shape)
+        packed, bias = self._packed[1], self.convolution.bias
         run = torch.ops.mkldnn._convolution_pointwise
         if other is None:
             out: Tensor = run(x, packed, bias, *self._geometry, *self._act)
@@ -51,6 +52,11 @@ class PackedConvolution(nn.Module):
             act = (None, [], None) if name == "none" else (name, numbers, kind)
             out = run.binary(x, other, packed, bias, *self._geometry, "add", None, *act)
         return out
+
+    def _pack(self, shape: torch.Size) -> Tensor:
+        weight = self.convolution.weight.detach().to_mkldnn()
+        packed: Tensor = torch._C._nn.mkldnn_reorder_conv2d_weight(weight, *self._geometry, list(shape))  # type: ignore[call-arg]
+        return packed
 
 
 def fused_name(act: nn.Module | None) -> tuple[str, list[float], str]:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import copy
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor, fx, nn
 
+from blocks.assembly import PooledHead
 from blocks.backbone import Backbone
-from blocks.fuse import frozen_copy
+from blocks.counting import Cost, measure, tensors_of
+from blocks.fold import fold
+from blocks.wiring import Wiring, chain
 
 
 class ShallowNet(nn.Module):
@@ -35,12 +39,23 @@ class ShallowNet(nn.Module):
         logits: Tensor = self.classifier(x.mean((2, 3)))
         return logits
 
-    def frozen_copy(self) -> ShallowNet:
-        """The same function up to rounding, for computing only, its norms folded."""
-        twin = copy.deepcopy(self)
-        twin.stem = frozen_copy(self.stem)
-        twin.blocks = nn.ModuleList(frozen_copy(block) for block in self.blocks)  # type: ignore[arg-type]
-        return twin.requires_grad_(False).eval()
+    def wiring(self) -> Wiring:
+        """Its parts, for `fold`."""
+        head = PooledHead(self.classifier.in_features, self.classifier.out_features)
+        head.classifier = self.classifier
+        return chain(self.stem, self.blocks, self.acts, fx.symbolic_trace(head))  # type: ignore[arg-type]
+
+    def for_inference(self) -> fx.GraphModule:
+        """What it runs as: a folded copy that shares nothing, in eval mode."""
+        return fold(self)
+
+    def cost(self) -> Cost:
+        """MACs of one picture, and elements of all tensors."""
+        return measure(self, torch.zeros(1, 3, self.spec.size, self.spec.size, device=self.classifier.weight.device))
+
+    def task_tensors(self) -> dict[str, Tensor]:
+        """What the task owns: every tensor."""
+        return tensors_of(self)
 
     def macs(self, backbone: Backbone) -> int:
         """MACs of one picture."""

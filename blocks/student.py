@@ -13,15 +13,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from blocks.assembly import NetPlan, Plan, build_parts, end_costs, path_costs
 from blocks.backbone import Backbone
-from blocks.counting import Cost, tensors_of
+from blocks.counting import Cost, count_params, tensors_of
+from blocks.fold import fold
 from blocks.fuse import frozen_copy
 from blocks.gates import Gates, without_gates
 from blocks.paths import UNIVERSAL, Path
 from blocks.proxies import Proxy, Resampled, form_for
+from blocks.wiring import Layer, Term, Wiring
+
+NO_LIVE_PATH = "no live path leads from the input to the output"
 
 
 @dataclass
@@ -135,7 +139,7 @@ class TailoredNet(nn.Module):
             xs.append(None if total is None else self.acts[layer - 1](total))
         last = xs[-1]
         if last is None:
-            raise RuntimeError("no live path leads from the input to the output")
+            raise RuntimeError(NO_LIVE_PATH)
         return Activity(xs, self.head(last), gates, rows)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -165,6 +169,32 @@ class TailoredNet(nn.Module):
     def task_tensors(self) -> dict[str, Tensor]:
         """Every floating-point tensor that is not the backbone's own: what trains, what is saved, what is counted."""
         return task_tensors(self, self.backbone)
+
+    def wiring(self) -> Wiring:
+        """What its live paths compute in eval mode, for `fold`: what they have no source for is left out, as in `run`."""
+        gates = self.gates().detach()
+        live = self.live_paths()
+        layers: dict[int, Layer] = {}
+        for layer in range(1, self.depth + 1):
+            paths = [path for path in live if path.target == layer and (path.source == 0 or path.source in layers)]
+            if paths:
+                terms = (Term(path.source, self.module_of(path), float(gates[path.place])) for path in paths)  # type: ignore[arg-type]
+                layers[layer] = Layer(tuple(terms), self.acts[layer - 1])
+        if self.depth not in layers:
+            raise RuntimeError(NO_LIVE_PATH)
+        return Wiring(self.stem, layers, self.head)
+
+    def for_inference(self) -> fx.GraphModule:
+        """What its live paths run as: a folded copy that shares nothing, in eval mode."""
+        return fold(self)
+
+    def cost(self) -> Cost:
+        """MACs of one picture through the live paths, and elements of all their tensors, the gates aside."""
+        live = self.live_paths()
+        parts = [self.stem, self.head, *(self.module_of(path) for path in live)]
+        parts += [self.acts[layer - 1] for layer in sorted({path.target for path in live})]
+        macs = self.fixed_cost().macs + sum(self.costs[path].macs for path in live)
+        return Cost(macs, count_params(tensor for part in parts for tensor in tensors_of(part).values()))
 
     def fixed_cost(self) -> Cost:
         """Stem and head with this task's classifier."""

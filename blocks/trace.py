@@ -20,6 +20,7 @@ from timm.models import _features_fx
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 
+from blocks.in_place import make_out_of_place, redirect_reads
 from blocks.layer_types import CONVOLUTION, is_norm
 
 
@@ -64,6 +65,7 @@ def trace(model: nn.Module, example: Tensor) -> fx.GraphModule:
         raise CutError(
             f"torch.fx can't trace {name} ({_reason(error)}); write it without branches or loops that depend on the pictures"
         ) from error
+    redirect_reads(graph, model)
     traced = fx.GraphModule(model, graph)
     traced.graph.eliminate_dead_code()
     traced.recompile()
@@ -135,8 +137,8 @@ def owner(node: fx.Node) -> str:
 def extract(model: nn.Module, source: fx.Node, target: fx.Node) -> fx.GraphModule:
     """The part of a traced network between two cuts, as a module that shares `model`'s own submodules and parameters.
 
-    Every operation is made out-of-place: an in-place activation at the start of a segment would overwrite a tensor that
-    a proxy also reads. The values are the same.
+    Operations that are known to write into what they read (`blocks.in_place`) are made out-of-place: at the start of a
+    segment one would overwrite a tensor that a proxy also reads. The values are the same.
     """
     needed = {target}
     for node in reversed(source.graph.nodes):
@@ -149,7 +151,7 @@ def extract(model: nn.Module, source: fx.Node, target: fx.Node) -> fx.GraphModul
             if node.op == "placeholder":
                 raise CutError(f"the part up to {target.name} also reads the model's input")
             copies[node] = graph.node_copy(node, copies.__getitem__)
-            _out_of_place(copies[node], model)
+            make_out_of_place(copies[node], model)
     graph.output(copies[target])
     return fx.GraphModule(model, graph)
 
@@ -173,15 +175,3 @@ def _defaults(model: nn.Module) -> dict[str, Any]:
     """What the optional arguments of a model's forward are when it is just given a picture."""
     parameters = list(inspect.signature(model.forward).parameters.values())[1:]
     return {p.name: p.default for p in parameters if p.default is not p.empty}
-
-
-def _out_of_place(node: fx.Node, model: nn.Module) -> None:
-    if node.op == "call_module":
-        module = model.get_submodule(str(node.target))
-        for part in module.modules():
-            if getattr(part, "inplace", False) is True:
-                part.inplace = False  # type: ignore[assignment]
-    elif node.op == "call_method" and str(node.target).endswith("_") and not str(node.target).endswith("__"):
-        node.target = str(node.target)[:-1]
-    elif node.op == "call_function" and "inplace" in node.kwargs:
-        node.kwargs = {**node.kwargs, "inplace": False}

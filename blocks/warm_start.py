@@ -2,95 +2,219 @@
 
     pictures -> statistics of the task's own norms -> activations x_0..x_L -> least squares per proxy
 
-A 1x1 convolution with a bias that takes the resampled x_p to G_l(x_(l-1)) has a closed form (ridge regression over all
+A 1x1 convolution with a bias that takes the resampled x_p to G_l(x_(l-1)) has a closed form (ridge regression over the
 positions of some hundred pictures). With softmax gates a layer's mixture then starts near G_l however the gates stand, so
 replacing a universal block by proxies changes it little. The idea of replacing a block by its best linear map is old;
 its use for NetTailor's proxies is ours.
+
+Least squares needs means and second moments alone, and those are sums over batches:
+
+    A^T A (C, C) of every activation and resolution that proxies read        A^T B (C, C') of every proxy
+
+so what is held at a time is the activations of one batch, and these matrices.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from blocks.bn_statistics import recalibrate_norms
+from blocks.paths import Path
 from blocks.proxies import Proxy
 from blocks.student import TailoredNet
 
-BATCH = 64
 TINY = 1e-12
 RIDGE = 1e-3  # of the mean variance of the inputs
 LARGEST_SAMPLE = 16384  # positions; more do not move the solution
 
+Batches = Callable[[], Iterable[Tensor]]
+"""Gives the same batches of pictures (B, 3, H, W) whenever it is called."""
+
 
 @torch.no_grad()
-def warm_start(student: TailoredNet, x: Tensor) -> dict[str, float]:
+def warm_start(student: TailoredNet, batches: Batches) -> dict[str, float]:
     """Set every proxy that ends in a 1x1 convolution and a batch norm by least squares against the block beside it.
 
     The norms that the task owns get their statistics from the same pictures first.
 
     Args:
         student: fresh.
-        x: pictures (B, 3, H, W).
+        batches: called twice, once for the statistics and once for the least squares.
 
     Returns:
         The part of the block's variance that each warm-started proxy explains, by the key of its path.
     """
     was_training, before = student.training, student.gates.fade.clone()
     student.keep(path for path in student.paths if path.is_universal)
-    recalibrate_norms(student, x.split(BATCH))
+    counter = _Counter(batches)
+    recalibrate_norms(student, counter)
     student.gates.fade.copy_(before)
     student.eval()
-    xs = [student.stem(x)]
-    explained = {}
-    for layer in range(1, student.depth + 1):
-        into = [path for path in student.paths if path.target == layer]
-        (block,) = [path for path in into if path.is_universal]
-        wanted = student.module_of(block)(xs[-1])
-        for path in into:
-            proxy = student.module_of(path)
-            if isinstance(proxy, Proxy) and (layers := _closed_form(proxy)) is not None:
-                explained[path.key] = _regress(*layers, proxy.resample(xs[path.source]), wanted)
-        xs.append(student.acts[layer - 1](wanted))
+    moments = _Moments(student, counter.pictures)
+    for x in batches():
+        moments.add(x)
+    explained = {path.key: moments.solve(path) for path in moments.paths}
     student.train(was_training)
     return explained
 
 
-def _closed_form(proxy: Proxy) -> tuple[nn.Conv2d, nn.BatchNorm2d] | None:
+class _Counter:
+    """Counts the pictures that it hands out."""
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+        self.pictures = 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for x in self._batches():
+            self.pictures += len(x)
+            yield x
+
+
+Place = tuple[int, tuple[int, int]]
+"""An activation's number, and the resolution that it is read at."""
+
+
+class _Moments:
+    """Means and second moments of what proxies read and of what blocks give, at evenly taken positions of all pictures."""
+
+    def __init__(self, student: TailoredNet, pictures: int) -> None:
+        self.student = student
+        self.paths = [path for path in student.paths if _closed_form(student.module_of(path)) is not None]
+        self._pictures = pictures
+        self._seen = 0
+        self._inputs: dict[Place, _Rows] = {}
+        self._wanted: dict[int, _Rows] = {}
+        self._products: dict[Path, Tensor] = {}
+
+    def add(self, x: Tensor) -> None:
+        """Look at one more batch (B, 3, H, W)."""
+        student = self.student
+        xs = [student.stem(x)]
+        read: dict[Place, Tensor] = {}  # proxies that read the same tensor share its moments
+        for layer in range(1, student.depth + 1):
+            (block,) = [path for path in student.paths if path.target == layer and path.is_universal]
+            wanted = student.module_of(block)(xs[-1])
+            into = [path for path in self.paths if path.target == layer]
+            if into:
+                b = self._rows(wanted)
+                self._wanted.setdefault(layer, _Rows.none(b, square=False)).add(b)
+            for path in into:
+                place = self._place(path)
+                if place not in read:
+                    a = read[place] = self._rows(self._proxy(path).resample(xs[path.source]))
+                    self._inputs.setdefault(place, _Rows.none(a, square=True)).add(a)
+                product = read[place].T @ b
+                self._products[path] = self._products[path].add_(product) if path in self._products else product
+            xs.append(student.acts[layer - 1](wanted))
+        self._seen += len(x)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """Positions as rows (N, C), float64: every n-th of those of all pictures, so that at most `LARGEST_SAMPLE` are."""
+        here = x.shape[2] * x.shape[3]
+        step = -(-self._pictures * here // LARGEST_SAMPLE)
+        first = -self._seen * here % step
+        return _float64(x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])[first::step])
+
+    def _proxy(self, path: Path) -> Proxy:
+        module = self.student.module_of(path)
+        assert isinstance(module, Proxy)
+        return module
+
+    def _place(self, path: Path) -> Place:
+        return path.source, self._proxy(path).resolution
+
+    def solve(self, path: Path) -> float:
+        """Write the least squares into one proxy; returns the variance explained."""
+        layers = _closed_form(self._proxy(path))
+        a, b = self._inputs[self._place(path)], self._wanted[path.target]
+        assert layers is not None
+        product = self._products.pop(path) / a.count - torch.outer(a.mean(), b.mean())
+        return _write(*layers, a.mean(), a.variance(), product, b.mean(), b.variance())
+
+
+@dataclass
+class _Rows:
+    """Sums over rows (N, C): their number, their sum (C,), and that of their products (C, C), or of their squares (C,)."""
+
+    count: int
+    total: Tensor
+    products: Tensor
+
+    @classmethod
+    def none(cls, like: Tensor, square: bool) -> _Rows:
+        """No rows yet; `square` is whether products of different channels are wanted."""
+        channels = like.shape[1]
+        return cls(0, like.new_zeros(channels), like.new_zeros((channels, channels) if square else (channels,)))
+
+    def add(self, rows: Tensor) -> None:
+        self.count += len(rows)
+        self.total += rows.sum(0)
+        self.products += rows.T @ rows if self.products.ndim == 2 else rows.square().sum(0)
+
+    def mean(self) -> Tensor:
+        return self.total / self.count
+
+    def variance(self) -> Tensor:
+        """The covariance (C, C), or the variances (C,)."""
+        mean = self.mean()
+        return self.products / self.count - (torch.outer(mean, mean) if self.products.ndim == 2 else mean.square())
+
+
+def _float64(x: Tensor) -> Tensor:
+    """The same numbers in float64, on the CPU where a tensor's own device has no such type (Apple's MPS)."""
+    return x.to(exact_device(x.device)).double()
+
+
+def exact_device(device: torch.device) -> torch.device:
+    """Where float64 of a device's tensors is computed: there, or on the CPU."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
+def _closed_form(proxy: nn.Module) -> tuple[nn.Conv2d, nn.BatchNorm2d] | None:
     """The convolution and norm of a proxy that is just these two."""
+    if not isinstance(proxy, Proxy):
+        return None
     steps = list(proxy.transform) if isinstance(proxy.transform, nn.Sequential) else []
     if len(steps) == 2 and isinstance(steps[0], nn.Conv2d) and isinstance(steps[1], nn.BatchNorm2d):
         return (steps[0], steps[1]) if steps[0].kernel_size == (1, 1) and steps[0].groups == 1 else None
     return None
 
 
-def _regress(convolution: nn.Conv2d, norm: nn.BatchNorm2d, inputs: Tensor, wanted: Tensor) -> float:
-    """Ridge regression of `wanted` (B, C', H, W) on `inputs` (B, C, H, W); returns the variance explained.
+def _write(
+    convolution: nn.Conv2d,
+    norm: nn.BatchNorm2d,
+    a_mean: Tensor,
+    gram: Tensor,
+    product: Tensor,
+    b_mean: Tensor,
+    b_variance: Tensor,
+) -> float:
+    """Ridge regression of a block's output (C') on a proxy's input (C), from their moments; returns the variance explained.
 
     The norm undoes any scale of the convolution, and the optimiser's steps have one size for all weights; so the solution is
     written with the norms of a fresh convolution, and its scale into the batch norm.
+
+    Args:
+        gram: covariance of the inputs (C, C).
+        product: of inputs and output (C, C').
+        b_variance: of the output (C').
     """
-    a, b = _rows(inputs), _rows(wanted)
-    a_mean, b_mean = a.mean(0), b.mean(0)
-    a, b = a - a_mean, b - b_mean
-    gram = a.T @ a / len(a)
     ridge = RIDGE * gram.diagonal().mean() + TINY
-    solved = torch.linalg.solve(gram + ridge * torch.eye(len(gram), dtype=a.dtype, device=a.device), a.T @ b / len(a)).T
-    out = a @ solved.T
-    fresh = convolution.weight.flatten(1).norm(dim=1).double()
+    solved = torch.linalg.solve(gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), product).T
+    given = ((solved @ gram) * solved).sum(1).clamp(min=0)  # variance of what the convolution gives
+    fresh = _float64(convolution.weight.flatten(1).norm(dim=1))
     scale = solved.norm(dim=1).clamp(min=TINY) / fresh
-    variance = out.var(0, unbiased=False) / scale**2
+    variance = given / scale**2
     convolution.weight.copy_((solved / scale.unsqueeze(1)).view_as(convolution.weight))
     norm.running_mean.copy_(solved @ a_mean / scale)  # type: ignore[union-attr]
     norm.running_var.copy_(variance)  # type: ignore[union-attr]
     norm.weight.copy_(scale * (variance + norm.eps).sqrt())
     norm.bias.copy_(b_mean)
-    spread = b.var(0, unbiased=False).sum()
-    return float(1 - (b - out).pow(2).mean(0).sum() / spread) if spread > 0 else 0.0
-
-
-def _rows(x: Tensor) -> Tensor:
-    """Positions as rows (N, C), float64, at most `LARGEST_SAMPLE` of them, evenly taken."""
-    rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
-    step = -(-len(rows) // LARGEST_SAMPLE)
-    return rows[::step].double()
+    spread = b_variance.sum()
+    left = spread - 2 * (solved.T * product).sum() + given.sum()
+    return float(1 - left / spread) if spread > 0 else 0.0

@@ -11,8 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from blocks import Backbone, CompactNet, TailoredNet, compact, fold
-    from blocks import prepack as pack
+    from blocks import Backbone, CompactNet, TailoredNet, compact, fold, pack
     from nettailor.artifacts.delta import Delta, load, save
     from nettailor.artifacts.report import Report
     from nettailor.backbones.load import load_backbone

@@ -3,21 +3,20 @@
     backbone, plan -> measure_costs -> CostTable -> costs.json -> CostTable.read -> prices -> the penalty and pruning
 
 `nettailor profile MODEL` writes a table; `cost: latency` in a recipe uses one, or measures its own into the run's folder.
-A table belongs to an architecture at one input size, whatever its weights; another device's table is used as it is, because
-that may be what it was measured for.
+Milliseconds are of folded parts, measured in blocks/latency.py. A table belongs to an architecture at one input size,
+whatever its weights; another device's table is used as it is, because that may be what it was measured for.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
 from typing import ClassVar, Literal
 
 import torch
 from pydantic.dataclasses import dataclass
 
 from blocks import Backbone, CostModel, Path, Plan, TailoredNet
-from blocks.latency import ROUNDS, Timing, time_in_turn
+from blocks.latency import ROUNDS, Timing, Watch, part_timings, unwatched
 from nettailor.environment import device_name, versions
 from nettailor.errors import FileError
 from nettailor.schema import RECORD, Record
@@ -75,26 +74,16 @@ def measure_costs(
     threads: int,
     device: torch.device,
     rounds: int = ROUNDS,
-    watch: Callable[[Iterator[int]], Iterator[int]] = lambda turns: turns,
+    watch: Watch = unwatched,
 ) -> CostTable:
     """Time every block of a backbone and every proxy of a plan, each alone, and the whole backbone.
 
-    A block is timed with its activation, a proxy with its resampling. Blocks run in the network's own order.
+    All are folded first, and what a task adds to a kernel is merged into it, so a row is what a compact net takes for it. A
+    block is timed with its activation, a proxy with its resampling. Blocks run in the network's own order.
     """
-    backbone = backbone.to(device)
-    student = TailoredNet(backbone, 2, plan).to(device).eval()
-    example = torch.zeros(batch, 3, backbone.spec.size, backbone.spec.size, device=device)
-    example = example.contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        xs = [x.contiguous(memory_format=torch.channels_last) for x in backbone.activations(example)[:-1]]
-    universal = [path for path in student.paths if path.is_universal]
-    proxies = [path for path in student.paths if not path.is_universal]
-    calls: dict[str, tuple[torch.nn.Module, torch.Tensor]] = {"stem": (backbone.stem, example)}
-    calls |= {path.key: (_timed(student, path), xs[path.source]) for path in universal}
-    calls |= {"head": (backbone.head, xs[-1]), "whole": (backbone, example)}
-    calls |= {path.key: (_timed(student, path), xs[path.source]) for path in proxies}
-    times = time_in_turn(calls, threads, rounds, watch)
-    parts = sum(times[path.key].ms for path in universal)
+    student = TailoredNet(backbone.to(device), 2, plan).to(device).eval()
+    times = part_timings(student, batch, threads, rounds, watch)
+    parts = sum(times[path.key].ms for path in student.paths if path.is_universal)
     whole, stem, head = times["whole"], times["stem"].ms, times["head"].ms
     return CostTable(
         backbone=backbone.name,
@@ -148,13 +137,6 @@ def cost_model(
         )
     found = {path: measured[path.key, path.form] for path in student.paths}
     return CostModel(unit, found, table.whole.stem_ms + table.whole.head_ms, table.whole.ms)
-
-
-def _timed(student: TailoredNet, path: Path) -> torch.nn.Module:
-    module = student.module_of(path)
-    if path.is_universal:
-        return torch.nn.Sequential(module, student.acts[path.target - 1])
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _path_cost(student: TailoredNet, path: Path, timing: Timing) -> PathCost:

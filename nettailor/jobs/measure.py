@@ -5,11 +5,8 @@ Context, Trained -> measure -> Report
 
 from __future__ import annotations
 
-import time
-
-import torch
-
-from blocks import Backbone, CompactNet, compact, fold
+from blocks import Backbone, CompactNet, compact
+from blocks.latency import Latency, latencies
 from nettailor.artifacts import delta
 from nettailor.artifacts.report import (
     BackboneFigures,
@@ -26,8 +23,6 @@ from nettailor.methods._protocol import Context, Trained
 from nettailor.pruning.graph import BlockGraph
 from nettailor.training.loop import accuracy
 
-LATENCY_RUNS, LATENCY_WARMUP = 21, 5
-
 
 def measure(context: Context, trained: Trained) -> Report:
     """Read the test split, once for each network that the report is about, and count everything."""
@@ -35,7 +30,7 @@ def measure(context: Context, trained: Trained) -> Report:
     net, whole, graph = trained.net, backbone.cost, BlockGraph.of(trained.net)
     cost, kept = net.cost(), len(graph.universal())
     teacher = None if trained.teacher is None else compact(trained.teacher, backbone)
-    times = latencies_ms([fold(n) for n in (teacher, net) if n is not None], backbone.spec.size, context.run.device)
+    times = latencies([n for n in (teacher, net) if n is not None], backbone.spec.size, context.run.device)
     figures = CompactFigures(
         test_accuracy=accuracy(net, task.test),
         val_accuracy=accuracy(net, task.val),
@@ -43,7 +38,8 @@ def measure(context: Context, trained: Trained) -> Report:
         params=cost.params,
         task_params=sum(tensor.numel() for tensor in net.task_tensors().values()),
         task_bytes=delta.task_bytes(context.folder.delta),
-        latency_ms=times[-1],
+        latency_ms=times[-1].ms,
+        latency_packed_ms=times[-1].packed_ms,
         universal_blocks_kept=kept,
         proxies_kept=len(graph.proxies()),
     )
@@ -75,22 +71,8 @@ def data_figures(task: Task, data_hash: str) -> DataFigures:
     return DataFigures(len(task.train), len(task.val), len(task.test), len(task.classes), task.size, data_hash)
 
 
-def _teacher_figures(context: Context, teacher: CompactNet, latency_ms: float) -> TeacherFigures:
+def _teacher_figures(context: Context, teacher: CompactNet, latency: Latency) -> TeacherFigures:
     cost, val_accuracy = teacher.cost(), context.run.fitted["teacher"].metrics["val_accuracy"]
-    return TeacherFigures(accuracy(teacher, context.task.test), val_accuracy, cost.macs, cost.params, latency_ms)
-
-
-@torch.inference_mode()
-def latencies_ms(nets: list[torch.nn.Module], size: int, device: torch.device) -> list[float]:
-    """Median milliseconds for one picture, the nets taking turns."""
-    x = torch.zeros(1, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
-    times: list[list[float]] = [[] for _ in nets]
-    for turn in range(LATENCY_WARMUP + LATENCY_RUNS):
-        for net, taken in zip(nets, times, strict=True):
-            start = time.perf_counter()
-            net.eval()(x)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            if turn >= LATENCY_WARMUP:
-                taken.append((time.perf_counter() - start) * 1000)
-    return [sorted(taken)[len(taken) // 2] for taken in times]
+    return TeacherFigures(
+        accuracy(teacher, context.task.test), val_accuracy, cost.macs, cost.params, latency.ms, latency.packed_ms
+    )

@@ -11,6 +11,7 @@ a block and for each other. All look at the same validation pictures.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import torch
@@ -18,13 +19,19 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from blocks import Path, TailoredNet
+from blocks.memory import pictures_at_once
 from nettailor.data.batches import normalise
 from nettailor.data.task import Task
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.solver import Option, layer_options, options_from_paths
 
 Importance = Literal["measured", "gate", "taylor"]
+Pictures = tuple[Tensor, Tensor]
+"""Pictures (B, 3, H, W) and their labels (B,)."""
+
 TAYLOR_BATCH = 32
+GRADIENT_COPIES = 6
+"""A forward for gradients holds some six times the size of x_0..x_L: inside blocks, and what proxies give."""
 
 
 def option_losses(student: TailoredNet, task: Task, kind: Importance, pictures: int) -> list[Option]:
@@ -36,10 +43,12 @@ def option_losses(student: TailoredNet, task: Task, kind: Importance, pictures: 
     graph = BlockGraph.of(student)
     if kind == "gate":
         return options_from_paths(graph, {path: data["gate"] for path, data in graph.edges()})
-    x, labels = some_pictures(student, task, pictures)
+    shapes = student.backbone.shapes
     if kind == "taylor":
-        return options_from_paths(graph, taylor(student, x, labels))
-    return measured(student, graph, x, labels)
+        size = pictures_at_once(shapes, TAYLOR_BATCH, copies=GRADIENT_COPIES)
+        return options_from_paths(graph, taylor(student, some_pictures(student, task, pictures, TAYLOR_BATCH), size))
+    size = pictures_at_once(shapes, pictures)
+    return measured(student, graph, some_pictures(student, task, pictures, size))
 
 
 def pictures_run(options: list[Option], kind: Importance, pictures: int) -> int:
@@ -47,50 +56,73 @@ def pictures_run(options: list[Option], kind: Importance, pictures: int) -> int:
     return {"gate": 0, "taylor": 1, "measured": len(options)}[kind] * pictures
 
 
-def some_pictures(student: TailoredNet, task: Task, count: int) -> tuple[Tensor, Tensor]:
-    """The same validation pictures (B, 3, H, W) and labels (B,) whenever they are asked for."""
+def some_pictures(student: TailoredNet, task: Task, count: int, size: int) -> Iterator[Pictures]:
+    """The same `count` validation pictures (B, 3, H, W) and labels (B,) whenever they are asked for, `size` at a time."""
     rows = torch.randperm(len(task.val), generator=torch.Generator().manual_seed(0))[:count]
     device = student.gates.fade.device
-    return normalise(task.val.batch(rows), student.spec, device), task.val.labels[rows].to(device)
+    for some in rows.split(size):
+        yield normalise(task.val.batch(some), student.spec, device), task.val.labels[some].to(device)
 
 
-def taylor(student: TailoredNet, x: Tensor, labels: Tensor) -> dict[Path, float]:
-    """Mean over batches of |a dL/da| for every live path."""
+def taylor(student: TailoredNet, batches: Iterable[Pictures], size: int = TAYLOR_BATCH) -> dict[Path, float]:
+    """Mean over batches of |a dL/da| for every live path.
+
+    Args:
+        size: how many pictures of a batch are looked at together; their slopes are added up before the modulus.
+    """
     was_training = student.training
     student.eval()
-    total = torch.zeros_like(student.gates.fade)
-    batches = list(zip(x.split(TAYLOR_BATCH), labels.split(TAYLOR_BATCH), strict=True))
-    for some, answers in batches:
-        activity = student.run(some)
-        (slope,) = torch.autograd.grad(cross_entropy(activity.logits.float(), answers), activity.gates)
-        total += (activity.gates.detach() * slope).abs() / len(batches)
+    found = []
+    for x, labels in batches:
+        slope = torch.zeros_like(student.gates.fade)
+        for some, answers in zip(x.split(size), labels.split(size), strict=True):
+            activity = student.run(some)
+            loss = cross_entropy(activity.logits.float(), answers) * (len(some) / len(x))
+            slope += torch.autograd.grad(loss, activity.gates)[0]
+        found.append((student.gates().detach() * slope).abs())
     student.train(was_training)
+    total = torch.zeros_like(student.gates.fade)
+    for one in found:
+        total += one / len(found)
     return {path: float(total[path.place]) for path in student.live_paths()}
 
 
 @torch.no_grad()
-def measured(student: TailoredNet, graph: BlockGraph, x: Tensor, labels: Tensor) -> list[Option]:
+def measured(student: TailoredNet, graph: BlockGraph, batches: Iterable[Pictures]) -> list[Option]:
     """What each option adds to the loss on these pictures, all other layers left as they are.
 
-    Layers before the one that an option changes are computed once for all options.
+    Layers before the one that an option changes are computed once for all options, batch by batch.
     """
     was_training, before = student.training, student.gates.fade.clone()
-    whole = student.eval().run(x)
-    base = float(cross_entropy(whole.logits, labels))
-    found = []
+    student.eval()
+    tried = _left_by_options(graph)
+    base, losses, seen = 0.0, [0.0] * len(tried), 0
+    for x, labels in batches:
+        student.gates.fade.copy_(before)
+        whole = student.run(x)
+        base += len(x) * float(cross_entropy(whole.logits, labels))
+        for place, (layer, _, left) in enumerate(tried):
+            if left is not None:
+                student.keep(left.paths)
+                logits = student.run(x, whole.activations[:layer]).logits
+                losses[place] += len(x) * float(cross_entropy(logits, labels))
+        seen += len(x)
+    student.gates.fade.copy_(before)
+    student.train(was_training)
+    return [
+        Option(layer, kept, 0.0 if left is None else (loss - base) / seen)
+        for (layer, kept, left), loss in zip(tried, losses, strict=True)
+    ]
+
+
+def _left_by_options(graph: BlockGraph) -> list[tuple[int, frozenset[Path], BlockGraph | None]]:
+    """Every option that holds together: its layer, the paths that the layer keeps, and the graph, None for all as it is."""
+    found: list[tuple[int, frozenset[Path], BlockGraph | None]] = []
     for layer, sets in layer_options(graph).items():
         paths = {path for path in graph.paths if path.target == layer}
         for kept in sets:
-            if kept == paths:
-                found.append(Option(layer, kept, 0.0))
-                continue
             try:
-                left = graph.without(paths - kept)
+                found.append((layer, kept, None if kept == paths else graph.without(paths - kept)))
             except GraphError:
                 continue
-            student.keep(left.paths)
-            logits = student.run(x, whole.activations[:layer]).logits
-            found.append(Option(layer, kept, float(cross_entropy(logits, labels)) - base))
-    student.gates.fade.copy_(before)
-    student.train(was_training)
     return found

@@ -165,9 +165,9 @@ def _paper(job: _Job) -> Pruned:
     student, config, run = job.student, job.config, job.run
     whole, start = BlockGraph.of(student), snapshot(student)
     tried: list[tuple[Trial, BlockGraph, dict[str, Tensor]]] = []
-    for count in (*config.remove, 0):
-        if count == 0 and tried:
-            break  # the whole chain of blocks is only tried where no smaller network holds together
+    for place, count in enumerate((*config.remove, 0)):
+        if place == len(config.remove) and tried:
+            break  # the whole chain of blocks is only tried where no network that was asked for holds together
         restore(student.task_tensors(), start, "student")
         chosen = weak_proxies(whole, config.proxies_below) + weakest_blocks(whole, count)
         try:

@@ -6,6 +6,7 @@ backbone -> finetune -> teacher          backbone -> tailor -> student -> train 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from blocks import Backbone, Plan, TailoredNet
 from blocks.bn_statistics import recalibrate_norms
 from blocks.counting import tensors_of
+from blocks.memory import pictures_at_once
 from blocks.shallow import ShallowNet
 from blocks.warm_start import warm_start
 from nettailor.data.augment import augments
@@ -25,6 +27,9 @@ from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfi
 from nettailor.training.loop import BeforeStep, Fitted, Run, Schedule, accuracy, fit, parameter_groups
 from nettailor.training.losses import backward, classifier_parameters, expected_complexity
 from nettailor.training.proxy_forms import find_form
+
+WARM_BATCH = 64
+FEWEST_FOR_STATISTICS = 16  # pictures; statistics of fewer vary too much from batch to batch
 
 
 def finetune(backbone: Backbone, task: Task, config: TeacherConfig | None = None, run: Run | None = None) -> Backbone:
@@ -69,7 +74,13 @@ def tailor(backbone: Backbone, task: Task, config: StudentConfig | None = None, 
     student = TailoredNet(backbone, len(task.classes), plan_of(config)).to(run.device)
     if config.warm_start:
         rows = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(run.seed))[: config.warm_start]
-        warm_start(student, normalise(task.train.batch(rows), student.spec, run.device))
+        size = pictures_at_once(student.backbone.shapes, WARM_BATCH, least=FEWEST_FOR_STATISTICS)
+        parts = rows.split(size)
+
+        def batches() -> Iterator[Tensor]:
+            return (normalise(task.train.batch(part), student.spec, run.device) for part in parts)
+
+        warm_start(student, batches)
     return student
 
 

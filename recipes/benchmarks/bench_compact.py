@@ -3,9 +3,10 @@
     python -m recipes.benchmarks.bench_compact
 
 ResNet-18 of torchvision at 224 px and timm's MobileNetV2 at 96 px, random weights, batch 1 and 8, two CPU threads. A fresh
-student is pruned to 0.75, 0.5 and 0.25 of the backbone's MACs by its gates (drawn from the seed), and folded. It and the
-model as its library gives it take turns; per pair of medians the time ratio is set against the MACs ratio. The whole
-backbone, folded and packed likewise, is timed as well, so that it shows what is gained by that alone.
+student is pruned to 0.75, 0.5 and 0.25 of the backbone's MACs by its gates (drawn from the seed), folded and packed. It and
+the model as its library gives it take turns in an order drawn anew in every round; the ratio of their medians, printed with
+its bootstrap 95 % interval, is set against the MACs ratio. The whole backbone with a new classifier, folded and packed by
+the same code, is timed as well, so that it shows what is gained by that alone.
 
 Expected on two cores: time ratio over MACs ratio at most 1.10 (the figures measured here are in docs/bench/compact.json).
 """
@@ -13,7 +14,6 @@ Expected on two cores: time ratio over MACs ratio at most 1.10 (the figures meas
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 import timm
@@ -21,9 +21,9 @@ import torch
 import torchvision
 from torch import nn
 
-from blocks import Backbone, CompactNet, InputSpec, NetPlan, Plan, TailoredNet, compact, fold
+from blocks import Backbone, CompactNet, InputSpec, Plan, TailoredNet, compact
+from blocks.latency import time_modules
 from blocks.prepack import pack
-from blocks.student import candidate_paths
 from nettailor.environment import versions
 from nettailor.files import write_json
 from nettailor.pruning.graph import BlockGraph
@@ -33,7 +33,7 @@ CLASSES = 100
 MODELS = {"torchvision/resnet18": 224, "timm/mobilenetv2_100": 96}
 PARTS = (0.75, 0.5, 0.25)
 BATCHES = (1, 8)
-WARMUP = 5
+WHOLE, FOLDED = "backbone", "folded backbone"
 NOISE = 0.3  # on the logits of fresh gates (+2 and -2): which blocks go is drawn, and they go before what stands in for them
 
 
@@ -56,41 +56,28 @@ def compact_of(backbone: Backbone, part: float, seed: int) -> CompactNet:
     return compact(student)
 
 
-def milliseconds(nets: dict[str, nn.Module], x: torch.Tensor, runs: int) -> dict[str, list[float]]:
-    """Times of each net, taken in turns."""
-    times: dict[str, list[float]] = {name: [] for name in nets}
-    with torch.inference_mode():
-        for turn in range(WARMUP + runs):
-            for name, net in nets.items():
-                start = time.perf_counter()
-                net(x)
-                if turn >= WARMUP:
-                    times[name].append((time.perf_counter() - start) * 1000)
-    return times
-
-
-def bench(name: str, size: int, batch: int, runs: int, seed: int) -> list[dict[str, object]]:
+def bench(name: str, size: int, batch: int, runs: int, threads: int, seed: int) -> list[dict[str, object]]:
     """One row for every part of the MACs."""
     spec = InputSpec(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     backbone = Backbone(model_of(name), spec, name)
-    smaller = {part: compact_of(backbone, part, seed) for part in PARTS}
-    whole = CompactNet(backbone, NetPlan(tuple(candidate_paths(backbone, Plan(0))), CLASSES, gated=False))
-    nets: dict[str, nn.Module] = {"backbone": model_of(name), "folded backbone": pack(fold(whole))}
-    nets |= {str(part): pack(fold(net)) for part, net in smaller.items()}
+    smaller = {str(part): compact_of(backbone, part, seed) for part in PARTS}
+    nets = {WHOLE: model_of(name), FOLDED: pack(backbone.teacher(CLASSES).for_inference())}
+    nets |= {part: pack(net.for_inference()) for part, net in smaller.items()}
     x = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
-    times = milliseconds(nets, x, runs)
-    medians = {key: sorted(taken)[len(taken) // 2] for key, taken in times.items()}
+    turns = time_modules({key: (net, x) for key, net in nets.items()}, threads, runs, shuffle=seed)
     rows: list[dict[str, object]] = []
     for part, net in smaller.items():
         macs = net.cost().macs / backbone.cost.macs
-        took = medians[str(part)] / medians["backbone"]
-        row = {"model": name, "size": size, "batch": batch, "wanted": part, "macs": macs, "time": took}
-        row |= {"time_over_macs": took / macs, "paths": [path.key for path in net.paths]}
-        row |= {"time_to_folded_backbone": medians[str(part)] / medians["folded backbone"]}
-        rows.append(row | {"ms": times[str(part)], "backbone_ms": times["backbone"]})
+        took, of_folded = turns.ratio(part, WHOLE), turns.ratio(part, FOLDED)
+        row = {"model": name, "size": size, "batch": batch, "wanted": float(part), "macs": macs}
+        row |= {"time": took.value, "time_interval": [took.low, took.high], "time_over_macs": took.value / macs}
+        row |= {"paths": [path.key for path in net.paths], "time_to_folded_backbone": of_folded.value}
+        row |= {"time_to_folded_backbone_interval": [of_folded.low, of_folded.high]}
+        row |= {"ms": turns.ms[part], "backbone_ms": turns.ms[WHOLE], "folded_backbone_ms": turns.ms[FOLDED]}
+        rows.append(row)
         print(
-            f"{name} {size} px, batch {batch}: {macs:.3f} of the MACs, {took:.3f} of the time, ratio {took / macs:.3f}"
-            f"   ({row['time_to_folded_backbone']:.3f} of the folded backbone's time)"
+            f"{name} {size} px, batch {batch}: {macs:.3f} of the MACs, {took} of the time, ratio {took.value / macs:.3f}"
+            f"   ({of_folded} of the folded backbone's time)"
         )
     return rows
 
@@ -108,12 +95,12 @@ def main(arguments: list[str] | None = None) -> list[dict[str, object]]:
     parser.add_argument("--size", type=int, help="side of the input for all models")
     parser.add_argument("--out", type=Path, help="also write the figures as JSON")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     rows = []
     for name in options.models:
         for batch in options.batches:
-            rows += bench(name, options.size or MODELS[name], batch, options.runs, options.seed)
+            size = options.size or MODELS[name]
+            rows += bench(name, size, batch, options.runs, options.threads, options.seed)
     if options.out is not None:
         settings = {key: str(value) for key, value in vars(options).items()}
         write_json(options.out, {"options": settings, "versions": versions(), "rows": rows})

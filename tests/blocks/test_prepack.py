@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+import copy
+import pickle
 
 import pytest
 import torch
 from torch import nn
 
 from blocks import CompactNet, compact, fold
-from blocks import prepack as packed
+from blocks.fuse import ADDITIONS, called
 from blocks.prepack import PackedConvolution, can_pack
+from blocks.prepack import pack as packed
 from blocks.shallow import ShallowNet, depth_for
 from tests import tiny
 from tests.blocks.test_fold import cut_of, same_answers, student_of
@@ -38,8 +40,44 @@ def test_a_packed_net_gives_the_folded_nets_answers(name: str, size: int) -> Non
     assert double.dtype == torch.double
 
 
+@pytest.mark.skipif(not can_pack(), reason="this build of torch has no oneDNN")
+def test_a_packed_backbone_adds_and_activates_within_its_convolutions() -> None:
+    backbone = cut_of("resnet18", 64)
+    fast = packed(backbone.for_inference())
+    same_answers(backbone, fast, torch.randn(2, 3, 64, 64))
+    assert not any(type(called(fast, node)) is nn.ReLU or node.target in ADDITIONS for node in fast.graph.nodes)
+
+
+def packed_convolution() -> PackedConvolution:
+    return PackedConvolution(nn.Conv2d(3, 8, 3, padding=1).requires_grad_(False), nn.ReLU())
+
+
+@pytest.mark.skipif(not can_pack(), reason="this build of torch has no oneDNN")
+def test_one_packed_kernel_is_kept_however_many_shapes_come() -> None:
+    layer = packed_convolution()
+    for size in (8, 9, 10, 8):
+        x = torch.randn(2, 3, size, size)
+        assert torch.allclose(layer(x), layer.act(layer.convolution(x)), atol=1e-5)
+    kept = [value for value in vars(layer).values() if isinstance(value, (tuple, dict)) and value]
+    tensors = [entry for value in kept for entry in value if isinstance(entry, torch.Tensor)]
+    assert len(tensors) == 1
+
+
+@pytest.mark.skipif(not can_pack(), reason="this build of torch has no oneDNN")
+def test_a_packed_net_that_has_answered_can_be_copied_and_pickled() -> None:
+    fast = packed(fold(compact(student_of(tiny.tiny_backbone()))))
+    x = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        wanted = fast(x)
+        assert torch.equal(copy.deepcopy(fast)(x), wanted)
+        layer = next(module for module in fast.modules() if isinstance(module, PackedConvolution))
+        seen = torch.randn(1, layer.convolution.in_channels, 8, 8)
+        assert torch.equal(pickle.loads(pickle.dumps(layer))(seen), layer(seen))
+        assert torch.equal(fast(x), wanted)
+
+
 def test_where_it_cant_be_packed_a_net_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["blocks.pack"], "can_pack", lambda: False)
+    monkeypatch.setattr("blocks.prepack.can_pack", lambda: False)
     folded = fold(compact(student_of(tiny.tiny_backbone())))
     assert packed(folded) is folded
     assert not any(isinstance(module, PackedConvolution) for module in folded.modules())
@@ -52,7 +90,7 @@ def test_a_shallower_cut_is_the_first_blocks_and_changes_nothing_of_the_backbone
     net = ShallowNet(backbone, 3, 4).eval()
     with torch.no_grad():
         assert torch.allclose(net(x), net.classifier(backbone.activations(x)[3].mean((2, 3))))
-        same_answers(net, net.frozen_copy(), x)
+        same_answers(net, net.for_inference(), x)
     net.train()(x).sum().backward()
     assert all(parameter.grad is not None for parameter in net.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,11 @@ from matplotlib.figure import Figure as MatplotlibFigure
 from nettailor.artifacts.board import Board, Figure
 from nettailor.artifacts.pareto import Front
 from nettailor.artifacts.report import Report
-from nettailor.jobs.compare import METHODS
+from nettailor.jobs.compare import cells
+from nettailor.jobs.recipe import Recipe
+from nettailor.methods import names
+from nettailor.methods.paper import Paper
+from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.views.plots import Curve, draw_curves
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
@@ -20,7 +23,7 @@ WORDS = (*QUICK, "prune.shrink=0.6")
 
 
 def test_a_board_is_made_once_and_grows_by_seeds(nettailor: CommandLine, digit_folder: Path) -> None:
-    methods = "teacher,nettailor,shallow,linear,batch_norm,adapters"
+    methods = "finetune,nettailor,shallow,linear,batch_norm,adapters"
     words = ("compare", "--data", digit_folder, "--methods", methods, "--out", "b", *WORDS)
     status, said, _ = nettailor(*words)
     assert status == 0
@@ -43,25 +46,33 @@ def test_a_board_is_made_once_and_grows_by_seeds(nettailor: CommandLine, digit_f
         assert row.test_accuracy == Figure.of(values)
         assert row.macs.mean == pytest.approx((one.compact.macs + other.compact.macs) / 2 / board.backbone_macs)
         assert row.seeds == 2
-        assert one.teacher.test_accuracy == reports["teacher"][0].teacher.test_accuracy
+        if one.teacher is not None:
+            assert one.teacher.test_accuracy == reports["finetune"][0].compact.test_accuracy
 
 
 def test_each_method_counts_what_it_owns(nettailor: CommandLine, digit_folder: Path) -> None:
-    methods = "teacher,nettailor,shallow,linear,batch_norm,adapters"
+    methods = "finetune,nettailor,shallow,linear,batch_norm,adapters"
     assert nettailor("compare", "--data", digit_folder, "--methods", methods, "--out", "b", *WORDS)[0] == 0
     found = {m: Report.read(Path(f"b/seed-0/{m}/report.json")) for m in methods.split(",")}
-    whole = found["teacher"].backbone
+    whole = found["finetune"].backbone
     classifier = 4 * (128 + 1)
     assert found["linear"].compact.task_params == classifier
     assert classifier < found["batch_norm"].compact.task_params < found["adapters"].compact.task_params < whole.params
-    assert found["teacher"].compact.task_params == found["teacher"].compact.params
+    assert found["finetune"].compact.task_params == found["finetune"].compact.params
     shallow, ours = found["shallow"].compact, found["nettailor"].compact
     assert shallow.macs >= ours.macs, "at least as large as ours"
     assert shallow.task_params == shallow.params < whole.params
     for method in ("linear", "batch_norm", "adapters"):
-        assert found[method].compact.macs == found["teacher"].compact.macs
-        assert found[method].epochs == {"teacher": 1, method: 1}
-    assert len({report.teacher.test_accuracy for report in found.values()}) == 1, "one teacher for all"
+        assert found[method].compact.macs == found["finetune"].compact.macs
+        assert found[method].epochs == {method: 1}
+        assert found[method].teacher is None, "what needs no teacher trains none"
+    ours_teacher = found["nettailor"].teacher
+    assert ours_teacher is not None
+    assert ours_teacher.test_accuracy == found["finetune"].compact.test_accuracy, "one teacher for all"
+    assert (ours_teacher.macs, ours_teacher.params) == (
+        found["finetune"].compact.macs,
+        found["finetune"].compact.params,
+    )
     assert len({report.data.sha256 for report in found.values()}) == 1, "the same pictures for all"
 
 
@@ -69,16 +80,9 @@ def test_the_papers_network_is_met_on_our_curve(
     nettailor: CommandLine, digit_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    from nettailor.jobs import compare as module
-
-    full = module.paper_recipe
-
-    def quick(ours: object) -> object:
-        paper = full(ours)  # type: ignore[arg-type]
-        student = replace(paper.student, epochs=1, batch=16)
-        return replace(paper, student=student, prune=replace(paper.prune, epochs=1, remove=(1, 2), proxies_below=0.001))
-
-    monkeypatch.setattr(module, "paper_recipe", quick)
+    student = {**Paper.defaults["student"], "epochs": 1, "batch": 16}
+    prune = {**Paper.defaults["prune"], "epochs": 1, "remove": (1, 2), "proxies_below": 0.001}
+    monkeypatch.setattr(Paper, "defaults", {**Paper.defaults, "student": student, "prune": prune})
     words = ("--data", digit_folder, "--methods", "nettailor,paper", "--out", "b", *WORDS)
     assert nettailor("compare", *words)[0] == 0
     board = Board.read(Path("b/board.json"))
@@ -105,15 +109,16 @@ def test_pictures_say_what_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_papers_recipe_gets_our_data_and_teacher_and_its_own_student() -> None:
-    from nettailor.jobs.compare import paper_recipe
-    from nettailor.jobs.recipe import Recipe
-    from nettailor.training.config import TeacherConfig
-
-    ours = Recipe(seed=3, teacher=TeacherConfig(epochs=7))
-    paper = paper_recipe(ours)
+def test_the_papers_cell_gets_our_data_and_teacher_and_its_own_student(tmp_path: Path) -> None:
+    ours = Recipe(seed=3, teacher=TeacherConfig(epochs=7), student=StudentConfig(epochs=9))
+    jobs = {job.name: job for job in cells(ours, ["finetune", "nettailor", "paper", "linear"], tmp_path / "seed-3")}
+    paper = jobs["seed-3/paper"].recipe
     assert (paper.seed, paper.teacher, paper.data) == (3, ours.teacher, ours.data)
     assert (paper.student.rank, paper.student.matching, paper.prune.how) == (0, "local", "paper")
+    assert paper.student.epochs == StudentConfig().epochs
+    assert jobs["seed-3/linear"].recipe.student == ours.student
+    assert jobs["seed-3/nettailor"].recipe.prune.front
+    assert [job.after for job in jobs.values()] == [(), ("seed-3/finetune",), ("seed-3/finetune",), ()]
 
 
 def test_figures_are_means_and_sample_deviations() -> None:
@@ -124,8 +129,8 @@ def test_figures_are_means_and_sample_deviations() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--methods", "magic"], f"there is no method 'magic'; there are {', '.join(METHODS)}"),
-        (["--methods", "teacher,shallow"], "shallow: is cut to the size of nettailor's compact net"),
+        (["--methods", "magic"], f"there is no method 'magic'; there are {', '.join(names())}"),
+        (["--methods", "finetune,shallow"], "shallow: is cut to the size of nettailor's compact net"),
         (["--seeds", "0"], "--seeds: must be at least 1"),
         (["--recipe", "three_tasks"], "has several tasks, a board has one"),
     ],

@@ -79,7 +79,21 @@ def test_run_passes_on_to_adapt_and_to_procedures(nettailor: CommandLine, digit_
     assert status == 0, err
     assert Path("runs/digits4/report.json").exists()
     status, said, err = nettailor(
-        "recipes", "run", "bench_step", "--runs", 1, "--warmup", 0, "--size", 64, "--batch", 2
+        "recipes",
+        "run",
+        "bench_step",
+        "--runs",
+        1,
+        "--most",
+        1,
+        "--warmup",
+        0,
+        "--size",
+        64,
+        "--batch",
+        2,
+        "--embedded-batch",
+        2,
     )
     assert status == 0, err
     assert "of a plain step" in said

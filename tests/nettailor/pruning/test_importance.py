@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,14 @@ from torch.nn.functional import cross_entropy
 from blocks import Backbone, TailoredNet
 from nettailor.data.task import Task, load_task
 from nettailor.pruning.graph import BlockGraph
-from nettailor.pruning.importance import option_losses, some_pictures, taylor
+from nettailor.pruning.importance import (
+    GRADIENT_COPIES,
+    Importance,
+    measured,
+    option_losses,
+    some_pictures,
+    taylor,
+)
 from nettailor.training.config import StudentConfig
 from nettailor.training.loop import Run
 from nettailor.training.stages import tailor
@@ -37,7 +45,7 @@ def test_measured_losses_are_what_masking_costs(student: TailoredNet, task: Task
     before = student.gates.fade.clone()
     options = option_losses(student, task, "measured", 10)
     assert torch.equal(student.gates.fade, before)
-    x, labels = some_pictures(student, task, 10)
+    x, labels = next(some_pictures(student, task, 10, 10))
     whole = BlockGraph.of(student)
     with torch.no_grad():
         base = float(cross_entropy(student(x), labels))
@@ -60,8 +68,8 @@ def test_gates_are_attention_and_taylor_is_the_slope_of_the_loss(student: Tailor
     for option in option_losses(student, task, "gate", 10):
         gone = [path for path in graph.paths if path.target == option.layer and path not in option.kept]
         assert option.loss == pytest.approx(sum(float(gates[path.place]) for path in gone), abs=1e-6)
-    x, labels = some_pictures(student, task, 10)
-    slopes = taylor(student, x, labels)
+    x, labels = next(some_pictures(student, task, 10, 10))
+    slopes = taylor(student, [(x, labels)])
     path = graph.universal()[2]
 
     def loss(factor: float) -> float:
@@ -78,4 +86,38 @@ def test_gates_are_attention_and_taylor_is_the_slope_of_the_loss(student: Tailor
 
 
 def test_more_pictures_than_there_are_is_all_of_them(student: TailoredNet, task: Task) -> None:
-    assert len(some_pictures(student, task, 10**6)[1]) == len(task.val)
+    assert len(next(some_pictures(student, task, 10**6, 10**6))[1]) == len(task.val)
+
+
+@pytest.mark.parametrize("kind", ["measured", "taylor"])
+def test_losses_do_not_depend_on_how_many_pictures_fit_at_once(
+    student: TailoredNet, task: Task, kind: Importance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for some pictures only, none but those are ever looked at together."""
+    whole = option_losses(student, task, kind, 20)
+    seen: list[int] = []
+    student.stem.register_forward_hook(lambda module, inputs, out: seen.append(len(out)))
+    one = sum(math.prod(shape) for shape in student.backbone.shapes) * 4
+    room = {"measured": 3, "taylor": 3 * GRADIENT_COPIES}[kind]
+    monkeypatch.setattr("blocks.memory.ACTIVATIONS_AT_ONCE", room * one)
+    parts = option_losses(student, task, kind, 20)
+    assert max(seen) == 3
+    assert sum(seen) == 20
+    for option, other in zip(whole, parts, strict=True):
+        assert (option.layer, option.kept) == (other.layer, other.kept)
+        assert option.loss == pytest.approx(other.loss, abs=1e-5)
+    assert any(abs(option.loss) > 1e-3 for option in whole)
+
+
+def test_losses_of_partly_faded_paths_are_measured_against_the_fades_as_they_are(
+    student: TailoredNet, task: Task
+) -> None:
+    """Every batch starts from the student as it is given, not from the last option of the batch before."""
+    path = next(path for path in student.paths if path.key == "A1-3")
+    student.gates.fade[path.place] = 0.5
+    graph = BlockGraph.of(student)
+    pictures = next(some_pictures(student, task, 6, 6))
+    halves = [(pictures[0][:3], pictures[1][:3]), (pictures[0][3:], pictures[1][3:])]
+    for one, other in zip(measured(student, graph, [pictures]), measured(student, graph, halves), strict=True):
+        assert one.loss == pytest.approx(other.loss, abs=1e-5)
+    assert student.gates.fade[path.place] == 0.5
