@@ -13,6 +13,9 @@ from blocks.proxies import Shape
 ACTIVATIONS_AT_ONCE = 256 * 2**20
 """Bytes that x_0..x_L of the pictures of one batch may take where nothing is trained."""
 
+KEPT_BY_PROXIES = 32 * 2**20
+"""Bytes that all proxies may keep of one picture: a ResNet-34 at 224 px keeps that much, a ResNet-50 four times as much."""
+
 FLOAT = 4
 
 
@@ -30,3 +33,13 @@ def pictures_at_once(shapes: Sequence[Shape], most: int, copies: int = 1, least:
     """
     fitting = ACTIVATIONS_AT_ONCE // (copies * sum(map(size_of, shapes)))
     return max(least, min(most, fitting))
+
+
+def worth_recomputing(outputs: Sequence[Shape]) -> bool:
+    """Whether what proxies keep for their gradients is so large that it is computed again in the backward pass instead.
+
+    Args:
+        outputs: shapes of what the live proxies give. Each keeps its convolution's output for its batch norm, and the batch
+            norm's for its gate.
+    """
+    return 2 * sum(map(size_of, outputs)) > KEPT_BY_PROXIES

@@ -3,7 +3,8 @@
     x_l = act_l( a_l^l * G_l(x_(l-1))  +  sum over p of a_p^l * A_p^l(x_p) )          p = max(0, l - k) .. l - 1
 
 Every frozen block runs once per forward. A path whose fade is 0, and one whose source has no live path left, is not
-computed at all.
+computed at all. Where proxies would keep much for their gradients (`blocks.memory`), they are computed again in the backward
+pass; the values are the same.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from blocks.counting import Cost, count_params, tensors_of
 from blocks.fold import fold
 from blocks.fuse import frozen_copy
 from blocks.gates import Gates, without_gates
+from blocks.memory import worth_recomputing
 from blocks.paths import UNIVERSAL, Path
 from blocks.proxies import Proxy, Resampled, form_for
+from blocks.recompute import recomputed
 from blocks.wiring import Layer, Term, Wiring
 
 NO_LIVE_PATH = "no live path leads from the input to the output"
@@ -126,16 +129,11 @@ class TailoredNet(nn.Module):
         rows = tuple(gates[layer] for layer in range(self.depth))  # a node each: unbind would tie all layers together
         fades = self.gates.fade.tolist()
         xs: list[Tensor | None] = list(known) or [(self._quick(0, self.stem) if self.training else self.stem)(x)]
-        resampled = Resampled()
+        live = [[p for p in self._into(layer) if fades[p.target - 1][p.slot]] for layer in range(1, self.depth + 1)]
+        resampled = None if self._recomputes(live) else Resampled()
         for layer in range(len(xs), self.depth + 1):
-            total: Tensor | None = None
-            weights = rows[layer - 1].unbind(0)
-            for path in self._into(layer):
-                source = xs[path.source]
-                if fades[layer - 1][path.slot] == 0 or source is None:
-                    continue
-                out = weights[path.slot] * self._through(path, source, resampled)
-                total = out if total is None else total + out
+            paths = [path for path in live[layer - 1] if xs[path.source] is not None]
+            total = self._mixture(paths, rows[layer - 1], xs, resampled) if paths else None
             xs.append(None if total is None else self.acts[layer - 1](total))
         last = xs[-1]
         if last is None:
@@ -228,12 +226,40 @@ class TailoredNet(nn.Module):
     def _into(self, layer: int) -> Iterator[Path]:
         return (path for path in self.paths if path.target == layer)
 
-    def _through(self, path: Path, source: Tensor, resampled: Resampled) -> Tensor:
-        module = self.module_of(path)
-        if isinstance(module, Proxy):
-            return resampled.through(module, path.source, source)
-        out: Tensor = (self._quick(path.target, module) if self.training else module)(source)
-        return out
+    def _recomputes(self, live: Sequence[Sequence[Path]]) -> bool:
+        """Whether mixtures are computed again in the backward pass, because they would keep too much for it."""
+        proxies = [path for paths in live for path in paths if not path.is_universal]
+        shapes = self.backbone.shapes
+        return torch.is_grad_enabled() and worth_recomputing([shapes[path.target] for path in proxies])
+
+    def _mixture(self, paths: list[Path], row: Tensor, xs: list[Tensor | None], resampled: Resampled | None) -> Tensor:
+        """What the paths into a layer give, weighted by their gates.
+
+        Args:
+            row: the gates of the layer (1 + k).
+            resampled: what was resampled for the layers before; None where the mixture is computed again in the backward
+                pass. The block is computed once in any case.
+        """
+        modules = [self.module_of(path) for path in paths]
+        inputs = [xs[path.source] for path in paths]
+        if paths[0].is_universal:
+            block = self._quick(paths[0].target, modules[0]) if self.training else modules[0]
+            inputs[0] = block(inputs[0])
+
+        def mix(row: Tensor, *inputs: Tensor) -> Tensor:
+            weights, shared = row.unbind(0), resampled or Resampled()
+            total: Tensor | None = None
+            for path, module, x in zip(paths, modules, inputs, strict=True):
+                given = shared.through(module, path.source, x) if isinstance(module, Proxy) else x
+                out = weights[path.slot] * given
+                total = out if total is None else total + out
+            assert total is not None
+            return total
+
+        proxies = [module for module in modules if isinstance(module, Proxy)]
+        if resampled is None and proxies:
+            return recomputed(proxies, mix, row, *inputs)  # type: ignore[arg-type]
+        return mix(row, *inputs)  # type: ignore[arg-type]
 
     def _quick(self, part: int, module: nn.Module) -> nn.Module:
         """A frozen part (0 for the stem, l for G_l) with its norms folded, where nothing in it is the task's.
