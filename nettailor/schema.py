@@ -5,6 +5,7 @@ record -> write_record -> file.json -> read_record -> record, or a plain line th
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -35,15 +36,25 @@ def read_record(kind: type[T], path: Path, remedy: str) -> T:
     return checked(kind, read_json(path), path, remedy)
 
 
-def checked(kind: type[T], tree: Any, path: Path, remedy: str = "") -> T:
-    """A tree of plain values as a record; the first field that is wrong is named."""
+def checked(kind: type[T], tree: Any, path: Path, remedy: str = "", strict: bool = False) -> T:
+    """A tree of plain values as a record; the first field that is wrong is named.
+
+    Args:
+        strict: hold values to the very types of JSON: "32" is then no number, and 1 is no string.
+    """
     try:
-        return TypeAdapter(kind).validate_python(tree)
+        kinds = TypeAdapter(kind)
+        return kinds.validate_json(json.dumps(tree), strict=True) if strict else kinds.validate_python(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        message = first["msg"][0].lower() + first["msg"][1:]
-        raise FileError(path, f"{place}: {message}" + (f"; {remedy}" if remedy else "")) from None
+        raise FileError(path, first_error(error) + (f"; {remedy}" if remedy else "")) from None
+
+
+def first_error(error: ValidationError) -> str:
+    """The first wrong field and what is wrong with it: `classes.3: input should be a valid string`."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message[:1].lower()}{message[1:]}"
 
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True)

@@ -1,4 +1,4 @@
-"""Find a pretrained backbone by name or file, and say which exact tensors it has.
+"""Find a pretrained backbone by name or file.
 
 "resnet34_tiny"                         the one that comes with the package
 "timm/mobilenetv2_100,pad_type=same"    timm's model; its pretrained weights, or a local file's
@@ -12,7 +12,6 @@ model's own configuration where it has one, and can be overruled.
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +23,13 @@ from torch import nn
 
 from blocks import Backbone, CutError, InputSpec
 from nettailor.backbones import resnet34_tiny as embedded
+from nettailor.backbones.hashes import tensors_sha256
 from nettailor.backbones.weights import check_finite, fit_weights, read_weights
 from nettailor.errors import BackboneError
 from nettailor.schema import Interpolation
 from nettailor.user_code import ImportPathError, import_path
 
+fingerprint = tensors_sha256  # where it used to stand
 IMAGENET = InputSpec(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 0.875)
 RANDOM = "random"  # stands in the place of a weights file: none is fetched, none is read
 
@@ -67,15 +68,6 @@ def load_backbone(
         return Backbone(model.to(memory_format=torch.channels_last), spec, name)
     except CutError as error:
         raise BackboneError(f"{name}: {error}") from error
-
-
-def fingerprint(backbone: Backbone) -> str:
-    """sha256 over names, types, shapes and bytes of the tensors that tasks share (no source classifier)."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(backbone.tensors().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _find(
@@ -182,7 +174,10 @@ def _arguments(name: str, words: list[str]) -> dict[str, Any]:
             raise BackboneError(
                 f"backbone {name!r}: {key} is no argument of a model's architecture; give weights with --weights FILE"
             )
-        found[key] = yaml.safe_load(value)
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise BackboneError(f"backbone {name!r}: {value!r} is no value of {key}; quote it as in YAML") from error
     return found
 
 
