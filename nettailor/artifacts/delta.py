@@ -116,7 +116,7 @@ def save(
     checked(Description, tree, description_path, strict=True)
     if len(json.dumps(tree, indent=2)) > MOST_BYTES:
         raise FileError(description_path, f"classes: take more than {MOST_BYTES} bytes; shorten their names")
-    write_tensors(tensors_path, net.task_tensors())
+    write_tensors(tensors_path, net.task_tensors(), {"plan": tree["plan"]})  # so that their hash covers it, too
     write_text(
         folder / CARD,
         card or f"# {task}\n\nA nettailor delta over {backbone.name}: `nettailor predict {folder} IMAGE`.\n",
@@ -156,7 +156,9 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> Delta:
         raise FileError(
             folder / TENSORS, f"is not the file that {DESCRIPTION} describes: cut short or altered; get it anew"
         )
-    tensors = read_checked(folder / TENSORS, wanted_tensors(backbone, plan))
+    tensors, notes = read_checked(folder / TENSORS, wanted_tensors(backbone, plan))
+    if description.says_all and notes.get("plan") != asdict(description.plan):
+        raise FileError(path, f"plan: is not the one with which {TENSORS} was written; get both anew")
     net = CompactNet(backbone, plan)
     restore(net.task_tensors(), tensors, folder / TENSORS)
     _check_gates(description, net, path)
@@ -179,7 +181,7 @@ def _check_backbone(description: Description, backbone: Backbone, path: Path) ->
         raise FileError(path, f"input: is {spec}, but the backbone reads {backbone.spec}")
     if description.plan.depth > backbone.depth:
         raise FileError(path, f"plan.depth: is {description.plan.depth}, but the backbone has {backbone.depth} blocks")
-    if said.geometry_sha256 is None:
+    if not description.says_all:
         warnings.warn(
             f"{path}: is of format 1, which does not say how the backbone computes (strides, padding, eps, activations): "
             "that was not checked, only its tensors were",

@@ -6,6 +6,7 @@ task.safetensors -> header (names, types, shapes) == those of the network, built
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,8 +32,8 @@ def wanted_tensors(backbone: Backbone, plan: NetPlan) -> dict[str, TensorInfo]:
     return {name: TensorInfo(TYPES[tensor.dtype], tuple(tensor.shape)) for name, tensor in net.task_tensors().items()}
 
 
-def read_checked(path: Path, wanted: dict[str, TensorInfo]) -> dict[str, Tensor]:
-    """Read a delta's tensors.
+def read_checked(path: Path, wanted: dict[str, TensorInfo]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a delta's tensors and the notes beside them.
 
     Raises:
         FileError: the file is missing or damaged, has other tensors than wanted, or values that no network can have.
@@ -40,13 +41,13 @@ def read_checked(path: Path, wanted: dict[str, TensorInfo]) -> dict[str, Tensor]
     found = read_tensor_infos(path)
     if found != wanted:
         raise FileError(path, _difference(found, wanted))
-    tensors, _ = read_tensors(path)
+    tensors, notes = read_tensors(path)
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise FileError(path, f"tensor {name!r} has values that are not finite; get the file anew")
         if name.endswith(VARIANCE) and (tensor < 0).any():
             raise FileError(path, f"tensor {name!r} has negative variances; get the file anew")
-    return tensors
+    return tensors, notes
 
 
 def _difference(found: dict[str, TensorInfo], wanted: dict[str, TensorInfo]) -> str:

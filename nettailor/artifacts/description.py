@@ -107,6 +107,11 @@ class Description:
     tensors_sha256: Sha256
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def says_all(self) -> bool:
+        """Whether everything that `load` checks is said: not in format 1, which knew no geometry and no plan."""
+        return self.backbone.geometry_sha256 is not None
+
     def net_plan(self, path: Path) -> NetPlan:
         """How the network is put together.
 
