@@ -29,6 +29,10 @@ class NettailorError(Exception):
     exit_status = 1
 
 
+class NettailorWarning(UserWarning):
+    """Something that works, and that a user should know: one plain line. The command line prints it to stderr."""
+
+
 class UsageError(NettailorError):
     """An option, key or value that is not one of ours: exit status 2."""
 

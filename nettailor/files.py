@@ -10,10 +10,14 @@ rides along as JSON in the file's own metadata, so that one rename replaces both
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ from safetensors.torch import save_file
 
 from nettailor.errors import FileError
 
+DEEPEST = 64  # levels of nesting in a JSON file
 NOTES = "nettailor"  # the metadata key under which the JSON notes of a tensor file stand
 
 
@@ -63,18 +68,60 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON.
+def read_json(path: Path, most_bytes: int | None = None) -> Any:
+    """Read JSON as other programs read it, too: finite numbers, each key once, no deeper than `DEEPEST`.
+
+    Args:
+        most_bytes: a larger file is refused unread.
 
     Raises:
-        FileError: the file is missing or is no JSON.
+        FileError: the file is missing, too large or no such JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        if most_bytes is not None and (size := Path(path).stat().st_size) > most_bytes:
+            raise FileError(path, f"has {size} bytes, {most_bytes} are the most it may have; get it anew")
+        tree = json.loads(
+            Path(path).read_text(encoding="utf-8"),
+            parse_constant=_no_number,
+            parse_float=_finite,
+            object_pairs_hook=_each_once,
+        )
+        _check_depth(tree)
+        return tree
     except OSError as error:
         raise FileError(path, f"can't be read ({error.strerror})") from error
+    except RecursionError as error:
+        raise FileError(path, f"is nested deeper than {DEEPEST} levels; get it anew") from error
     except ValueError as error:
         raise FileError(path, f"is no valid JSON ({error})") from error
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no number that JSON has")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:20]} is larger than any number of 64 bits")
+    return value
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object")
+    return found
+
+
+def _check_depth(tree: Any) -> None:
+    level, depth = [tree], 0
+    while level:
+        if depth > DEEPEST:
+            raise RecursionError
+        parts = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, (dict, list))]
+        level, depth = [part for several in parts for part in several], depth + 1
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], notes: dict[str, Any] | None = None) -> None:
@@ -84,21 +131,68 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], notes: dict[str,
     write_atomic(path, lambda temporary: save_file(plain, temporary, metadata))
 
 
+@dataclass(frozen=True)
+class TensorInfo:
+    """What a file says of one tensor before it is read: type as safetensors calls it ("F32"), and shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def read_tensor_infos(path: Path) -> dict[str, TensorInfo]:
+    """Types and shapes of a file's tensors, from its header: none of them is read, no memory is taken for them.
+
+    Raises:
+        FileError: as `read_tensors`.
+    """
+    with _opened(path) as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - a handle, not a dict
+        return {name: TensorInfo(str(part.get_dtype()), tuple(part.get_shape())) for name, part in slices.items()}
+
+
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote, as CPU tensors. Also reads any other safetensors file (its notes are empty).
 
     Raises:
         FileError: the file is missing, cut short or altered beyond its format.
     """
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a handle, not a dict
+        notes = json.loads((file.metadata() or {}).get(NOTES, "{}"))
+    if not isinstance(notes, dict):
+        raise FileError(path, f"has notes that are a {type(notes).__name__}; get it anew")
+    return tensors, notes
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     if not Path(path).is_file():
         raise FileError(path, "does not exist")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a handle, not a dict
-            notes = json.loads((file.metadata() or {}).get(NOTES, "{}"))
-        return tensors, notes
-    except (SafetensorError, ValueError, OSError) as error:
-        raise FileError(path, f"is no whole safetensors file ({error}); get it anew") from error
+            yield file
+    except (SafetensorError, ValueError, OSError, RecursionError, RuntimeError) as error:
+        raise FileError(path, f"is no whole safetensors file ({_first_line(error)}); get it anew") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file's bytes.
+
+    Raises:
+        FileError: it can't be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with Path(path).open("rb") as file:
+            while part := file.read(2**20):
+                digest.update(part)
+    except OSError as error:
+        raise FileError(path, f"can't be read ({error.strerror})") from error
+    return digest.hexdigest()
 
 
 def _write_bytes(path: Path, data: bytes) -> None:

@@ -5,6 +5,7 @@ record -> write -> file.json -> read -> record, or a plain line that names the f
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -44,15 +45,25 @@ class Record:
         return checked(cls, read_json(path), path, cls.remedy)
 
 
-def checked(kind: type[T], tree: Any, path: Path, remedy: str = "") -> T:
-    """A tree of plain values as a record; the first field that is wrong is named."""
+def checked(kind: type[T], tree: Any, path: Path, remedy: str = "", strict: bool = False) -> T:
+    """A tree of plain values as a record; the first field that is wrong is named.
+
+    Args:
+        strict: hold values to the very types of JSON: "32" is then no number, and 1 is no string.
+    """
     try:
-        return TypeAdapter(kind).validate_python(tree)
+        kinds = TypeAdapter(kind)
+        return kinds.validate_json(json.dumps(tree), strict=True) if strict else kinds.validate_python(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        message = first["msg"][0].lower() + first["msg"][1:]
-        raise FileError(path, f"{place}: {message}" + (f"; {remedy}" if remedy else "")) from None
+        raise FileError(path, first_error(error) + (f"; {remedy}" if remedy else "")) from None
+
+
+def first_error(error: ValidationError) -> str:
+    """The first wrong field and what is wrong with it: `classes.3: input should be a valid string`."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message[:1].lower()}{message[1:]}"
 
 
 def one_of(known: Callable[[], Iterable[str]]) -> AfterValidator:

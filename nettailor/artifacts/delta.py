@@ -1,87 +1,66 @@
 """The delta: everything that one task adds to the backbone, in three files.
 
-    task/task.json            what the network is: classes, input, backbone and its hash, kept graph, settings
+    task/task.json            what the network is: classes, input, backbone and its hashes, kept graph, settings
     task/task.safetensors     every tensor that the task owns, and nothing else
     task/README.md            a card for people
 
 `save` and `load` are inverse: the same builder makes the network, so the loaded one gives the same bits. Nothing is
-unpickled, nothing named in the files is imported, and everything is checked: backbone and tensors are held to their hashes.
+unpickled, nothing named in the files is imported, and nothing is believed: the description is held to its schema
+(`description`), backbone and tensors to their hashes, the tensors to the names, types and shapes that the network wants
+before memory is taken for them, and the gates that the graph says to those in the tensors. MACs and parameters of the
+graph's edges are there to be read and are not compared with anything: nothing is built or counted from them.
 """
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import asdict, dataclass, field
+import json
+import warnings
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as schema
+import torch
 
-from blocks import Backbone, CompactNet, InputSpec, NetPlan
-from blocks.assembly import HeadKind
-from blocks.norms import BatchNormPolicy
-from blocks.proxies import FORMS
-from nettailor.backbones.load import fingerprint, load_backbone
+from blocks import Backbone, CompactNet, InputSpec
+from nettailor.artifacts.delta_tensors import read_checked, wanted_tensors
+from nettailor.artifacts.description import (
+    CARD,
+    DESCRIPTION,
+    FORMAT,
+    MOST_BYTES,
+    TENSORS,
+    Description,
+    InputFields,
+    read_description,
+)
+from nettailor.backbones.hashes import classifier_sha256, geometry_sha256, tensors_sha256
+from nettailor.backbones.load import load_backbone
 from nettailor.data.task import check_name
-from nettailor.errors import FileError
-from nettailor.files import read_json, read_tensors, write_json, write_tensors, write_text
-from nettailor.pruning.graph import BlockGraph, GraphError
-from nettailor.schema import Channels, Interpolation, PositiveChannels, checked
+from nettailor.errors import FileError, NettailorWarning
+from nettailor.files import sha256_of, write_json, write_tensors, write_text
+from nettailor.pruning.graph import BlockGraph
+from nettailor.schema import checked
 from nettailor.training.checkpoint import restore
 
-FORMAT: Literal[2] = 2
-READABLE = (1, 2)
-DESCRIPTION, TENSORS, CARD = "task.json", "task.safetensors", "README.md"
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+__all__ = [
+    "CARD",
+    "DESCRIPTION",
+    "TENSORS",
+    "Delta",
+    "Description",
+    "InputFields",
+    "UncheckedWarning",
+    "delta_folder",
+    "load",
+    "load_described",
+    "read_description",
+    "save",
+    "task_bytes",
+]
 
 
-@schema(config=STRICT, frozen=True)
-class InputFields:
-    """The pictures that the network reads."""
-
-    size: Annotated[int, Field(ge=8, le=4096)]
-    mean: Channels
-    std: PositiveChannels
-    interpolation: Interpolation = "bilinear"
-    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
-
-
-@schema(config=STRICT, frozen=True)
-class BackboneFields:
-    """Which backbone the delta belongs to: how to name it, and the hash of its tensors."""
-
-    name: str
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-
-@schema(config=STRICT, frozen=True)
-class PlanFields:
-    """How the network is put together beside its graph (`blocks.assembly.NetPlan`). `depth` is the last layer."""
-
-    depth: Annotated[int, Field(ge=1)]
-    batch_norm: BatchNormPolicy
-    rank: Annotated[int, Field(ge=0, le=1024)] = 0
-    adapters: bool = False
-    copied: bool = False
-    head: HeadKind = "backbone"
-    gated: bool = True
-
-
-@schema(config=STRICT, frozen=True)
-class Description:
-    """What `task.json` holds."""
-
-    format: Literal[2]
-    task: str
-    classes: Annotated[list[str], Field(min_length=2)]
-    input: InputFields
-    backbone: BackboneFields
-    plan: PlanFields
-    graph: dict[str, Any]
-    method: str
-    tensors_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    settings: dict[str, Any] = field(default_factory=dict)
+class UncheckedWarning(NettailorWarning):
+    """A delta of an older format, which does not say all that `load` checks today."""
 
 
 @dataclass
@@ -109,28 +88,43 @@ def save(
     """Write the delta of a compact net.
 
     Raises:
-        FileError: the folder can't be written.
+        FileError: the folder can't be written, or `load` would refuse what was written: no distinct names of classes, or
+            none for each logit, or more than `MOST_BYTES` of them.
+        DataError: the task's name is none.
     """
     folder, backbone, plan = Path(folder), net.backbone, net.plan
-    tensors_path = folder / TENSORS
-    write_tensors(tensors_path, net.task_tensors())
-    description = Description(
-        format=FORMAT,
-        task=check_name(task),
-        classes=classes,
-        input=InputFields(**asdict(net.spec)),
-        backbone=BackboneFields(backbone.name, fingerprint(backbone)),
-        plan=PlanFields(net.depth, plan.batch_norm, plan.rank, plan.adapters, plan.copied, plan.head, plan.gated),
-        graph=BlockGraph.of(net).to_json(),
-        method=method,
-        tensors_sha256=_sha256(tensors_path),
-        settings=settings or {},
-    )
+    tensors_path, description_path = folder / TENSORS, folder / DESCRIPTION
+    if len(classes) != net.classes:
+        raise FileError(description_path, f"classes: are {len(classes)}, but the network has {net.classes} logits")
+    tree = {
+        "format": FORMAT,
+        "task": check_name(task),
+        "classes": list(classes),
+        "input": asdict(net.spec),
+        "backbone": {
+            "name": backbone.name,
+            "sha256": tensors_sha256(backbone),
+            "geometry_sha256": geometry_sha256(backbone),
+            "classifier_sha256": classifier_sha256(backbone),
+        },
+        "plan": {"depth": net.depth} | {key: getattr(plan, key) for key in PLAN_KEYS},
+        "graph": BlockGraph.of(net).to_json(),
+        "method": method,
+        "tensors_sha256": "0" * 64,
+        "settings": settings or {},
+    }
+    checked(Description, tree, description_path, strict=True)
+    if len(json.dumps(tree, indent=2)) > MOST_BYTES:
+        raise FileError(description_path, f"classes: take more than {MOST_BYTES} bytes; shorten their names")
+    write_tensors(tensors_path, net.task_tensors(), {"plan": tree["plan"]})  # so that their hash covers it, too
     write_text(
         folder / CARD,
         card or f"# {task}\n\nA nettailor delta over {backbone.name}: `nettailor predict {folder} IMAGE`.\n",
     )
-    write_json(folder / DESCRIPTION, asdict(description))
+    write_json(description_path, tree | {"tensors_sha256": sha256_of(tensors_path)})
+
+
+PLAN_KEYS = ("batch_norm", "rank", "adapters", "copied", "head", "gated")
 
 
 def load(folder: Path | str, backbone: Backbone | None = None) -> Delta:
@@ -142,43 +136,87 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> Delta:
             somebody's code.
 
     Raises:
-        FileError: a file is missing, cut short or altered, of an unknown format, or belongs to another backbone.
+        FileError: a file is missing, cut short or altered, of an unknown format, or belongs to another backbone; see the
+            top of this file for what is checked.
+
+    Warns:
+        UncheckedWarning: the delta is of format 1, which says nothing of the backbone's geometry.
     """
     folder = delta_folder(folder)
+    path = folder / DESCRIPTION
     description = read_description(folder)
     if backbone is None:
         name = description.backbone.name
         if ":" in name:
-            raise FileError(
-                folder / DESCRIPTION, f"backbone: {name!r} is code to import; name it yourself with --backbone"
-            )
+            raise FileError(path, f"backbone: {name!r} is code to import; name it yourself with --backbone")
         backbone = load_described(name, None, description.input)
-    found = fingerprint(backbone)
-    if found != description.backbone.sha256:
-        raise FileError(
-            folder / DESCRIPTION,
-            f"backbone.sha256: belongs to another {description.backbone.name} ({description.backbone.sha256[:12]}...) "
-            f"than this one ({found[:12]}...); give the right one with --backbone or --weights",
-        )
-    spec = InputSpec(**asdict(description.input))
-    if spec != backbone.spec:
-        raise FileError(folder / DESCRIPTION, f"input: is {spec}, but the backbone reads {backbone.spec}")
-    if description.plan.depth > backbone.depth:
-        raise FileError(
-            folder / DESCRIPTION,
-            f"plan.depth: is {description.plan.depth}, but the backbone has {backbone.depth} blocks",
-        )
-    graph = _graph(folder, description, description.plan.depth)
-    if _sha256(folder / TENSORS) != description.tensors_sha256:
+    _check_backbone(description, backbone, path)
+    plan = description.net_plan(path)
+    if sha256_of(folder / TENSORS) != description.tensors_sha256:
         raise FileError(
             folder / TENSORS, f"is not the file that {DESCRIPTION} describes: cut short or altered; get it anew"
         )
-    tensors, _ = read_tensors(folder / TENSORS)
-    fields = asdict(description.plan)
-    del fields["depth"]
-    net = CompactNet(backbone, NetPlan(tuple(graph.paths), len(description.classes), **fields))
+    tensors, notes = read_checked(folder / TENSORS, wanted_tensors(backbone, plan))
+    if description.says_all and notes.get("plan") != asdict(description.plan):
+        raise FileError(path, f"plan: is not the one with which {TENSORS} was written; get both anew")
+    net = CompactNet(backbone, plan)
     restore(net.task_tensors(), tensors, folder / TENSORS)
+    _check_gates(description, net, path)
+    _check_answers(net, folder / TENSORS)
     return Delta(net, description)
+
+
+def _check_backbone(description: Description, backbone: Backbone, path: Path) -> None:
+    """Tensors, pictures, depth and geometry, in this order: the first that differs explains the others."""
+    said = description.backbone
+    found = tensors_sha256(backbone)
+    if found != said.sha256:
+        raise FileError(
+            path,
+            f"backbone.sha256: belongs to another {said.name} ({said.sha256[:12]}...) than this one ({found[:12]}...): "
+            "its tensors differ; give the right one with --backbone or --weights",
+        )
+    spec = InputSpec(**asdict(description.input))
+    if spec != backbone.spec:
+        raise FileError(path, f"input: is {spec}, but the backbone reads {backbone.spec}")
+    if description.plan.depth > backbone.depth:
+        raise FileError(path, f"plan.depth: is {description.plan.depth}, but the backbone has {backbone.depth} blocks")
+    if not description.says_all:
+        warnings.warn(
+            f"{path}: is of format 1, which does not say how the backbone computes (strides, padding, eps, activations): "
+            "that was not checked, only its tensors were",
+            UncheckedWarning,
+            stacklevel=3,
+        )
+        return
+    found = geometry_sha256(backbone)
+    if found != said.geometry_sha256:
+        raise FileError(
+            path,
+            f"backbone.geometry_sha256: belongs to a {said.name} that computes otherwise with the same tensors (strides, "
+            f"padding, eps or activations differ from this {backbone.name}'s); give its arguments with --backbone "
+            "NAME,argument=value",
+        )
+
+
+def _check_gates(description: Description, net: CompactNet, path: Path) -> None:
+    """The graph is read by people and programs that don't open the tensors, so it has to say the same."""
+    for kept, gate in description.gates().items():
+        if gate != net.gate_of(kept):
+            raise FileError(
+                path, f"graph: {kept.key} has a gate of {gate}, but {TENSORS} has {net.gate_of(kept)}; get both anew"
+            )
+
+
+def _check_answers(net: CompactNet, path: Path) -> None:
+    """Finite tensors can still be too large to compute with: two pictures tell, one even and one of noise."""
+    size = net.spec.size
+    noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    tensor = next(iter(net.task_tensors().values()))
+    with torch.no_grad():
+        logits = net(torch.cat([torch.zeros_like(noise), noise]).to(tensor))
+    if not torch.isfinite(logits).all():
+        raise FileError(path, "gives answers that are not finite: its values are too large; get the file anew")
 
 
 def load_described(name: str, weights: str | None, pictures: InputFields) -> Backbone:
@@ -198,48 +236,6 @@ def delta_folder(folder: Path | str) -> Path:
         if (candidate / DESCRIPTION).is_file():
             return candidate
     raise FileError(folder, f"holds no delta ({DESCRIPTION}); is the run finished?")
-
-
-def read_description(folder: Path) -> Description:
-    """Read and check `task.json`; the graph is checked against the backbone later."""
-    path = folder / DESCRIPTION
-    tree = read_json(path)
-    if not isinstance(tree, dict):
-        raise FileError(path, "is no description of a task")
-    if tree.get("format") not in READABLE:
-        known = " and ".join(map(str, READABLE))
-        raise FileError(path, f"format: is {tree.get('format')!r}, this nettailor reads {known}; update nettailor")
-    return checked(Description, _from_format_1(tree) if tree["format"] == 1 else tree, path)
-
-
-def _from_format_1(tree: dict[str, Any]) -> dict[str, Any]:
-    """A description as format 1 wrote it: norm policy and rank stood beside the graph, and every network was a student's."""
-    rest = {key: value for key, value in tree.items() if key not in ("batch_norm", "rank")}
-    nodes = tree.get("graph", {}).get("nodes", []) if isinstance(tree.get("graph"), dict) else []
-    plan = {"depth": len(nodes) - 1, "batch_norm": tree.get("batch_norm"), "rank": tree.get("rank", 0)}
-    return {**rest, "format": FORMAT, "plan": plan}
-
-
-def _graph(folder: Path, description: Description, depth: int) -> BlockGraph:
-    try:
-        graph = BlockGraph.from_json(description.graph, depth)
-    except GraphError as error:
-        raise FileError(folder / DESCRIPTION, f"graph: {error}") from error
-    for path in graph.proxies():
-        if path.form not in FORMS:
-            known = f"it is code to import: allow it with --proxies {path.form}" if ":" in path.form else ""
-            raise FileError(
-                folder / DESCRIPTION,
-                f"graph: {path.key} is a {path.form!r}; {known or 'there are ' + ', '.join(FORMS)}",
-            )
-    return graph
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise FileError(path, f"can't be read ({error.strerror})") from error
 
 
 def task_bytes(folder: Path) -> int:

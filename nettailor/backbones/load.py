@@ -1,4 +1,4 @@
-"""Find a pretrained backbone by name or file, and say which exact tensors it has.
+"""Find a pretrained backbone by name or file.
 
 "resnet34_tiny"                         the one that comes with the package
 "timm/mobilenetv2_100,pad_type=same"    timm's model; its pretrained weights, or a local file's
@@ -11,7 +11,6 @@ model's own configuration where it has one, and can be overruled.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -66,15 +65,6 @@ def load_backbone(
         return Backbone(model.to(memory_format=torch.channels_last), spec, name)
     except CutError as error:
         raise BackboneError(f"{name}: {error}") from error
-
-
-def fingerprint(backbone: Backbone) -> str:
-    """sha256 over names, types, shapes and bytes of the tensors that tasks share (no source classifier)."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(backbone.tensors().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _find(
@@ -180,7 +170,10 @@ def _arguments(name: str, words: list[str]) -> dict[str, Any]:
             raise BackboneError(
                 f"backbone {name!r}: {key} is no argument of a model's architecture; give weights with --weights FILE"
             )
-        found[key] = yaml.safe_load(value)
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise BackboneError(f"backbone {name!r}: {value!r} is no value of {key}; quote it as in YAML") from error
     return found
 
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from nettailor import __version__
 from nettailor.cli.options import parse
 from nettailor.cli.verbs import VERBS
-from nettailor.errors import NettailorError, UsageError, did_you_mean
+from nettailor.errors import NettailorError, NettailorWarning, UsageError, did_you_mean
 
 
 def main(words: list[str] | None = None) -> int:
@@ -22,7 +26,10 @@ def main(words: list[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        return _run(words)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", NettailorWarning)
+            warnings.showwarning = partial(_show_warning, warnings.showwarning)
+            return _run(words)
     except NettailorError as error:
         return _fail(str(error), error.exit_status, debug)
     except KeyboardInterrupt:
@@ -55,6 +62,14 @@ def _run(words: list[str]) -> int:
         raise UsageError(f"there is no verb {words[0]!r}{hint}")
     options, do = VERBS[words[0]]
     return do(parse(words[0], options, words[1:]))
+
+
+def _show_warning(usual: Callable[..., None], message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    """Print a warning of ours as a plain line, and any other as Python does."""
+    if issubclass(category, NettailorWarning):
+        print(f"nettailor: {message}", file=sys.stderr)
+    else:
+        usual(message, category, *rest)
 
 
 def _overview() -> str:

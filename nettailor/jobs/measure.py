@@ -16,7 +16,7 @@ from nettailor.artifacts.report import (
     Report,
     TeacherFigures,
 )
-from nettailor.backbones.load import fingerprint
+from nettailor.backbones.hashes import tensors_sha256
 from nettailor.data.task import Task
 from nettailor.environment import device_name
 from nettailor.methods._protocol import Context, Trained
@@ -63,7 +63,7 @@ def measure(context: Context, trained: Trained) -> Report:
 def backbone_figures(backbone: Backbone) -> BackboneFigures:
     """A backbone's name, hash and size."""
     cost = backbone.cost
-    return BackboneFigures(backbone.name, fingerprint(backbone), cost.macs, cost.params, backbone.depth)
+    return BackboneFigures(backbone.name, tensors_sha256(backbone), cost.macs, cost.params, backbone.depth)
 
 
 def data_figures(task: Task, data_hash: str) -> DataFigures:

@@ -9,17 +9,59 @@ exclusion), or when its target no longer reaches the output (output exclusion). 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any, Literal
 
 import networkx as nx
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as schema
 
 from blocks import CompactNet, Path, TailoredNet
+from blocks.paths import UNIVERSAL
 from nettailor.errors import NettailorError
+from nettailor.schema import first_error
 
 
 class GraphError(NettailorError):
     """A graph that is no block graph, or a removal that leaves no way from the input to the output."""
+
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+Number = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+@schema(config=STRICT, frozen=True)
+class NodeFields:
+    """One activation of a graph on disk, by its number."""
+
+    id: Number
+
+
+@schema(config=STRICT, frozen=True)
+class EdgeFields:
+    """One path of a graph on disk. `macs` and `params` are there to be read: no network is built from them."""
+
+    source: Number
+    target: Number
+    key: str
+    slot: Number
+    form: str
+    gate: float = 0.0
+    macs: Number = 0
+    params: Number = 0
+
+
+@schema(config=ConfigDict(extra="forbid"), frozen=True)
+class GraphFields:
+    """A graph on disk: networkx's node-link data of a directed multigraph without attributes of its own."""
+
+    nodes: Annotated[list[NodeFields], Field(min_length=2)]
+    edges: list[EdgeFields]
+    directed: Literal[True] = True
+    multigraph: Literal[True] = True
+    graph: Annotated[dict[str, Any], Field(max_length=0)] = field(default_factory=dict)
 
 
 class BlockGraph:
@@ -130,37 +172,43 @@ class BlockGraph:
 
     @classmethod
     def from_json(cls, data: Any, depth: int) -> BlockGraph:
-        """The graph that `to_json` wrote, checked as a file from elsewhere.
+        """The graph that `to_json` wrote, checked like any file from elsewhere.
+
+        Args:
+            data: a `GraphFields`, or a tree of plain values that is held to them.
 
         Raises:
             GraphError: no node-link data, an unknown node, a cycle, a path that is none of ours, or no way through.
         """
-        try:
-            loaded = nx.node_link_graph(data, edges="edges", directed=True, multigraph=True)
-            rows = [(s, t, k, e["slot"], e["form"], e) for s, t, k, e in loaded.edges(keys=True, data=True)]
-        except (KeyError, TypeError, AttributeError, nx.NetworkXError) as error:
-            raise GraphError(f"is no node-link graph of paths ({error!r})") from error
-        strange = [node for node in loaded.nodes if not isinstance(node, int) or not 0 <= node <= depth]
-        if strange:
-            raise GraphError(f"has an unknown node {strange[0]!r}; this backbone's activations are 0 to {depth}")
-        if not nx.is_directed_acyclic_graph(loaded):
-            way = " -> ".join(str(edge[0]) for edge in nx.find_cycle(loaded))
-            raise GraphError(f"has a cycle ({way} -> ...); paths lead forward")
+        if not isinstance(data, GraphFields):
+            try:
+                data = TypeAdapter(GraphFields).validate_json(json.dumps(data), strict=True)
+            except ValidationError as error:
+                raise GraphError(f"is no node-link graph of paths ({first_error(error)})") from None
+        nodes = [node.id for node in data.nodes]
+        if strange := [node for node in nodes if not 0 <= node <= depth]:
+            raise GraphError(f"has an unknown node {strange[0]!r}; this network's activations are 0 to {depth}")
+        if sorted(nodes) != list(range(depth + 1)):
+            raise GraphError(f"has not each of the nodes 0 to {depth} once")
         result = cls(depth)
-        for source, target, key, slot, form, edge in rows:
-            path = Path(target, slot, form) if isinstance(slot, int) and isinstance(form, str) else None
-            if (
-                path is None
-                or path.source != source
-                or path.key != key
-                or slot < 0
-                or path.is_universal != (form == "universal")
-            ):
-                raise GraphError(f"has an edge {key!r} from {source} to {target} that is no path of a student")
-            result.add(path, float(edge.get("gate", 0)), int(edge.get("macs", 0)), int(edge.get("params", 0)))
+        for edge in data.edges:
+            result._add_checked(edge)
         if result.exclude_unreached().exclude_dead_ends().paths != result.paths or not result.paths:
             raise GraphError("has a path that leads nowhere, or no way from the input to the output")
         return result
+
+    def _add_checked(self, edge: EdgeFields) -> None:
+        if edge.target <= edge.source:
+            raise GraphError(f"has a cycle: {edge.key!r} leads from {edge.source} to {edge.target}; paths lead forward")
+        path = Path(edge.target, edge.slot, edge.form)
+        fits = path.source == edge.source and path.key == edge.key and path.is_universal == (path.form == UNIVERSAL)
+        if not fits or path.target > self.depth:
+            raise GraphError(
+                f"has an edge {edge.key!r} from {edge.source} to {edge.target} that is no path of a student"
+            )
+        if self.graph.has_edge(path.source, path.target, path.key):
+            raise GraphError(f"has the edge {edge.key!r} twice")
+        self.add(path, edge.gate, edge.macs, edge.params)
 
     def __str__(self) -> str:
         lines = [

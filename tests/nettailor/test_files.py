@@ -11,7 +11,15 @@ import pytest
 import torch
 
 from nettailor.errors import FileError
-from nettailor.files import read_json, read_tensors, write_json, write_tensors, write_text
+from nettailor.files import (
+    TensorInfo,
+    read_json,
+    read_tensor_infos,
+    read_tensors,
+    write_json,
+    write_tensors,
+    write_text,
+)
 
 
 def test_tensors_and_notes_come_back_as_they_were(tmp_path: Path) -> None:
@@ -74,3 +82,40 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         read_tensors(tmp_path / "nowhere.safetensors")
     with pytest.raises(FileError, match="nowhere"):
         read_json(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"a": NaN}', "NaN is no number"),
+        ('{"a": -Infinity}', "-Infinity is no number"),
+        ('{"a": 1e999}', "larger than any number"),
+        ('{"a": 1, "a": 2}', "'a' stands twice"),
+        ("[" * 65 + "]" * 65, "nested deeper than 64 levels"),
+        ("[" * 100_000, "nested deeper than 64 levels"),
+        ('{"a": ' + "9" * 5000 + "}", "no valid JSON"),
+        ("\xff", "no valid JSON"),
+    ],
+)
+def test_json_that_other_programs_read_otherwise_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(FileError, match=f"x.json: .*{says}"):
+        read_json(path)
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, ["x" * 100])
+    assert read_json(path, most_bytes=1000) == ["x" * 100]
+    with pytest.raises(FileError, match="50 are the most it may have"):
+        read_json(path, most_bytes=50)
+
+
+def test_a_header_says_types_and_shapes_before_anything_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, {"a": torch.zeros(3, 4), "b": torch.tensor(1)})
+    assert read_tensor_infos(path) == {"a": TensorInfo("F32", (3, 4)), "b": TensorInfo("I64", ())}
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(FileError, match=r"x\.safetensors: is no whole safetensors file"):
+        read_tensor_infos(path)

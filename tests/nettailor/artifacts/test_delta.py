@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from blocks import CompactNet, Plan, TailoredNet, compact, count_params
+from blocks import Backbone, CompactNet, Plan, TailoredNet, compact, count_params
 from blocks.counting import tensors_of
 from nettailor.artifacts import delta
 from nettailor.backbones import resnet34_tiny as embedded
@@ -21,7 +22,9 @@ from nettailor.backbones.load import load_backbone
 from nettailor.data.batches import normalise
 from nettailor.data.task import load_task
 from nettailor.errors import BackboneError, FileError
+from nettailor.files import read_tensors, sha256_of, write_tensors
 from nettailor.pruning.graph import BlockGraph
+from tests import tiny
 
 CLASSES = [str(n) for n in range(10)]
 
@@ -98,6 +101,28 @@ def edit(folder: Path, change: Callable[[dict], None]) -> None:
     path.write_text(json.dumps(tree))
 
 
+def edge(tree: dict) -> dict:
+    return tree["graph"]["edges"][0]
+
+
+def swap(folder: Path, old: str, new: str) -> None:
+    text = (folder / "task.json").read_text()
+    assert old in text
+    (folder / "task.json").write_text(text.replace(old, new))
+
+
+def with_tensors(
+    folder: Path,
+    change: Callable[[str, torch.Tensor], torch.Tensor] = lambda name, tensor: tensor,
+    more: dict[str, torch.Tensor] | None = None,
+) -> None:
+    """Other tensors under a hash of their own, as somebody would write them who means it."""
+    path = folder / "task.safetensors"
+    tensors, notes = read_tensors(path)
+    write_tensors(path, {name: change(name, tensor) for name, tensor in tensors.items()} | (more or {}), notes)
+    edit(folder, lambda tree: tree.update(tensors_sha256=sha256_of(path)))
+
+
 def shorten(folder: Path) -> None:
     path = folder / "task.safetensors"
     path.write_bytes(path.read_bytes()[:-200])
@@ -156,6 +181,68 @@ WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda f: edit(f, lambda t: [e.update(form="os:getcwd") for e in t["graph"]["edges"] if e["slot"]]),
         r"is a 'os:getcwd'; it is code to import: allow it with --proxies os:getcwd",
     ),
+    "a gate that is text": (
+        lambda f: edit(f, lambda t: edge(t).update(gate="abc")),
+        r"graph\.edges\.0\.gate: .*number",
+    ),
+    "a gate that the tensors lack": (
+        lambda f: edit(f, lambda t: edge(t).update(gate=edge(t)["gate"] + 1e-3)),
+        r"task\.json: graph: .* has a gate of .*, but task\.safetensors has",
+    ),
+    "MACs that are a list": (lambda f: edit(f, lambda t: edge(t).update(macs=[1])), r"edges\.0\.macs: .*integer"),
+    "a number as text": (lambda f: edit(f, lambda t: t["input"].update(size="32")), r"input\.size: .*integer"),
+    "infinity": (lambda f: edit(f, lambda t: edge(t).update(gate=float("inf"))), "Infinity is no number"),
+    "not a number": (lambda f: edit(f, lambda t: t["settings"].update(seed=float("nan"))), "NaN is no number"),
+    "a number too large": (lambda f: swap(f, '"crop": 1.0', '"crop": 1e999'), "1e999 is larger than any number"),
+    "a key twice": (lambda f: swap(f, '"crop": 1.0', '"crop": 1.0, "crop": 1.0'), "'crop' stands twice"),
+    "an undirected graph": (lambda f: edit(f, lambda t: t["graph"].update(directed=False)), r"graph\.directed"),
+    "deep nesting": (lambda f: (f / "task.json").write_text("[" * 100_000), "nested deeper than 64 levels"),
+    "deep settings": (
+        lambda f: edit(f, lambda t: t.update(settings={"x": functools.reduce(lambda x, _: [x], range(99), 0)})),
+        "nested deeper than 64 levels",
+    ),
+    "a class that is a number": (lambda f: edit(f, lambda t: t["classes"].__setitem__(3, 3)), r"classes\.3: .*string"),
+    "a class twice": (lambda f: edit(f, lambda t: t["classes"].__setitem__(3, "7")), "classes: '7' stands there twice"),
+    "a task that is a path": (lambda f: edit(f, lambda t: t.update(task="../x")), "task: '../x' is no name"),
+    "no geometry": (
+        lambda f: edit(f, lambda t: t["backbone"].pop("geometry_sha256")),
+        r"backbone\.geometry_sha256: is missing",
+    ),
+    "another geometry": (
+        lambda f: edit(f, lambda t: t["backbone"].update(geometry_sha256="0" * 64)),
+        r"backbone\.geometry_sha256: .*computes otherwise with the same tensors",
+    ),
+    "an untruthful format": (lambda f: edit(f, lambda t: t.update(format=True)), "format: is True, this nettailor"),
+    "another head": (
+        lambda f: edit(f, lambda t: t["plan"].update(head="pooled")),
+        r"task\.safetensors: tensor 'head\.",
+    ),
+    "a huge description": (
+        lambda f: (f / "task.json").write_bytes(b" " * (32 * 2**20 + 1)),
+        "33554432 are the most it may have",
+    ),
+    "values that are not finite": (
+        lambda f: with_tensors(f, lambda name, t: t * float("nan") if name.endswith("running_mean") else t),
+        r"task\.safetensors: tensor '.*running_mean' has values that are not finite",
+    ),
+    "negative variances": (
+        lambda f: with_tensors(f, lambda name, t: -t if name.endswith("running_var") else t),
+        "has negative variances",
+    ),
+    "integers": (
+        lambda f: with_tensors(f, lambda name, t: t.int()),
+        r"tensor '.*' does not fit this network: it is I32 .*, but has to be F32",
+    ),
+    "half the precision": (lambda f: with_tensors(f, lambda name, t: t.half()), "it is F16 .*, but has to be F32"),
+    "values too large": (
+        lambda f: with_tensors(f, lambda name, t: t * 1e30),
+        "gives answers that are not finite|has a gate of",
+    ),
+    "a tensor more": (lambda f: with_tensors(f, more={"x": torch.zeros(1)}), "'x' does not fit .* none of that name"),
+    "arguments that are no YAML": (
+        lambda f: edit(f, lambda t: t["backbone"].update(name="resnet34_tiny,x=[")),
+        "is no value of x",
+    ),
     "arguments that read files": (
         lambda f: edit(f, lambda t: t["backbone"].update(name="timm/resnet18,checkpoint_path=x.pth")),
         "checkpoint_path is no argument of a model's architecture",
@@ -184,6 +271,73 @@ def test_a_backbone_with_other_weights_is_refused(saved: tuple[Path, torch.Tenso
         next(iter(backbone.tensors().values())).add_(1e-3)
     with pytest.raises(FileError, match="belongs to another"):
         delta.load(saved[0], backbone)
+
+
+def test_the_same_weights_under_another_padding_are_refused(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    with_padding = load_backbone("timm/mobilenetv2_050,pad_type=same", input_size=32, untrained=True)
+    torch.manual_seed(0)
+    without = load_backbone("timm/mobilenetv2_050", input_size=32, untrained=True)
+    net = compact(TailoredNet(with_padding, 10, Plan(skips=1)))
+    delta.save(net, tmp_path, "digits", CLASSES)
+    assert torch.equal(*(n(torch.ones(1, 3, 32, 32)) for n in (net, delta.load(tmp_path, with_padding).net)))
+    with pytest.raises(FileError, match=r"backbone\.geometry_sha256: .*padding.*--backbone NAME,argument=value"):
+        delta.load(tmp_path, without)
+
+
+def test_a_plan_that_fits_the_same_tensors_is_refused(tmp_path: Path) -> None:
+    """Over a backbone whose classifier reads what a pooled head reads, names and shapes tell the heads apart no more."""
+
+    class Headed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = tiny.tiny_resnet()
+            self.body.fc = torch.nn.Identity()
+            self.classifier = torch.nn.Linear(16, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.classifier(2 * self.body(x))
+
+    backbone = Backbone(tiny.live_in(Headed(), 16), tiny.tiny_backbone().spec, "headed")
+    delta.save(compact(TailoredNet(backbone, 3, Plan())), tmp_path, "three", ["a", "b", "c"])
+    delta.load(tmp_path, backbone)
+    edit(tmp_path, lambda tree: tree["plan"].update(head="pooled"))
+    with pytest.raises(FileError, match=r"task\.json: plan: is not the one with which task\.safetensors was written"):
+        delta.load(tmp_path, backbone)
+
+
+def test_half_a_million_classes_are_refused_before_memory_is_taken(
+    saved: tuple[Path, torch.Tensor, torch.Tensor], tmp_path: Path
+) -> None:
+    """In a process of its own: 500,000 classifiers' rows of 128 floats are 256 MB; what it takes in all is measured."""
+    folder = shutil.copytree(saved[0], tmp_path / "task")
+    edit(folder, lambda t: t.update(classes=[f"{n}" for n in range(500_000)]))
+    code = (
+        "import resource, sys, nettailor as nt\n"
+        "backbone = nt.load_backbone()\n"
+        "nt.load(sys.argv[1], backbone)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: nt.load(sys.argv[2], backbone)\n"
+        "except nt.NettailorError as error: print(error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, saved[0], folder], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    assert "it is F32 [10, 128], but has to be F32 [500000, 128]" in done[0] or "[10]" in done[0]
+    assert int(done[1]) < 160 * 1024, "KiB: half a million names in JSON, and no classifier"
+
+
+def test_what_load_would_refuse_is_not_saved(saved: tuple[Path, torch.Tensor, torch.Tensor], tmp_path: Path) -> None:
+    net = delta.load(saved[0]).net
+    for classes, says in (
+        (["x"] * 10, "'x' stands there twice"),
+        (CLASSES[:9], "are 9, but the network has 10 logits"),
+        ([*CLASSES[:9], 9], r"classes\.9: .*string"),
+    ):
+        with pytest.raises(FileError, match=says):
+            delta.save(net, tmp_path / "new", "digits", classes)  # type: ignore[arg-type]
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_embedded_backbone_is_as_small_as_it_says() -> None:

@@ -1,0 +1,211 @@
+"""What a delta's `task.json` may contain: one schema that all of it is held to before anything is built.
+
+    task.json -> read_json (size, depth, finite numbers) -> its format's schema -> Description
+
+Format 2 is written; format 1 (nettailor 0.1.0) is read. Types are those of JSON itself: a gate of "0.5", a list of MACs or a
+class that is a number are refused. What the numbers mean is checked against the backbone later, by `delta.load`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass as schema
+
+from blocks import NetPlan
+from blocks import Path as NetPath
+from blocks.assembly import HeadKind
+from blocks.norms import BatchNormPolicy
+from blocks.proxies import FORMS
+from nettailor.data.task import check_name
+from nettailor.errors import DataError, FileError
+from nettailor.files import read_json
+from nettailor.pruning.graph import BlockGraph, GraphError, GraphFields
+from nettailor.schema import Channels, Interpolation, PositiveChannels, checked
+
+FORMAT: Literal[2] = 2
+DESCRIPTION, TENSORS, CARD = "task.json", "task.safetensors", "README.md"
+MOST_BYTES = 32 * 2**20
+"""The largest `task.json` that is read: 100,000 classes with names of 300 bytes fit."""
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+def _distinct(classes: list[str]) -> list[str]:
+    if len(set(classes)) < len(classes):
+        twice = next(name for place, name in enumerate(classes) if name in set(classes[:place]))
+        raise ValueError(f"{twice[:80]!r} stands there twice")
+    return classes
+
+
+def _task_name(name: str) -> str:
+    try:
+        return check_name(name)
+    except DataError:
+        raise ValueError(f"{name[:80]!r} is no name for a task") from None
+
+
+Classes = Annotated[list[str], Field(min_length=2), AfterValidator(_distinct)]
+TaskName = Annotated[str, AfterValidator(_task_name)]
+
+
+@schema(config=STRICT, frozen=True)
+class InputFields:
+    """The pictures that the network reads."""
+
+    size: Annotated[int, Field(ge=8, le=4096)]
+    mean: Channels
+    std: PositiveChannels
+    interpolation: Interpolation = "bilinear"
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+@schema(config=STRICT, frozen=True)
+class BackboneFields:
+    """Which backbone the delta belongs to: how to name it, and the hashes of it (`nettailor.backbones.hashes`).
+
+    `sha256` is that of the tensors that tasks share. `geometry_sha256` is missing in format 1. `classifier_sha256` is
+    recorded for methods whose network reads the source classifier; no plan does so yet, so nothing is held to it.
+    """
+
+    name: str
+    sha256: Sha256
+    geometry_sha256: Sha256 | None = None
+    classifier_sha256: Sha256 | None = None
+
+
+@schema(config=STRICT, frozen=True)
+class PlanFields:
+    """How the network is put together beside its graph (`blocks.assembly.NetPlan`). `depth` is the last layer."""
+
+    depth: Annotated[int, Field(ge=1)]
+    batch_norm: BatchNormPolicy
+    rank: Annotated[int, Field(ge=0, le=1024)] = 0
+    adapters: bool = False
+    copied: bool = False
+    head: HeadKind = "backbone"
+    gated: bool = True
+
+
+@schema(config=STRICT, frozen=True)
+class Description:
+    """What `task.json` holds."""
+
+    format: Literal[2]
+    task: TaskName
+    classes: Classes
+    input: InputFields
+    backbone: BackboneFields
+    plan: PlanFields
+    graph: GraphFields
+    method: str
+    tensors_sha256: Sha256
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def says_all(self) -> bool:
+        """Whether everything that `load` checks is said: not in format 1, which knew no geometry and no plan."""
+        return self.backbone.geometry_sha256 is not None
+
+    def net_plan(self, path: Path) -> NetPlan:
+        """How the network is put together.
+
+        Args:
+            path: of the file that says so, for the error.
+
+        Raises:
+            FileError: the graph is none of a network of this depth, or has a form of proxy that is not known.
+        """
+        fields = asdict(self.plan)
+        try:
+            paths = BlockGraph.from_json(self.graph, fields.pop("depth")).paths
+        except GraphError as error:
+            raise FileError(path, f"graph: {error}") from error
+        for kept in paths:
+            if not kept.is_universal and kept.form not in FORMS:
+                known = f"it is code to import: allow it with --proxies {kept.form}" if ":" in kept.form else ""
+                raise FileError(
+                    path, f"graph: {kept.key} is a {kept.form!r}; {known or 'there are ' + ', '.join(FORMS)}"
+                )
+        return NetPlan(tuple(paths), len(self.classes), **fields)
+
+    def gates(self) -> dict[NetPath, float]:
+        """The weight of every path, as the graph says it."""
+        return {NetPath(edge.target, edge.slot, edge.form): edge.gate for edge in self.graph.edges}
+
+
+@schema(config=STRICT, frozen=True)
+class BackboneFields1:
+    """Format 1 knew the hash of the tensors alone."""
+
+    name: str
+    sha256: Sha256
+
+
+@schema(config=STRICT, frozen=True)
+class Description1:
+    """What `task.json` held in format 1: norm policy and rank beside the graph, and every network a student's."""
+
+    format: Literal[1]
+    task: TaskName
+    classes: Classes
+    input: InputFields
+    backbone: BackboneFields1
+    batch_norm: BatchNormPolicy
+    graph: GraphFields
+    method: str
+    tensors_sha256: Sha256
+    rank: Annotated[int, Field(ge=0, le=1024)] = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def updated(self) -> Description:
+        """The same in format 2; the geometry of the backbone stays unknown."""
+        plan = PlanFields(len(self.graph.nodes) - 1, self.batch_norm, self.rank)
+        return Description(
+            format=FORMAT,
+            task=self.task,
+            classes=self.classes,
+            input=self.input,
+            backbone=BackboneFields(self.backbone.name, self.backbone.sha256),
+            plan=plan,
+            graph=self.graph,
+            method=self.method,
+            tensors_sha256=self.tensors_sha256,
+            settings=self.settings,
+        )
+
+
+def read_description(folder: Path) -> Description:
+    """Read `task.json` and hold it to its format's schema; the graph is checked against the backbone later.
+
+    Raises:
+        FileError: the file is missing, too large, no JSON, of an unknown format, or a field of it is wrong.
+    """
+    path = folder / DESCRIPTION
+    tree = read_json(path, MOST_BYTES)
+    if not isinstance(tree, dict):
+        raise FileError(path, "is no description of a task")
+    number = tree.get("format")
+    read = READERS.get(number) if type(number) is int else None
+    if read is None:
+        known = " and ".join(map(str, READERS))
+        raise FileError(path, f"format: is {repr(number)[:40]}, this nettailor reads {known}; update nettailor")
+    return read(tree, path)
+
+
+def _read_2(tree: Any, path: Path) -> Description:
+    description = checked(Description, tree, path, strict=True)
+    if description.backbone.geometry_sha256 is None:
+        raise FileError(path, "backbone.geometry_sha256: is missing; get the file anew")
+    return description
+
+
+READERS: dict[int, Callable[[Any, Path], Description]] = {
+    1: lambda tree, path: checked(Description1, tree, path, strict=True).updated(),
+    2: _read_2,
+}
