@@ -117,11 +117,11 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check_depth(tree: Any) -> None:
     level, depth = [tree], 0
-    while level:
+    while level := [part for part in level if isinstance(part, (dict, list))]:
+        depth += 1
         if depth > DEEPEST:
             raise RecursionError
-        parts = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, (dict, list))]
-        level, depth = [part for several in parts for part in several], depth + 1
+        level = [child for part in level for child in (part.values() if isinstance(part, dict) else part)]
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], notes: dict[str, Any] | None = None) -> None:
