@@ -8,6 +8,7 @@ class that is a number are refused. What the numbers mean is checked against the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, field
 from pathlib import Path
@@ -38,7 +39,7 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 def _distinct(classes: list[str]) -> list[str]:
     if len(set(classes)) < len(classes):
-        twice = next(name for place, name in enumerate(classes) if name in set(classes[:place]))
+        twice = Counter(classes).most_common(1)[0][0]
         raise ValueError(f"{twice[:80]!r} stands there twice")
     return classes
 

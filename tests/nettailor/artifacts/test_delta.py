@@ -324,7 +324,7 @@ def test_half_a_million_classes_are_refused_before_memory_is_taken(
     done = subprocess.run(
         [sys.executable, "-c", code, saved[0], folder], check=True, capture_output=True, text=True
     ).stdout.splitlines()
-    assert "it is F32 [10, 128], but has to be F32 [500000, 128]" in done[0] or "[10]" in done[0]
+    assert "it is F32 [10], but has to be F32 [500000]" in done[0]
     assert int(done[1]) < 160 * 1024, "KiB: half a million names in JSON, and no classifier"
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from blocks import Backbone, Plan, TailoredNet, compact
@@ -190,6 +190,7 @@ def check(original: Original, data: Any) -> None:
         loaded = delta.load(original.folder, original.backbone)
     except NettailorError as error:
         refusal = str(error)
+    event(f"{what}: {'refused' if refusal else 'accepted'}")  # pytest --hypothesis-show-statistics
     if refusal:
         assert refusal.startswith(str(original.folder)), "the file is named"
         assert len(refusal.splitlines()) <= 2, "in a plain line"
