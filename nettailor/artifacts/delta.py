@@ -133,7 +133,7 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> Delta:
     Args:
         folder: the delta's folder, or the run folder around it.
         backbone: loaded already; if left out it is loaded by the name in the delta, unless that name means importing
-            somebody's code.
+            somebody's code or downloading weights.
 
     Raises:
         FileError: a file is missing, cut short or altered, of an unknown format, or belongs to another backbone; see the
@@ -149,7 +149,7 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> Delta:
         name = description.backbone.name
         if ":" in name:
             raise FileError(path, f"backbone: {name!r} is code to import; name it yourself with --backbone")
-        backbone = load_described(name, None, description.input)
+        backbone = load_described(name, None, description.input, fetch=False)
     _check_backbone(description, backbone, path)
     plan = description.net_plan(path)
     if sha256_of(folder / TENSORS) != description.tensors_sha256:
@@ -219,10 +219,10 @@ def _check_answers(net: CompactNet, path: Path) -> None:
         raise FileError(path, "gives answers that are not finite: its values are too large; get the file anew")
 
 
-def load_described(name: str, weights: str | None, pictures: InputFields) -> Backbone:
-    """A backbone that reads the pictures that a delta describes."""
+def load_described(name: str, weights: str | None, pictures: InputFields, fetch: bool = True) -> Backbone:
+    """A backbone that reads the pictures that a delta describes; its weights are downloaded only where the user named it."""
     spec = asdict(pictures)
-    return load_backbone(name, weights, spec.pop("size"), **spec)
+    return load_backbone(name, weights, spec.pop("size"), fetch=fetch, **spec)
 
 
 def delta_folder(folder: Path | str) -> Path:

@@ -11,7 +11,8 @@ model's own configuration where it has one, and can be overruled.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -36,6 +37,7 @@ def load_backbone(
     weights: str | Path | None = None,
     input_size: int | None = None,
     untrained: bool = False,
+    fetch: bool = True,
     **pictures: Any,
 ) -> Backbone:
     """Load a backbone, cut and frozen.
@@ -46,6 +48,7 @@ def load_backbone(
             member of its weights enum (`IMAGENET1K_V1`).
         input_size: side of the pictures in pixels; the model's own configuration decides if left out.
         untrained: the architecture alone, with random weights: for what depends on no weight, such as costs.
+        fetch: whether the named model's own weights may be downloaded; else they must be on this machine already.
         pictures: `mean`, `std` (three numbers each), `interpolation`, `crop` in place of the model's own; None changes
             nothing.
 
@@ -54,7 +57,8 @@ def load_backbone(
         FileError: the weights file is missing or damaged.
     """
     bare, *words = name.split(",")
-    model, spec = _find(bare, _arguments(name, words), RANDOM if untrained else weights, input_size)
+    with nullcontext() if fetch else _without_network():
+        model, spec = _find(bare, _arguments(name, words), RANDOM if untrained else weights, input_size)
     if weights is not None and not untrained and not _is_enum(bare, weights):
         fit_weights(model, read_weights(Path(weights)), weights)
     check_finite(model, str(weights or name))
@@ -65,6 +69,22 @@ def load_backbone(
         return Backbone(model.to(memory_format=torch.channels_last), spec, name)
     except CutError as error:
         raise BackboneError(f"{name}: {error}") from error
+
+
+@contextmanager
+def _without_network() -> Iterator[None]:
+    """Let the libraries find what they have downloaded before, and download nothing."""
+    import huggingface_hub.constants as hub
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("they are not on this machine, and what only a delta names is not downloaded")
+
+    download, offline = torch.hub.download_url_to_file, hub.HF_HUB_OFFLINE
+    torch.hub.download_url_to_file, hub.HF_HUB_OFFLINE = refuse, True  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.hub.download_url_to_file, hub.HF_HUB_OFFLINE = download, offline
 
 
 def _find(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -212,3 +213,18 @@ def test_a_member_of_a_weights_enum_is_no_path(tmp_path: Path, monkeypatch: pyte
     for weights, resolved in (("IMAGENET1K_V1", "IMAGENET1K_V1"), ("w.pth", str(tmp_path / "w.pth"))):
         recipe = parse_recipe({"backbone": {"name": "torchvision/resnet18", "weights": weights}}, "test")
         assert resolve(recipe).backbone.weights == resolved
+
+
+@pytest.mark.parametrize("name", ["torchvision/resnet18", "timm/resnet18.a1_in1k"])
+def test_what_may_not_be_fetched_is_not_asked_for(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[object] = []
+
+    def connect(self: socket.socket, address: object) -> None:
+        asked.append(address)
+        raise OSError("no network here")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(BackboneError, match="give a local file with --weights FILE"):
+        load_backbone(name, fetch=False)
+    assert asked == []
