@@ -55,7 +55,7 @@ _WHERE = {
     "train": "nettailor.training.stages",
 }
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Backbone",
     "BlockGraph",
