@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from blocks import Backbone, Plan, TailoredNet
+from blocks.batching import batch_slices
 from blocks.bn_statistics import recalibrate_norms
 from blocks.counting import tensors_of
 from blocks.memory import map_large_tensors, pictures_at_once
@@ -77,7 +78,7 @@ def tailor(backbone: Backbone, task: Task, config: StudentConfig | None = None, 
     if config.warm_start:
         rows = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(run.seed))[: config.warm_start]
         size = pictures_at_once(student.backbone.shapes, WARM_BATCH, least=FEWEST_FOR_STATISTICS)
-        parts = rows.split(size)
+        parts = [rows[part] for part in batch_slices(len(rows), size)]
 
         def batches() -> Iterator[Tensor]:
             return (normalise(task.train.batch(part), student.spec, run.device) for part in parts)
