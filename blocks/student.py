@@ -130,7 +130,7 @@ class TailoredNet(nn.Module):
         fades = self.gates.fade.tolist()
         xs: list[Tensor | None] = list(known) or [(self._quick(0, self.stem) if self.training else self.stem)(x)]
         live = [[p for p in self._into(layer) if fades[p.target - 1][p.slot]] for layer in range(1, self.depth + 1)]
-        resampled = None if self._recomputes(live) else Resampled()
+        resampled = None if torch.is_grad_enabled() and self.keeps_much() else Resampled()
         for layer in range(len(xs), self.depth + 1):
             paths = [path for path in live[layer - 1] if xs[path.source] is not None]
             total = self._mixture(paths, rows[layer - 1], xs, resampled) if paths else None
@@ -154,6 +154,10 @@ class TailoredNet(nn.Module):
         """The paths that are not removed."""
         fades = self.gates.fade.tolist()
         return [path for path in self.paths if fades[path.target - 1][path.slot] > 0]
+
+    def keeps_much(self) -> bool:
+        """Whether the live proxies would keep so much for their gradients that they are computed again instead."""
+        return worth_recomputing([self.backbone.shapes[p.target] for p in self.live_paths() if not p.is_universal])
 
     def layer_parameters(self, layer: int) -> list[nn.Parameter]:
         """What trains in layer 1..L, gates excepted: its live proxies and the norms of its block that the task owns."""
@@ -225,12 +229,6 @@ class TailoredNet(nn.Module):
 
     def _into(self, layer: int) -> Iterator[Path]:
         return (path for path in self.paths if path.target == layer)
-
-    def _recomputes(self, live: Sequence[Sequence[Path]]) -> bool:
-        """Whether mixtures are computed again in the backward pass, because they would keep too much for it."""
-        proxies = [path for paths in live for path in paths if not path.is_universal]
-        shapes = self.backbone.shapes
-        return torch.is_grad_enabled() and worth_recomputing([shapes[path.target] for path in proxies])
 
     def _mixture(self, paths: list[Path], row: Tensor, xs: list[Tensor | None], resampled: Resampled | None) -> Tensor:
         """What the paths into a layer give, weighted by their gates.

@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from blocks import Backbone, Plan, TailoredNet
+from blocks.batching import batch_slices
 from blocks.bn_statistics import recalibrate_norms
 from blocks.counting import tensors_of
-from blocks.memory import pictures_at_once
+from blocks.memory import map_large_tensors, pictures_at_once
 from blocks.shallow import ShallowNet
 from blocks.warm_start import warm_start
 from nettailor.data.augment import augments
@@ -72,10 +73,12 @@ def tailor(backbone: Backbone, task: Task, config: StudentConfig | None = None, 
     config, run = config or StudentConfig(), run or Run()
     torch.manual_seed(run.seed + 1)
     student = TailoredNet(backbone, len(task.classes), plan_of(config)).to(run.device)
+    if student.keeps_much():
+        map_large_tensors()
     if config.warm_start:
         rows = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(run.seed))[: config.warm_start]
         size = pictures_at_once(student.backbone.shapes, WARM_BATCH, least=FEWEST_FOR_STATISTICS)
-        parts = rows.split(size)
+        parts = [rows[part] for part in batch_slices(len(rows), size)]
 
         def batches() -> Iterator[Tensor]:
             return (normalise(task.train.batch(part), student.spec, run.device) for part in parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from blocks import Backbone, compact
+from blocks import Backbone, InputSpec, compact
 from nettailor.data.batches import epoch_generator, evaluation_batches, steps_per_epoch, training_batches
 from nettailor.data.config import DataConfig
 from nettailor.data.images import MemorySource
@@ -59,6 +60,16 @@ def test_no_evaluation_batch_is_of_one_picture(backbone: Backbone, count: int) -
     assert sum(sizes) == count
     assert min(sizes) > 1 or count == 1
     assert max(sizes) <= 251
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(8, [250, 50]), (80, [250, 50]), (224, [32] * 9 + [12])])
+def test_fewer_large_pictures_are_evaluated_together(size: int, sizes: list[int]) -> None:
+    one = torch.zeros(1, 3, size, size, dtype=torch.uint8)
+    split = replace(pictures(300), size=size, images=one.expand(300, -1, -1, -1))
+    spec = InputSpec(size, (0.5,) * 3, (0.5,) * 3)
+    found = [(len(x), answers) for x, answers in evaluation_batches(split, spec, torch.device("cpu"))]
+    assert [count for count, _ in found] == sizes
+    assert torch.equal(torch.cat([answers for _, answers in found]), split.labels)
 
 
 def test_251_training_pictures_at_1x1_resolution_are_recalibrated_on(backbone: Backbone) -> None:

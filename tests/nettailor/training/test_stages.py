@@ -344,6 +344,16 @@ def test_a_training_that_diverges_says_so_and_keeps_its_last_checkpoint(
     assert [path.name for path in tmp_path.iterdir()] == ["teacher.safetensors"]
 
 
+def test_a_warm_start_looks_at_no_picture_alone(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """48 training pictures of 16 px, whose last activations are 1x1: a batch of one would have no variance there."""
+    monkeypatch.setattr("nettailor.training.stages.WARM_BATCH", 47)
+    monkeypatch.setattr("blocks.memory.ACTIVATIONS_AT_ONCE", 2**40)
+    student = tailor(backbone, task, StudentConfig(warm_start=48), Run())
+    assert all(torch.isfinite(tensor).all() for tensor in student.task_tensors().values())
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
 def test_a_whole_run_on_a_gpu(backbone: Backbone, task: Task) -> None:
     run = Run(device=torch.device("cuda"))
