@@ -26,20 +26,6 @@ def test_only_what_was_given_is_a_setting() -> None:
     assert recipe_tree(parse("adapt", AdaptOptions, [])) == {}
     words = ["--data", "d", "--skip-bad", "--backbone", "b", "--weights", "w", "--device", "cpu"]
     words += ["--method", "linear", "--seed", "0"]
-        "--data",
-        "d",
-        "--skip-bad",
-        "--backbone",
-        "b",
-        "--weights",
-        "w",
-        "--device",
-        "cpu",
-        "--method",
-        "linear",
-        "--seed",
-        "0",
-    ]
     assert recipe_tree(parse("adapt", AdaptOptions, words)) == {
         "data": {"source": "d", "skip_bad": True},
         "backbone": {"name": "b", "weights": "w"},
