@@ -5,17 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure as MatplotlibFigure
 
 from nettailor.artifacts.board import Board, Figure
 from nettailor.artifacts.pareto import Front
 from nettailor.artifacts.report import Report
-from nettailor.jobs.compare import cells
-from nettailor.jobs.recipe import Recipe
 from nettailor.methods import names
 from nettailor.methods.paper import Paper
-from nettailor.training.config import StudentConfig, TeacherConfig
-from nettailor.views.plots import Curve, draw_curves
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
 
@@ -94,36 +89,6 @@ def test_the_papers_network_is_met_on_our_curve(
     if row is not None:
         assert row.macs.mean <= paper.compact.macs / board.backbone_macs
         assert row.test_accuracy.mean == max(cheap, key=lambda point: point.macs).test_accuracy
-
-
-def test_pictures_say_what_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    figures: list[MatplotlibFigure] = []
-    save = MatplotlibFigure.savefig
-    monkeypatch.setattr(MatplotlibFigure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
-    curves = [Curve("one", [0.2, 0.4], [0.8, 0.9], "o-"), Curve("_", [0.5], [0.7], "o", [0.1], [0.05])]
-    draw_curves(tmp_path / "some.png", "some", curves, {"teacher": 0.95})
-    draw_curves(tmp_path / "other.png", "other", curves, {"teacher": 0.95}, "teacher's accuracy on test")
-    assert [figure.axes[0].get_ylabel() for figure in figures] == ["accuracy on test", "teacher's accuracy on test"]
-    (legend,) = figures[0].legends
-    assert [text.get_text() for text in legend.get_texts()] == ["teacher", "one"]
-    assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_papers_cell_gets_our_data_and_teacher_and_its_own_student(tmp_path: Path) -> None:
-    ours = Recipe(seed=3, teacher=TeacherConfig(epochs=7), student=StudentConfig(epochs=9))
-    jobs = {job.name: job for job in cells(ours, ["finetune", "nettailor", "paper", "linear"], tmp_path / "seed-3")}
-    paper = jobs["seed-3/paper"].recipe
-    assert (paper.seed, paper.teacher, paper.data) == (3, ours.teacher, ours.data)
-    assert (paper.student.rank, paper.student.matching, paper.prune.how) == (0, "local", "paper")
-    assert paper.student.epochs == StudentConfig().epochs
-    assert jobs["seed-3/linear"].recipe.student == ours.student
-    assert jobs["seed-3/nettailor"].recipe.prune.front
-    assert [job.after for job in jobs.values()] == [(), ("seed-3/finetune",), ("seed-3/finetune",), ()]
-
-
-def test_figures_are_means_and_sample_deviations() -> None:
-    assert (Figure.of([1.0, 3.0]).mean, Figure.of([1.0, 3.0]).std) == (2.0, pytest.approx(2**0.5))
-    assert Figure.of([1.0]) == Figure(1.0, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nettailor.config.loading import differences, parse_overrides
+from nettailor.config.loading import parse_overrides
 from nettailor.errors import UsageError
-from nettailor.jobs.recipe import Recipe, parse_recipe, read_recipes
+from nettailor.jobs.recipe import parse_recipe, read_recipes
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -38,11 +38,6 @@ def test_tasks_share_what_stands_beside_them(tmp_path: Path) -> None:
     assert (two.task, two.seed, two.student.epochs) == ("b", 4, 5)
 
 
-def test_differences_name_the_keys_and_leave_the_machine_out() -> None:
-    other = parse_recipe({"student": {"epochs": 1}, "machine": {"device": "cpu"}}, "test")
-    assert differences(Recipe().as_dict(), other.as_dict()) == ["student.epochs"]
-
-
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -69,9 +64,3 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
         read_recipes(path)
     assert says in str(raised.value)
     assert str(path) in str(raised.value)
-
-
-@pytest.mark.parametrize("word", ["student.epochs", "=3", "student.epochs=[", "--x"])
-def test_an_override_has_a_key_and_a_value(word: str) -> None:
-    with pytest.raises(UsageError):
-        parse_overrides([word])

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from nettailor.progress import Display, Event, Line, RemoteDisplay, StageProgress
+from nettailor.progress import Display, Line, StageProgress
 from nettailor.views.job_table import JobTable
 
 PASSES = {"teacher": 10, "student": 20, "prune": 30, "recover": 5}
@@ -49,21 +49,6 @@ def test_rows_that_do_not_fit_give_way_to_those_that_run() -> None:
     assert "job 77" in shown
     assert "job 0" not in shown
     assert table.table().caption == "1 running, 98 waiting, 1 done"
-
-
-def test_a_job_elsewhere_sends_lines_and_how_far_it_is() -> None:
-    events: list[Event] = []
-    remote = RemoteDisplay("a", events.append)
-    remote.say("\nreading\nmore")
-    with remote.stage("student", 3, 1, 2) as shown:
-        shown.step({"ce": 1.0})
-        shown.step({"ce": 1.0})
-        shown.epoch(2, {"ce": 1.0}, {"val_accuracy": 0.5})
-    assert events[:2] == [Line("a", "reading"), Line("a", "more")]
-    progress = [event for event in events if isinstance(event, StageProgress)]
-    assert [(event.done, event.epochs) for event in progress] == [(1, 3), (1.5, 3), (2, 3)], "two steps are sent as one"
-    (line,) = [event for event in events if isinstance(event, Line) and event.of_epoch]
-    assert line.text.startswith("student      2/3  ce 1.000  val_accuracy 0.500")
 
 
 def test_plain_lines_begin_with_the_job_and_a_terminal_shows_no_passes() -> None:

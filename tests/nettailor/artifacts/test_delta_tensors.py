@@ -1,0 +1,86 @@
+"""Tensors of a delta are compared with what the network wants before they are read, and their values afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from blocks import Backbone, CompactNet, Plan, TailoredNet, compact
+from blocks.proxies import Site, conv1x1, register
+from nettailor.artifacts import delta_tensors
+from nettailor.artifacts.delta_tensors import read_checked, wanted_tensors
+from nettailor.errors import FileError
+from nettailor.files import TensorInfo, write_tensors
+from tests import fabricated
+
+WANTED = {"head.weight": TensorInfo("F32", (2, 3)), "norm.running_var": TensorInfo("F32", (3,))}
+
+
+def tensors() -> dict[str, torch.Tensor]:
+    return {"head.weight": torch.randn(2, 3), "norm.running_var": torch.rand(3)}
+
+
+def test_what_fits_is_read_with_its_notes(tmp_path: Path) -> None:
+    path = tmp_path / "task.safetensors"
+    written = tensors()
+    write_tensors(path, written, {"plan": {"rank": 2}})
+    found, notes = read_checked(path, WANTED)
+    assert found.keys() == written.keys()
+    assert all(torch.equal(found[name], written[name]) for name in written)
+    assert notes["plan"] == {"rank": 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"head.weight": None}, "tensor 'head.weight' does not fit this network: it is missing"),
+        ({"extra": torch.zeros(1)}, "tensor 'extra' does not fit this network, which has none of that name"),
+        ({"head.weight": torch.zeros(3, 2)}, "it is F32 [3, 2], but has to be F32 [2, 3]"),
+        ({"head.weight": torch.zeros(2, 3).half()}, "it is F16 [2, 3], but has to be F32 [2, 3]"),
+        ({"head.weight": torch.full((2, 3), torch.inf)}, "tensor 'head.weight' has values that are not finite"),
+        ({"norm.running_var": torch.tensor([1.0, -1e-9, 1.0])}, "tensor 'norm.running_var' has negative variances"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path: Path, change: dict[str, torch.Tensor | None], says: str) -> None:
+    path = tmp_path / "task.safetensors"
+    write_tensors(path, {name: value for name, value in {**tensors(), **change}.items() if value is not None})
+    with pytest.raises(FileError) as raised:
+        read_checked(path, WANTED)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert says in str(raised.value)
+
+
+def test_no_values_are_read_of_a_file_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "task.safetensors"
+    write_tensors(path, tensors())
+    monkeypatch.delattr(delta_tensors, "read_tensors")
+    with pytest.raises(FileError, match="does not fit"):
+        read_checked(path, {})
+
+
+def test_a_network_wants_the_tensors_that_it_has(backbone: Backbone) -> None:
+    net = fabricated.pruned(backbone)
+    wanted = wanted_tensors(backbone, net.plan)
+    own = net.task_tensors()
+    assert {name: info.shape for name, info in wanted.items()} == {name: tuple(own[name].shape) for name in own}
+    assert {info.dtype for info in wanted.values()} == {"F32"}
+
+
+def test_a_form_that_computes_with_values_while_it_is_built_is_built_for_once(backbone: Backbone) -> None:
+    @register("valued")
+    def valued(site: Site) -> nn.Module:
+        made = conv1x1(site)
+        if float(next(made.parameters()).detach().sum()) > 1e9:  # which torch's meta device can't tell
+            raise AssertionError("no such start")
+        return made
+
+    net = compact(TailoredNet(backbone, 3, Plan(1, "valued")).eval())
+    with pytest.raises((NotImplementedError, RuntimeError)), torch.device("meta"):
+        CompactNet(backbone, net.plan)
+    own = net.task_tensors()
+    assert {name: info.shape for name, info in wanted_tensors(backbone, net.plan).items()} == {
+        name: tuple(own[name].shape) for name in own
+    }

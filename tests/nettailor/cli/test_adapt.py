@@ -1,0 +1,69 @@
+"""`nettailor adapt` puts its options into recipes, runs one or several, and prints what came of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nettailor.jobs import adapt as one
+from nettailor.jobs import many
+from nettailor.jobs.job import Outcome
+from tests import fabricated
+from tests.conftest import CommandLine
+
+Calls = list[tuple[Any, ...]]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    calls: Calls = []
+    monkeypatch.setattr(one, "adapt", lambda *words: (calls.append(words), fabricated.report())[1])
+    return calls
+
+
+def test_options_lie_over_overrides_and_the_recipe(nettailor: CommandLine, asked: Calls) -> None:
+    Path("mine.yaml").write_text("seed: 4\nstudent: {epochs: 3}\n")
+    words = ["--recipe", "mine.yaml", "student.epochs=5", "seed=6", "--seed", "7", "--method", "linear"]
+    status, said, err = nettailor("adapt", *words)
+    assert status == 0, err
+    ((recipe, out, _),) = asked
+    assert (recipe.seed, recipe.student.epochs, recipe.method.name, recipe.task) == (7, 5, "linear", "digits")
+    assert out == Path("runs/digits")
+    assert "-0.50 points" in said
+    assert "delta    runs/digits/task" in said
+
+
+def test_several_tasks_have_folders_in_one_and_a_failure_is_the_exit_status(
+    nettailor: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Calls = []
+    failed = {"fish": "broken"}
+    monkeypatch.setattr(many, "adapt_all", lambda *words: (calls.append(words), ([fabricated.report()], failed))[1])
+    Path("many.yaml").write_text("tasks: [{task: a}, {task: b}]\n")
+    status, said, _ = nettailor("adapt", "--recipe", "many.yaml", "--workers", "2", "--out", "all")
+    assert status == 1
+    assert "fish" in said
+    ((recipes, parent, _, workers, on),) = calls
+    assert ([recipe.task for recipe in recipes], parent, workers, on) == (["a", "b"], Path("all"), 2, None)
+    failed.clear()
+    assert nettailor("adapt", "--recipe", "many.yaml")[0] == 0
+    assert "--data: the recipe has several tasks" in nettailor.fails(
+        "adapt", "--recipe", "many.yaml", "--data", "digits", status=2
+    )
+
+
+def test_one_task_on_a_cluster_is_one_job(
+    nettailor: CommandLine, asked: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = Outcome({"digits": fabricated.report()})
+    jobs: list[Any] = []
+    monkeypatch.setattr(many, "run_jobs", lambda all_, display, on: (jobs.append((all_, on)), outcome)[1])
+    assert nettailor("adapt", "--on", "ray")[0] == 0
+    (((job,), on),) = jobs
+    assert (job.name, job.out, on) == ("digits", Path("runs/digits"), "ray")
+    outcome.reports.clear()
+    outcome.failed["digits"] = "no room"
+    assert "no room" in nettailor.fails("adapt", "--on", "ray")
+    assert asked == []

@@ -1,0 +1,154 @@
+"""The board: its order and cells, what each row counts, and where our curve meets the paper's network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nettailor.artifacts.board import Board
+from nettailor.artifacts.report import Report
+from nettailor.errors import NettailorError, UsageError
+from nettailor.jobs import compare as module
+from nettailor.jobs.compare import cells, compare, draw_board, in_order, read_board, take_size
+from nettailor.jobs.job import Outcome
+from nettailor.jobs.recipe import Recipe
+from nettailor.training.config import StudentConfig, TeacherConfig
+from nettailor.views.plots import Curve
+from tests import fabricated
+
+
+def finish(out: Path, seed: int, method: str, report: Report) -> None:
+    """A finished cell."""
+    report.write(out / f"seed-{seed}" / method / "report.json")
+
+
+def teacher_report(accuracy: float) -> Report:
+    report = fabricated.without_teacher("finetune")
+    return replace(report, compact=replace(report.compact, test_accuracy=accuracy, macs=2_000_000, params=1000))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Finished cells of three methods over two seeds, with the paper's network between two of our curve."""
+    for seed, accuracy in ((0, 0.94), (1, 0.96)):
+        finish(tmp_path, seed, "finetune", teacher_report(accuracy))
+        finish(tmp_path, seed, "nettailor", fabricated.report(seed=seed))
+        fabricated.front().write(tmp_path / f"seed-{seed}" / "nettailor" / "front.json")
+        paper = fabricated.report(method="paper", seed=seed)
+        finish(
+            tmp_path, seed, "paper", replace(paper, compact=replace(paper.compact, macs=1_500_000, val_accuracy=0.6))
+        )
+    return tmp_path
+
+
+def test_methods_stand_in_the_order_of_the_board_each_once() -> None:
+    assert in_order(["linear", "paper", "linear", "nettailor"]) == ["finetune", "nettailor", "paper", "linear"]
+    assert in_order([]) == ["finetune"]
+    with pytest.raises(UsageError, match="--methods: there is no method 'magic'"):
+        in_order(["magic"])
+    with pytest.raises(UsageError, match="shallow: is cut to the size of nettailor's compact net; compare that too"):
+        in_order(["shallow"])
+
+
+def test_the_papers_cell_gets_our_data_and_teacher_and_its_own_student(tmp_path: Path) -> None:
+    ours = Recipe(seed=3, teacher=TeacherConfig(epochs=7), student=StudentConfig(epochs=9))
+    jobs = {job.name: job for job in cells(ours, ["finetune", "nettailor", "paper", "linear"], tmp_path / "seed-3")}
+    paper = jobs["seed-3/paper"].recipe
+    assert (paper.seed, paper.teacher, paper.data) == (3, ours.teacher, ours.data)
+    assert (paper.student.rank, paper.student.matching, paper.prune.how) == (0, "local", "paper")
+    assert paper.student.epochs == StudentConfig().epochs
+    assert jobs["seed-3/linear"].recipe.student == ours.student
+    assert jobs["seed-3/nettailor"].recipe.prune.front
+    assert [job.after for job in jobs.values()] == [(), ("seed-3/finetune",), ("seed-3/finetune",), ()]
+
+
+def test_cells_that_need_the_teacher_begin_with_its_nets(tmp_path: Path) -> None:
+    folder = tmp_path / "seed-0"
+    jobs = {job.name: job for job in cells(Recipe(), ["finetune", "nettailor", "shallow", "linear"], folder)}
+    assert {name: job.begin_with for name, job in jobs.items()} == {
+        "seed-0/finetune": None,
+        "seed-0/nettailor": folder / "finetune" / "nets",
+        "seed-0/shallow": None,
+        "seed-0/linear": None,
+    }
+    assert jobs["seed-0/shallow"].after == ("seed-0/nettailor",)
+    assert [job.out for job in jobs.values()] == [folder / name.split("/")[1] for name in jobs]
+
+
+def test_a_network_that_is_sized_like_ours_takes_the_size_of_our_report(tmp_path: Path) -> None:
+    finish(tmp_path, 0, "nettailor", fabricated.report())
+    jobs = {job.name: job for job in cells(Recipe(), ["nettailor", "shallow"], tmp_path / "seed-0")}
+    sized = take_size(jobs["seed-0/shallow"]).recipe.method
+    assert vars(sized) == {"name": "shallow", "macs": 0.6}, "as a part of the backbone's"
+    assert take_size(jobs["seed-0/nettailor"]) is jobs["seed-0/nettailor"]
+
+
+def test_rows_count_networks_in_parts_of_the_backbone_and_all_that_led_to_them(out: Path) -> None:
+    board = read_board(out, [0, 1], ["finetune", "nettailor", "paper"])
+    assert [row.name for row in board.rows[:4]] == ["finetune", "nettailor", "unpruned student", "paper"]
+    assert (board.task, board.backbone, board.backbone_macs, board.seeds) == ("birds", "tiny", 2_000_000, [0, 1])
+    ours, student = board.row("nettailor"), board.row("unpruned student")
+    assert ours is not None
+    assert student is not None
+    assert (ours.macs.mean, ours.params.mean, ours.task_params.mean) == (0.6, 0.7, 0.25)
+    assert ours.points.mean == pytest.approx(-0.5), "against each seed's own fine-tuned network: +0.5 and -1.5"
+    assert ours.points.std == pytest.approx(2**0.5)
+    assert (ours.epochs.mean, ours.seconds.mean) == (10.5, 42), "importance counts as passes, prepare as seconds"
+    assert (student.macs.mean, student.epochs.mean, student.seconds.mean) == (1.2, 7, 31)
+
+
+def test_our_curve_is_read_where_the_papers_network_is(out: Path) -> None:
+    board = read_board(out, [0, 1], ["finetune", "nettailor", "paper"])
+    within, accurate = board.row("nettailor at the paper's MACs"), board.row("nettailor at the paper's accuracy")
+    assert within is not None
+    assert accurate is not None
+    assert (within.macs.mean, within.test_accuracy.mean) == (0.6, pytest.approx(0.93))
+    assert (accurate.macs.mean, accurate.test_accuracy.mean) == (0.3, pytest.approx(0.72))
+
+
+def test_a_row_that_not_every_seed_has_is_left_out(out: Path) -> None:
+    paper = fabricated.report(method="paper", seed=1)
+    finish(out, 1, "paper", replace(paper, compact=replace(paper.compact, macs=1, val_accuracy=0.6)))
+    board = read_board(out, [0, 1], ["finetune", "nettailor", "paper"])
+    assert board.row("nettailor at the paper's MACs") is None
+    assert board.row("nettailor at the paper's accuracy") is not None
+    assert read_board(out, [0, 1], ["finetune"]).rows == [board.rows[0]], "no curve where ours was not run"
+
+
+def test_the_picture_has_a_point_for_each_method_and_a_curve_for_each_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[list[Curve], dict[str, float]]] = []
+    monkeypatch.setattr(module, "draw_curves", lambda path, title, curves, levels: seen.append((curves, levels)))
+    draw_board(fabricated.board(), [fabricated.front(), fabricated.front()], tmp_path / "board.png")
+    ((curves, levels),) = seen
+    labels = [curve.label for curve in curves]
+    assert labels == ["nettailor, seeds one by one", "_", "finetune", "nettailor"], "the legend names the curves once"
+    assert curves[0].x == [0.9, 0.6, 0.3]
+    assert (curves[3].x, curves[3].y) == ([0.5], [pytest.approx(0.91)])
+    assert levels == {"teacher's accuracy": pytest.approx(0.95)}
+
+
+def test_a_cell_that_fails_leaves_no_board_and_finished_cells_make_one(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = Outcome(failed={"seed-1/linear": "broken"})
+    names: list[str] = []
+
+    def ran(jobs: list[module.Job], *_: object) -> Outcome:
+        names.extend(job.name for job in jobs)
+        return outcome
+
+    drawn: list[tuple[object, ...]] = []
+    monkeypatch.setattr(module, "run_jobs", ran)
+    monkeypatch.setattr(module, "draw_board", lambda *what: drawn.append(what))
+    with pytest.raises(NettailorError, match="seed-1/linear: broken; the same command runs what is not finished yet"):
+        compare(Recipe(), ["nettailor"], 2, out)
+    assert not (out / "board.json").exists()
+    outcome.failed.clear()
+    board = compare(Recipe(), ["nettailor"], 2, out)
+    assert names == [f"seed-{seed}/{name}" for seed in (0, 1) for name in ("finetune", "nettailor")] * 2
+    assert Board.read(out / "board.json") == board
+    assert drawn == [(board, [fabricated.front()] * 2, out / "board.png")]

@@ -1,0 +1,67 @@
+"""The drawing shows every block, kept or removed, and every kept proxy."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from blocks import Backbone, Plan, TailoredNet
+from nettailor.pruning.graph import BlockGraph
+from nettailor.views.block_diagram import GONE, INK, KEPT, PROXY, draw_svg
+from tests import fabricated
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def drawn(graph: BlockGraph, backbone: Backbone, title: str = "birds") -> ElementTree.Element:
+    return ElementTree.fromstring(draw_svg(graph, backbone, title))
+
+
+def texts(picture: ElementTree.Element) -> list[str]:
+    return [text.text or "" for text in picture.iter(f"{SVG}text")]
+
+
+def test_kept_blocks_are_filled_removed_ones_dashed_and_proxies_are_arcs(backbone: Backbone) -> None:
+    graph = BlockGraph.of(fabricated.pruned(backbone))
+    picture = drawn(graph, backbone)
+    boxes = list(picture.iter(f"{SVG}rect"))[1:]
+    assert [box.get("fill") for box in boxes] == [KEPT, KEPT, "white", KEPT, KEPT, KEPT]
+    assert [box.get("stroke-dasharray") is not None for box in boxes] == [False, False, True, False, False, False]
+    (arc,) = picture.iter(f"{SVG}path")
+    assert arc.get("stroke") == PROXY
+    title = arc.find(f"{SVG}title")
+    assert title is not None
+    assert title.text == "A2-3"
+    assert [name for name in backbone.block_names if name in texts(picture)] == list(backbone.block_names)
+
+
+def test_the_caption_counts_blocks_and_macs_with_stem_and_head(backbone: Backbone) -> None:
+    net = fabricated.pruned(backbone)
+    graph = BlockGraph.of(net)
+    left = graph.macs() + backbone.stem_cost.macs + backbone.head_cost.macs
+    gone = f"{1 - left / backbone.cost.macs:.0%} of the MACs gone"
+    assert f"birds: 5 of 6 universal blocks kept, {gone}" in texts(drawn(graph, backbone))
+    whole = BlockGraph.of(TailoredNet(backbone, 2, Plan(0)))
+    assert "birds: 6 of 6 universal blocks kept, 0% of the MACs gone" in texts(drawn(whole, backbone))
+
+
+def test_a_larger_gate_is_a_thicker_arc(backbone: Backbone) -> None:
+    graph = BlockGraph.of(TailoredNet(backbone, 2, Plan(1)))
+    for weight, (path, data) in enumerate(graph.edges()):
+        if not path.is_universal:
+            data["gate"] = -weight / 12
+    widths = [float(arc.get("stroke-width") or 0) for arc in drawn(graph, backbone).iter(f"{SVG}path")]
+    assert widths == sorted(widths)
+    assert len(set(widths)) == len(widths) == 6, "a gate's sign does not count"
+
+
+def test_activations_that_nothing_reaches_are_faint(backbone: Backbone) -> None:
+    whole = BlockGraph.of(TailoredNet(backbone, 2, Plan(2)).eval())
+    paths = {path.key: path for path in whole.paths}
+    graph = whole.without([path for key, path in paths.items() if key in ("G3", "A2-3", "A1-3")])
+    fills = [dot.get("fill") for dot in drawn(graph, backbone).iter(f"{SVG}circle")]
+    assert fills == [INK, INK, INK, GONE, INK, INK, INK]
+
+
+def test_a_title_is_text_and_no_markup(backbone: Backbone) -> None:
+    graph = BlockGraph.of(fabricated.pruned(backbone))
+    assert any(text.startswith("<b> & co: 5 of 6") for text in texts(drawn(graph, backbone, "<b> & co")))
