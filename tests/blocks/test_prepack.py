@@ -1,4 +1,4 @@
-"""Packing: the same answers, on every machine; shallower cuts."""
+"""Packing: the same answers, on every machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from blocks import CompactNet, compact, fold
 from blocks.fuse import ADDITIONS, called
 from blocks.prepack import PackedConvolution, can_pack
 from blocks.prepack import pack as packed
-from blocks.shallow import ShallowNet, depth_for
 from tests import tiny
 from tests.blocks.test_fold import cut_of, same_answers, student_of
 
@@ -81,28 +80,3 @@ def test_where_it_cant_be_packed_a_net_stays_as_it_is(monkeypatch: pytest.Monkey
     folded = fold(compact(student_of(tiny.tiny_backbone())))
     assert packed(folded) is folded
     assert not any(isinstance(module, PackedConvolution) for module in folded.modules())
-
-
-def test_a_shallower_cut_is_the_first_blocks_and_changes_nothing_of_the_backbone() -> None:
-    backbone = tiny.tiny_backbone()
-    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    x = torch.randn(2, 3, 16, 16)
-    net = ShallowNet(backbone, 3, 4).eval()
-    with torch.no_grad():
-        assert torch.allclose(net(x), net.classifier(backbone.activations(x)[3].mean((2, 3))))
-        same_answers(net, net.for_inference(), x)
-    net.train()(x).sum().backward()
-    assert all(parameter.grad is not None for parameter in net.parameters())
-    assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
-    assert net.macs(backbone) < backbone.cost.macs
-
-
-def test_the_depth_of_a_shallower_cut_is_the_least_that_has_the_macs() -> None:
-    backbone = tiny.tiny_backbone()
-    for depth in range(1, backbone.depth + 1):
-        macs = backbone.stem_cost.macs + sum(block.macs for block in backbone.block_costs[:depth])
-        assert depth_for(backbone, macs) == depth
-        assert depth_for(backbone, macs - 1) == depth
-    assert depth_for(backbone, 10 * backbone.cost.macs) == backbone.depth
-    with pytest.raises(ValueError, match="the depth is 1 to 6, not 7"):
-        ShallowNet(backbone, 7, 3)

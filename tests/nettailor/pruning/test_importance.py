@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
 from blocks import Backbone, TailoredNet
-from nettailor.data.task import Task, load_task
+from nettailor.data.task import Task
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.importance import (
     GRADIENT_COPIES,
@@ -24,11 +23,6 @@ from nettailor.training.config import StudentConfig
 from nettailor.training.loop import Run
 from nettailor.training.stages import tailor
 from tests import tiny
-
-
-@pytest.fixture
-def task(digit_folder: Path) -> Task:
-    return load_task(str(digit_folder), 16)
 
 
 @pytest.fixture

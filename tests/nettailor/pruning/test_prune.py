@@ -1,18 +1,140 @@
-"""What a pruning tries."""
+"""What a pruning tries, what it keeps, and what a budget leaves."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from nettailor.data.task import load_task
+from blocks import Backbone, Plan, TailoredNet, compact
+from nettailor.data.task import Task, load_task
 from nettailor.pruning.config import PruneConfig
-from nettailor.pruning.prune import prune
-from nettailor.training.config import StudentConfig
-from nettailor.training.loop import Run
-from nettailor.training.stages import tailor
+from nettailor.pruning.graph import BlockGraph, GraphError
+from nettailor.pruning.prune import ROUNDING, Trial, _Rounds, prune, snapshot, weak_proxies, weakest_blocks
+from nettailor.training.config import StudentConfig, TeacherConfig
+from nettailor.training.loop import Run, accuracy
+from nettailor.training.stages import finetune, tailor, train
 from tests import tiny
+from tests.nettailor.conftest import STUDENT, TEACHER
+
+
+def test_the_papers_choice_is_weak_proxies_and_weakest_blocks(backbone: Backbone, task: Task) -> None:
+    student = tailor(backbone, task, StudentConfig(gates="softmax"), Run())
+    with torch.no_grad():
+        student.gates.logits[2, 0] = -2.5
+        student.gates.logits[4, 0] = -1.0
+        student.gates.logits[4, 1] = 1.0
+    graph = BlockGraph.of(student)
+    assert [path.key for path in weakest_blocks(graph, 2)] == ["G5", "G3"]
+    strong = {p for p, data in graph.edges() if not p.is_universal and data["gate"] >= 0.05}
+    assert set(weak_proxies(graph, 0.05)) == set(graph.proxies()) - strong
+    assert "A4-5" in {path.key for path in strong}
+
+
+def test_paper_pruning_keeps_the_leanest_within_the_drop(backbone: Backbone, task: Task) -> None:
+    student_choice = StudentConfig(gates="softmax", epochs=1, batch=16, complexity="paper")
+    teacher = finetune(backbone, task, TEACHER, Run())
+    for drop, within in ((100.0, True), (0.0, None)):
+        student = tailor(backbone, task, student_choice, Run())
+        with torch.no_grad():
+            student.gates.logits[:, 1] = 1.0
+        choice = PruneConfig(how="paper", remove=(1, 2, 3), drop=drop, epochs=1, fade_epochs=0)
+        result = prune(student, teacher, task, choice, student_choice, Run())
+        assert [len(trial.removed) > 0 for trial in result.trials] == [True] * 3
+        macs = [trial.macs for trial in result.trials]
+        assert macs == sorted(macs, reverse=True)
+        if within:
+            assert result.val_accuracy >= result.least
+            assert result.graph.macs() == min(macs)
+        elif result.val_accuracy < result.least:
+            assert result.val_accuracy == max(trial.val_accuracy for trial in result.trials)
+        assert {p.key for p in student.live_paths()} == {p.key for p in result.graph.paths}
+        assert accuracy(student, task.val) == result.val_accuracy
+
+
+def test_gradual_pruning_keeps_the_last_network_that_stayed_within_the_drop(backbone: Backbone, task: Task) -> None:
+    teacher = finetune(backbone, task, TeacherConfig(epochs=15, batch=16), Run())
+    student = tailor(backbone, task, STUDENT, Run())
+    train(student, teacher, task, STUDENT, Run())
+    accuracy_before = accuracy(student, task.val)
+    result = prune(student, teacher, task, PruneConfig(drop=0.0, epochs=1, patience=1), STUDENT, Run())
+    good, best, peak = [], accuracy_before, accuracy_before
+    for trial in result.trials:
+        peak = max(peak, trial.val_accuracy)
+        if trial.val_accuracy >= (result.least if peak >= result.least else peak - 1e-6):
+            good.append(trial)
+            best = trial.val_accuracy
+    assert 2 <= len(result.trials) <= 2 * len(good) + 2
+    expected = set(good[-1].paths) if good else {path.key for path in student.paths}
+    assert {path.key for path in result.graph.paths} == expected
+    assert accuracy(student, task.val) == result.val_accuracy == best
+
+
+def test_rounds_go_on_below_the_drop_as_long_as_there_is_patience(backbone: Backbone, task: Task) -> None:
+    teacher = finetune(backbone, task, TeacherConfig(epochs=15, batch=16), Run())
+    ends = []
+    for patience, front in ((0, False), (1, False), (0, True)):
+        student = tailor(backbone, task, STUDENT, Run())
+        train(student, teacher, task, StudentConfig(epochs=15, batch=8), Run())
+        choice = PruneConfig(drop=0.0, epochs=1, patience=patience, shrink=0.5, lr=1e-6, fade_epochs=0, front=front)
+        result = prune(student, teacher, task, choice, STUDENT, Run())
+        ends.append(len(result.trials))
+        prices = [trial.price for trial in result.trials]
+        assert prices == sorted(prices, reverse=True)
+        assert len(result.steps) == len(result.trials)
+        assert accuracy(student, task.val) == result.val_accuracy
+    assert ends[0] <= ends[1] <= ends[2]
+    assert ends[0] < ends[2]
+
+
+def test_a_round_is_judged_by_the_teacher_or_by_the_best_so_far(backbone: Backbone) -> None:
+    student = TailoredNet(backbone, 4, Plan())
+    start = snapshot(student)
+    for least, values, best in (
+        (0.90, (0.95, 0.91, 0.89, 0.90, 0.80), 0.90),  # within the drop of the teacher, however good others were
+        (0.99, (0.90, 0.85, 0.81, 0.79), 0.81),  # none is: within 0.1 of the most accurate
+        (0.99, (0.70, 0.90, 0.78), 0.90),
+        (0.99, (0.30,), 0.60),  # the unpruned student itself
+    ):
+        state = _Rounds(start, best_value=0.6, peak=0.6)
+        for value in values:
+            state.record(student, Trial([], 0, 0.0, value, []), least, 0.1 + ROUNDING)
+        assert state.best_value == best
+        assert state.misses == len(values) - 1 - (values.index(best) if best in values else -1)
+
+
+def test_a_budget_is_met_and_not_undercut_by_much(backbone: Backbone, task: Task) -> None:
+    teacher = finetune(backbone, task, TEACHER, Run())
+    for unit in ("macs", "params"):
+        student = tailor(backbone, task, replace(STUDENT, rank=0, batch_norm="source"), Run())
+        student.use_cost_model(student.cost_model_in(unit))  # type: ignore[arg-type]
+        choice = PruneConfig(how="budget", budget=0.6, epochs=1, shrink=0.8, importance="gate")
+        result = prune(student, teacher, task, choice, STUDENT, Run())
+        net = compact(student)
+        part = getattr(net.cost(), unit) / getattr(backbone.cost, unit)
+        assert 0.4 < part <= 0.6
+        assert result.graph.paths == net.paths
+        prices = [trial.price for trial in result.trials]
+        assert prices == sorted(prices, reverse=True)
+        assert accuracy(student, task.val) == result.val_accuracy
+
+
+def test_a_budget_that_nothing_meets_is_refused(backbone: Backbone, task: Task) -> None:
+    teacher = finetune(backbone, task, TEACHER, Run())
+    student = tailor(backbone, task, STUDENT, Run())
+    with pytest.raises(GraphError, match=r"no network of these paths costs at most .*; the cheapest .* costs"):
+        prune(student, teacher, task, PruneConfig(how="budget", budget=0.01, epochs=1), STUDENT, Run())
+
+
+def test_a_training_of_one_step_still_cuts_what_it_should(backbone: Backbone, task: Task) -> None:
+    student = tailor(backbone, task, StudentConfig(batch=48), Run())
+    teacher = backbone.teacher(len(task.classes))
+    choice = PruneConfig(how="budget", budget=0.6, shrink=0.5, epochs=1, fade_epochs=1)
+    result = prune(student, teacher, task, choice, StudentConfig(batch=48), Run())
+    assert student.live_paths() == result.graph.paths
+    assert result.trials[-1].after_cut == result.val_accuracy == accuracy(student, task.val)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""NetTailor's own checks of a recipe, and how long it says that its stages take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nettailor.errors import FileError, UsageError
+from nettailor.jobs.recipe import Recipe
+from nettailor.methods.nettailor import METHOD
+from nettailor.pruning.config import PruneConfig
+from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        (Recipe(prune=PruneConfig(how="budget")), "prune.budget: is missing"),
+        (Recipe(cost_table="costs.json"), "cost_table: is read where cost is latency"),
+        (Recipe(student=StudentConfig(proxies="conv1x2")), "student.proxies: there is no 'conv1x2'"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused_before_anything_is_loaded(recipe: Recipe, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        METHOD.check(recipe)
+
+
+def test_a_cost_table_that_is_not_there_is_refused_and_a_whole_recipe_is_not(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="nowhere.json"):
+        METHOD.check(Recipe(cost="latency", cost_table=str(tmp_path / "nowhere.json")))
+    METHOD.check(Recipe())
+    METHOD.check(Recipe(prune=PruneConfig(how="budget", budget=0.5)))
+
+
+@pytest.mark.parametrize(
+    ("prune", "rounds"),
+    [
+        (PruneConfig(epochs=3, how="paper", remove=(1, 2, 5, 7)), 4),
+        (PruneConfig(epochs=3, how="budget", budget=0.25, shrink=0.5), 2),
+        (PruneConfig(epochs=3, how="budget", budget=0.24, shrink=0.5), 3),
+        (PruneConfig(epochs=3, how="budget", budget=0.99, shrink=0.5), 1),
+        (PruneConfig(epochs=3, shrink=0.5), 3),  # a fifth of the cost is what usually stays
+    ],
+)
+def test_rounds_are_as_many_as_it_takes_to_shrink_to_the_goal(prune: PruneConfig, rounds: int) -> None:
+    recipe = Recipe(
+        teacher=TeacherConfig(epochs=11),
+        student=StudentConfig(epochs=12),
+        prune=prune,
+        recover=RecoverConfig(epochs=13),
+    )
+    assert METHOD.stages(recipe) == {"teacher": 11, "student": 12, "prune": 3 * rounds, "recover": 13}
+    assert list(METHOD.stages(recipe)) == ["teacher", "student", "prune", "recover"], "in their order"

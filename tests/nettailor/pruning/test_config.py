@@ -1,0 +1,36 @@
+"""Settings of pruning: the ways are those of the table that implements them."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from nettailor.pruning.config import PruneConfig
+from nettailor.pruning.prune import WAYS
+
+
+def test_every_way_to_prune_is_a_choice_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [PruneConfig(how=how).how for how in WAYS] == list(WAYS)
+    with pytest.raises(ValidationError, match="should be 'tolerance', 'budget' or 'paper'"):
+        PruneConfig(how="magnitude")
+    monkeypatch.setitem(WAYS, "magnitude", WAYS["budget"])
+    assert PruneConfig(how="magnitude").how == "magnitude", "one more entry is one more choice"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("shrink", 1.0),  # a round that leaves everything would never end
+        ("shrink", 0.0),
+        ("remove", ()),
+        ("remove", (2, -1)),
+        ("budget", 0.0),
+        ("drop", -0.1),
+        ("epochs", 0),
+        ("measured_on", 0),
+        ("importance", "random"),
+    ],
+)
+def test_what_no_pruning_can_end_with_is_refused(setting: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=setting):
+        PruneConfig(**{setting: value})  # type: ignore[arg-type]

@@ -1,0 +1,141 @@
+"""Recovery: which of the pruned networks is taken."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from blocks import Backbone, Plan, TailoredNet
+from nettailor.data.task import Task
+from nettailor.pruning.config import PruneConfig
+from nettailor.pruning.graph import BlockGraph
+from nettailor.pruning.prune import Pruned, Trial, prune, snapshot
+from nettailor.pruning.recover import NEAR, Recovered, recover_leanest
+from nettailor.training.checkpoint import restore
+from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+from nettailor.training.loop import Fitted, Run, accuracy
+from nettailor.training.stages import finetune, tailor, train
+from tests.nettailor.conftest import STUDENT
+
+
+def test_the_leanest_that_recovery_brings_within_the_drop_is_taken(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nettailor.pruning.recover.NEAR", 1.0)  # a net this small falls far
+    teacher = finetune(backbone, task, TeacherConfig(epochs=15, batch=16), Run())
+    student = tailor(backbone, task, STUDENT, Run())
+    train(student, teacher, task, StudentConfig(epochs=15, batch=8), Run())
+    choice = PruneConfig(drop=0.0, epochs=1, shrink=0.5, lr=1e-6, fade_epochs=0, front=True)
+    pruned = prune(student, teacher, task, choice, STUDENT, Run())
+    assert [trial for trial in pruned.trials if trial.price < pruned.graph.price()]
+    start = snapshot(student)
+    leanest = min(trial.macs for trial in pruned.trials)
+    for least in (0.0, pruned.least, 2.0):  # all are within, some, none
+        pruned.least = least
+        for count in (0, 1, 4):
+            restore(student.task_tensors(), start, "student")
+            after = RecoverConfig(epochs=1, leaner=count)
+            result = recover_leanest(student, teacher, task, pruned, after, 30.0, STUDENT, Run())
+            assert len(result.attempts) <= count + 1
+            assert all(attempt.after >= attempt.before for attempt in result.attempts)
+            within = [attempt for attempt in result.attempts if attempt.after >= least]
+            best = max(attempt.after for attempt in result.attempts)
+            if within:
+                expected = min(within, key=lambda attempt: attempt.macs)
+            else:
+                near = [attempt for attempt in result.attempts if attempt.after >= best - 0.3 - 1e-6]
+                expected = min(near, key=lambda attempt: attempt.macs)
+                assert result.attempts[-1].macs == pruned.graph.macs(), "the choice itself is tried before giving up"
+            if count == 4 and least == 0.0:
+                assert expected.macs == leanest, "halves end at the last one"
+            assert result.graph.macs() == expected.macs
+            assert result.val_accuracy == expected.after == accuracy(student, task.val)
+            assert student.live_paths() == result.graph.paths
+            assert result.epochs == len(result.attempts)
+
+
+class Scripted:
+    """A student without training: networks of three sizes below the choice, and a recovery that gives known accuracies."""
+
+    def __init__(self, backbone: Backbone, before: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.student = TailoredNet(backbone, 4, Plan(skips=2))
+        self.stages: list[str] = []
+        self.after: dict[str, float] = {}
+        chosen = BlockGraph.of(self.student)
+        start, trials, steps, self.graphs = snapshot(self.student), [], [], [chosen]
+        for key, value in zip(("G2", "G3", "G4"), before, strict=True):
+            last = self.graphs[-1]
+            left = last.without([path for path in last.paths if path.key == key])
+            self.student.keep(left.paths)
+            trials.append(Trial([path.key for path in left.paths], left.macs(), left.price(), value, [key]))
+            steps.append(snapshot(self.student))
+            self.graphs.append(left)
+        restore(self.student.task_tensors(), start, "student")
+        self.pruned = Pruned(chosen, 0.9, 0.92, trials, steps=steps)
+        monkeypatch.setattr("nettailor.pruning.recover.recover", self._train)
+
+    def _train(self, student: TailoredNet, *given: object) -> Fitted:
+        stage = str(given[-1])
+        self.stages.append(stage)
+        with torch.no_grad():
+            student.gates.logits.add_(1.0)
+        return Fitted({"val_accuracy": self.after[stage]}, 0.0)
+
+    def recover(self, leaner: int = 3, epochs: int = 4) -> Recovered:
+        config = RecoverConfig(epochs=epochs, leaner=leaner)
+        return recover_leanest(self.student, None, None, self.pruned, config, 0.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("after", "leaner", "stages", "number"),
+    [
+        ({"recover-2": 0.91, "recover-3": 0.89}, 3, ["recover-2", "recover-3"], 2),
+        ({"recover-2": 0.91, "recover-3": 0.90}, 3, ["recover-2", "recover-3"], 3),
+        ({"recover-2": 0.89, "recover-1": 0.91}, 3, ["recover-2", "recover-1"], 1),
+        ({"recover-2": 0.89, "recover": 0.95}, 1, ["recover-2", "recover"], 0),
+        ({"recover": 0.95}, 0, ["recover"], 0),
+    ],
+)
+def test_halves_are_searched_for_the_leanest_within_the_drop(
+    backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+    after: dict[str, float],
+    leaner: int,
+    stages: list[str],
+    number: int,
+) -> None:
+    script = Scripted(backbone, (0.89, 0.885, 0.88), monkeypatch)
+    script.after = after
+    result = script.recover(leaner)
+    assert script.stages == stages
+    assert result.graph.paths == script.graphs[number].paths == script.student.live_paths()
+    assert result.val_accuracy == after[f"recover-{number}" if number else "recover"]
+    assert result.epochs == 4 * len(stages)
+
+
+def test_what_fell_too_far_is_not_tried(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Scripted(backbone, (0.88, 0.9 - NEAR - 0.001, 0.2), monkeypatch)
+    script.after = {"recover-1": 0.95}
+    assert script.recover().graph.paths == script.graphs[1].paths
+    assert script.stages == ["recover-1"]
+
+
+def test_a_network_that_recovery_does_not_help_stays_as_it_was(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = Scripted(backbone, (0.1, 0.1, 0.1), monkeypatch)
+    script.after = {"recover": 0.91}  # 0.92 before
+    before = snapshot(script.student)
+    result = script.recover()
+    assert result.val_accuracy == 0.92
+    assert all(torch.equal(tensor, before[name]) for name, tensor in script.student.task_tensors().items())
+    script.after = {"recover": 0.93}
+    assert script.recover().val_accuracy == 0.93
+    assert not torch.equal(script.student.gates.logits, before["gates.logits"])
+
+
+def test_without_epochs_the_choice_stands(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Scripted(backbone, (0.89, 0.885, 0.88), monkeypatch)
+    result = script.recover(epochs=0)
+    assert (script.stages, result.attempts, result.epochs, result.val_accuracy) == ([], [], 0, 0.92)
+    assert result.graph is script.pruned.graph

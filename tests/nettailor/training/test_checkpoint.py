@@ -1,0 +1,108 @@
+"""Checkpoints: a run that was interrupted ends like one that was not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from blocks import Backbone
+from nettailor.data.task import Task
+from nettailor.errors import FileError
+from nettailor.training.checkpoint import Checkpoints, optimizer_tensors, restore, restore_optimizer
+from nettailor.training.loop import Run
+from tests.nettailor.training.conftest import everything
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(epochs: int) -> object:
+    """A scalar sink that ends the run like a kill would: in the middle, without any clean-up."""
+    seen: set[tuple[str, int]] = set()
+
+    def scalars(tag: str, value: float, step: int) -> None:
+        seen.add((tag.split("/")[0], step))
+        if len(seen) > epochs:
+            raise Stopped
+
+    return scalars
+
+
+@pytest.mark.parametrize("kills", [[1], [4, 2, 3], [1] * 12])
+def test_a_run_that_is_stopped_again_and_again_ends_like_one_that_is_not(
+    backbone: Backbone, task: Task, tmp_path: Path, kills: list[int]
+) -> None:
+    expected, paths, value = everything(backbone, task, Run())
+    for epochs in kills:
+        run = Run(checkpoints=Checkpoints(tmp_path), scalars=stop_after(epochs))  # type: ignore[arg-type]
+        with pytest.raises(Stopped):
+            everything(backbone, task, run)
+    found, kept, again = everything(backbone, task, Run(checkpoints=Checkpoints(tmp_path)))
+    assert kept == paths
+    assert again == value
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_an_optimiser_goes_on_to_the_bit_from_its_named_tensors() -> None:
+    def steps(optimizer: torch.optim.Optimizer, weight: torch.nn.Parameter, count: int) -> None:
+        for _ in range(count):
+            optimizer.zero_grad()
+            (weight**3).sum().backward()
+            optimizer.step()
+
+    one = torch.nn.Parameter(torch.randn(3, 2))
+    optimizer = torch.optim.AdamW([one], lr=0.1)
+    steps(optimizer, one, 3)
+    kept = {name: tensor.clone() for name, tensor in optimizer_tensors(optimizer).items()}
+    other = torch.nn.Parameter(one.detach().clone())
+    fresh = torch.nn.Parameter(one.detach().clone())
+    again = torch.optim.AdamW([other], lr=0.1)
+    restore_optimizer(again, kept)
+    steps(optimizer, one, 2)
+    steps(again, other, 2)
+    steps(torch.optim.AdamW([fresh], lr=0.1), fresh, 2)
+    assert torch.equal(one, other)
+    assert not torch.equal(one, fresh), "moments and the number of steps matter"
+
+
+def test_a_finished_stage_is_handed_over_without_its_optimiser_and_never_over_what_is_there(tmp_path: Path) -> None:
+    here, there = Checkpoints(tmp_path / "here"), Checkpoints(tmp_path / "there")
+    here.save("teacher", {"net.w": torch.ones(2), "optimizer.0.step": torch.ones(1)}, {"epoch": 3, "seconds": 1.0})
+    here.hand_over("teacher", tmp_path / "kept", 9.0)
+    here.hand_over("student", tmp_path / "kept", 9.0)  # never trained: nothing to hand over
+    assert there.take_over(tmp_path / "kept") == {"teacher": 9.0}
+    kept = there.load("teacher")
+    assert kept is not None
+    assert set(kept[0]) == {"net.w"}
+    assert kept[1] == {"epoch": 3, "seconds": 9.0}
+    there.save("teacher", {"net.w": torch.zeros(2)}, {"epoch": 4, "seconds": 2.0})
+    assert there.take_over(tmp_path / "kept") == {}
+    assert there.load("teacher")[1]["epoch"] == 4  # type: ignore[index]
+    there.drop("teacher")
+    assert not there.has("teacher")
+    assert there.load("teacher") is None
+    here.remove()
+    assert not (tmp_path / "here").exists()
+
+
+def test_without_a_folder_nothing_is_kept_and_nothing_is_found(tmp_path: Path) -> None:
+    nowhere = Checkpoints(None)
+    nowhere.save("teacher", {"net.w": torch.ones(2)}, {})
+    nowhere.hand_over("teacher", tmp_path / "kept", 1.0)
+    assert not nowhere.has("teacher")
+    assert nowhere.load("teacher") is None
+    assert nowhere.take_over(tmp_path) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("saved", [{"a": torch.ones(3)}, {}, {"a": torch.ones(2), "b": torch.ones(1)}])
+def test_tensors_of_another_network_are_refused_and_change_nothing(saved: dict[str, torch.Tensor]) -> None:
+    own = {"a": torch.zeros(2)}
+    with pytest.raises(FileError, match="checkpoint of x: tensor '[ab]' does not fit this network"):
+        restore(own, saved, "checkpoint of x")
+    assert torch.equal(own["a"], torch.zeros(2))
+    restore(own, {"a": torch.ones(2)}, "checkpoint of x")
+    assert torch.equal(own["a"], torch.ones(2))
