@@ -11,7 +11,7 @@ from blocks import Backbone
 from nettailor.data.batches import normalise
 from nettailor.data.config import DataConfig
 from nettailor.data.task import Task
-from nettailor.training.config import TeacherConfig
+from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.loop import Run, accuracy
 from nettailor.training.stages import TeacherTargets, finetune, tailor, train
 from tests.nettailor.conftest import STUDENT, TEACHER
