@@ -5,13 +5,9 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nettailor.cli.inputs import DEVICES, backbone_of
 from nettailor.cli.options import option, position
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass

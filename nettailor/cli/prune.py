@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nettailor.cli.inputs import DEVICES
 from nettailor.cli.options import option, position
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass
