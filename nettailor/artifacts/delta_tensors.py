@@ -17,6 +17,8 @@ from nettailor.files import TensorInfo, read_tensor_infos, read_tensors
 
 TYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16"}
 VARIANCE = "running_var"
+LARGEST = 1e9
+"""No trained network comes near it; a single larger number can overflow on some pictures and not on others."""
 
 
 def wanted_tensors(backbone: Backbone, plan: NetPlan) -> dict[str, TensorInfo]:
@@ -45,6 +47,10 @@ def read_checked(path: Path, wanted: dict[str, TensorInfo]) -> tuple[dict[str, T
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise FileError(path, f"tensor {name!r} has values that are not finite; get the file anew")
+        if tensor.numel() and tensor.abs().max() > LARGEST:
+            raise FileError(
+                path, f"tensor {name!r} has values above {LARGEST:g}, as no trained network has; get it anew"
+            )
         if name.endswith(VARIANCE) and (tensor < 0).any():
             raise FileError(path, f"tensor {name!r} has negative variances; get the file anew")
     return tensors, notes

@@ -84,3 +84,10 @@ def test_a_form_that_computes_with_values_while_it_is_built_is_built_for_once(ba
     assert {name: info.shape for name, info in wanted_tensors(backbone, net.plan).items()} == {
         name: tuple(own[name].shape) for name in own
     }
+
+
+def test_a_number_that_could_overflow_on_some_pictures_is_refused(tmp_path: Path) -> None:
+    wanted = {"w": TensorInfo("F32", (2,))}
+    write_tensors(tmp_path / "t.safetensors", {"w": torch.tensor([1.0, 3e38])})
+    with pytest.raises(FileError, match=r"tensor 'w' has values above 1e\+09"):
+        read_checked(tmp_path / "t.safetensors", wanted)
