@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,11 @@ QUICK = (
     "student.batch=16",
 )
 """Settings with which a whole adaptation takes some seconds."""
+
+
+def heed_ctrl_c() -> None:
+    """For `preexec_fn`: a command that a background job starts would ignore Ctrl-C, as its shell tells it to."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def tiny_resnet(num_classes: int = 7) -> nn.Module:

@@ -24,7 +24,7 @@ from nettailor.artifacts import delta
 from nettailor.artifacts.report import Report
 from nettailor.views.tables import summary_table
 from tests.conftest import CommandLine
-from tests.tiny import QUICK
+from tests.tiny import QUICK, heed_ctrl_c
 
 REPORT_KEYS = {
     "format": {},
@@ -173,7 +173,14 @@ def test_ctrl_c_and_kill_lose_at_most_an_epoch(finished: Path, digit_folder: Pat
     out = tmp_path / "stopped"
     command = [sys.executable, "-m", "nettailor.cli", "adapt", "--data", digit_folder, "--out", out, *QUICK]
     for stage, how in (("teacher", signal.SIGINT), ("student", signal.SIGKILL), ("prune", signal.SIGTERM)):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path)
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=tmp_path,
+            preexec_fn=heed_ctrl_c,
+        )
         deadline = time.time() + 100
         while not (out / "checkpoint" / f"{stage}.safetensors").exists() and process.poll() is None:
             assert time.time() < deadline

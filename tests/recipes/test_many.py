@@ -18,7 +18,7 @@ import yaml
 
 from nettailor.artifacts.lock import lock_folder
 from tests.recipes.test_adapt import comparable
-from tests.tiny import QUICK
+from tests.tiny import QUICK, heed_ctrl_c
 
 ROOT = Path(__file__).parents[2]
 TASKS = ("one", "two")
@@ -54,6 +54,7 @@ def begin(recipe: Path, out: str, *words: str) -> subprocess.Popen[str]:
         cwd=recipe.parent,
         env=environment(),
         start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
 
 
