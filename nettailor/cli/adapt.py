@@ -37,7 +37,7 @@ def adapt(options: AdaptOptions) -> int:
     """`nettailor adapt`."""
     from nettailor.config.loading import merge, parse_overrides
     from nettailor.jobs.adapt import adapt as adapt_one
-    from nettailor.jobs.context import resolve
+    from nettailor.jobs.context import resolve, usual_folder
     from nettailor.jobs.many import Job, adapt_all, run_jobs
     from nettailor.jobs.recipe import parse_recipe, read_recipes, with_costs_of
     from nettailor.progress import Display
@@ -60,7 +60,7 @@ def adapt(options: AdaptOptions) -> int:
         display.say(f"runs in {parent}")
         return 1 if failed else 0
     recipe = resolve(recipes[0])
-    out = options.out or Path("runs") / str(recipe.task)
+    out = options.out or usual_folder(recipe)
     if options.recipe is not None:
         recipe = with_costs_of(recipe, path, out)
     if options.workers != 1:

@@ -17,7 +17,7 @@ from nettailor.artifacts.run_folder import RunFolder
 from nettailor.backbones.load import load_backbone
 from nettailor.data.task import check_name, data_path, load_task
 from nettailor.environment import pick_device
-from nettailor.jobs.recipe import Recipe
+from nettailor.jobs.recipe import DEFAULT_METHOD, Recipe
 from nettailor.methods._protocol import Context
 from nettailor.progress import Display
 from nettailor.training.loop import Run
@@ -107,3 +107,15 @@ def resolve(recipe: Recipe) -> Recipe:
     table = recipe.cost_table and str(Path(recipe.cost_table).expanduser().resolve())
     named = check_name(recipe.task or Path(name).name)
     return replace(recipe, task=named, data=data, backbone=backbone, cost_table=table)
+
+
+def usual_folder(recipe: Recipe) -> Path:
+    """Where a resolved recipe is run if no folder is named: `runs/TASK`, or `runs/TASK-METHOD` for all methods but the default.
+
+    A run of this very method that lies in `runs/TASK` stays there: version 0.1.0 put every method into it.
+    """
+    plain, method = Path("runs") / str(recipe.task), recipe.method.name
+    file = RunFolder(plain).recipe
+    if method == DEFAULT_METHOD or (file.is_file() and Recipe.read(file).method.name == method):
+        return plain
+    return plain.with_name(f"{plain.name}-{method}")

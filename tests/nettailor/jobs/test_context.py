@@ -8,7 +8,7 @@ import pytest
 
 from nettailor.config.loading import differences
 from nettailor.data.config import DataConfig
-from nettailor.jobs.context import resolve
+from nettailor.jobs.context import resolve, usual_folder
 from nettailor.jobs.recipe import Recipe
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
@@ -55,3 +55,14 @@ def test_a_finished_run_in_a_folder_that_is_called_like_its_data_is_not_run_agai
     status, said, failed = nettailor(*command)
     assert status == 0, failed
     assert "finished already" in said
+
+
+def test_each_method_has_a_usual_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ours = Recipe(task="digits")
+    linear, paper = ours.with_method("linear"), ours.with_method("paper")
+    assert [usual_folder(recipe).as_posix() for recipe in (ours, linear)] == ["runs/digits", "runs/digits-linear"]
+    Path("runs/digits").mkdir(parents=True)
+    paper.write(Path("runs/digits/recipe.yaml"))
+    assert usual_folder(paper).as_posix() == "runs/digits", "a run that is there goes on"
+    assert usual_folder(linear).as_posix() == "runs/digits-linear"
