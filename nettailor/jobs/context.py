@@ -110,7 +110,7 @@ def resolve(recipe: Recipe) -> Recipe:
 
 
 def usual_folder(recipe: Recipe) -> Path:
-    """Where a resolved recipe is run if no folder is named: `runs/TASK`, or `runs/TASK-METHOD` for all methods but the default.
+    """Where a resolved recipe is run if no folder is named: `runs/TASK`, or `runs/TASK-METHOD` where that is not the default.
 
     A run of this very method that lies in `runs/TASK` stays there: version 0.1.0 put every method into it.
     """
