@@ -30,7 +30,7 @@ def test_options_lie_over_overrides_and_the_recipe(nettailor: CommandLine, asked
     assert status == 0, err
     ((recipe, out, _),) = asked
     assert (recipe.seed, recipe.student.epochs, recipe.method.name, recipe.task) == (7, 5, "linear", "digits")
-    assert out == Path("runs/digits")
+    assert out == Path("runs/digits-linear")
     assert "-0.50 points" in said
     assert "delta    runs/digits/task" in said
 
