@@ -15,7 +15,7 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING
 
-from nettailor.errors import UsageError
+from nettailor.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from nettailor.methods._protocol import Method
@@ -39,12 +39,9 @@ def find(name: str, origin: str = "method") -> Method:
     Raises:
         UsageError: there is no such method; the nearest name is given.
     """
-    import difflib
-
     known, name = names(), OLD_NAMES.get(name, name)
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
-        raise UsageError(f"{origin}: there is no method {name!r}; {hint}")
+        hint = did_you_mean(name, known, f"; there are {', '.join(known)}")
+        raise UsageError(f"{origin}: there is no method {name!r}{hint}")
     found: Method = importlib.import_module(f"{__name__}.{name}").METHOD
     return found

@@ -32,7 +32,7 @@ def test_options_lie_over_overrides_and_the_recipe(nettailor: CommandLine, asked
     assert (recipe.seed, recipe.student.epochs, recipe.method.name, recipe.task) == (7, 5, "linear", "digits")
     assert out == Path("runs/digits-linear")
     assert "-0.50 points" in said
-    assert "delta    runs/digits/task" in said
+    assert "delta    runs/digits-linear/task" in said
 
 
 def test_several_tasks_have_folders_in_one_and_a_failure_is_the_exit_status(
