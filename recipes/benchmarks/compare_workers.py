@@ -7,7 +7,7 @@ commands do the same work and must end with the same figures. In each round both
 an empty folder; a command's time is its process's, imports included. The cells of one seed wait for each other (nettailor
 for its teacher, the shallower cut for nettailor's size), so what two workers share is mostly the seeds.
 
-Expected on two cores: at most 0.65 of the time of one worker (the figures measured here are in docs/bench/workers.json).
+Expected on two cores: at most 0.65 of the time of one worker; the boards are the same to the last digit.
 """
 
 from __future__ import annotations
