@@ -94,7 +94,8 @@ def test_an_old_run_is_pruned_to_another_size(nettailor: CommandLine, old: Path)
     assert before.teacher is not None
     assert report.teacher is not None
     assert report.teacher.test_accuracy == before.teacher.test_accuracy
-    assert report.seconds["teacher"] == before.seconds["teacher"], "it was not trained again"
+    again = report.seconds["teacher"] - before.seconds["teacher"]
+    assert 0 <= again < 20, "it was not trained again, only read"
 
 
 def test_an_old_run_is_finished_and_does_not_run_again(nettailor: CommandLine, old: Path) -> None:

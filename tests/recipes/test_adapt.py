@@ -165,6 +165,7 @@ def comparable(out: Path) -> dict[str, Any]:
     for section in ("teacher", "compact"):
         del tree[section]["latency_ms"], tree[section]["latency_packed_ms"]
     del tree["seconds"]
+    tree["versions"].pop("commit", None)  # somebody may commit while a test runs
     return {**tree, "graph": json.loads((out / "task" / "task.json").read_text())["graph"]}
 
 

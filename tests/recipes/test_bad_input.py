@@ -149,7 +149,7 @@ def test_a_disk_that_fills_up_ends_plainly_and_the_run_can_go_on(digit_folder: P
     assert "teacher.safetensors: can't be written" in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2, done.stderr
     left = [p.name for p in (tmp_path / "run").rglob("*") if p.is_file() and "events" not in p.name]
-    assert sorted(left) == ["recipe.yaml", "split.json"]
+    assert sorted(left) == ["recipe.yaml", "seconds.json", "split.json"]
     again = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
 
@@ -175,7 +175,7 @@ def test_deltas_that_are_wrong_fail_on_the_command_line(nettailor: CommandLine, 
     whole = path.read_text()
     for change, says in (
         ({"format": 7}, "format: is 7"),
-        ({"graph": {"nodes": [], "edges": []}}, "graph: "),
+        ({"graph": {"nodes": [], "edges": []}}, "graph"),
         ({"backbone": {"name": "resnet34_tiny", "sha256": "f" * 64}}, "backbone.sha256"),
     ):
         path.write_text(json.dumps({**json.loads(whole), **change}))
