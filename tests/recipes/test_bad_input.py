@@ -176,7 +176,7 @@ def test_deltas_that_are_wrong_fail_on_the_command_line(nettailor: CommandLine, 
     for change, says in (
         ({"format": 7}, "format: is 7"),
         ({"graph": {"nodes": [], "edges": []}}, "graph"),
-        ({"backbone": {"name": "resnet34_tiny", "sha256": "f" * 64}}, "backbone.sha256"),
+        ({"backbone": {"name": "resnet34_tiny", "sha256": "f" * 64, "geometry_sha256": "f" * 64}}, "backbone.sha256"),
     ):
         path.write_text(json.dumps({**json.loads(whole), **change}))
         for words in (["eval", "run"], ["predict", "run", picture], ["show", "run"]):
