@@ -35,7 +35,7 @@ DEFAULT_METHOD = "nettailor"
 
 
 def _default_method() -> MethodSettings:
-    return methods.find(DEFAULT_METHOD).settings()
+    return methods.find(DEFAULT_METHOD).settings(name=DEFAULT_METHOD)
 
 
 @dataclass(config=STRICT, frozen=True)
@@ -72,7 +72,7 @@ class Recipe:
         """
         method = methods.find(name)
         own = {section: type(getattr(self, section))(**keys) for section, keys in method.defaults.items()}
-        return replace(self, method=method.settings(), **own)
+        return replace(self, method=method.settings(name=method.name), **own)
 
     def write(self, path: Path) -> None:
         """Write the resolved recipe; running it again in another folder repeats the run."""

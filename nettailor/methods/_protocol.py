@@ -27,7 +27,7 @@ from nettailor.training.loop import Run
 class MethodSettings:
     """What stands under `method` in a recipe: the method's name, and in a subclass its own settings."""
 
-    name: str = ""
+    name: str
 
 
 class Sections(Protocol):
@@ -132,6 +132,7 @@ class Plain:
     """What methods answer that have nothing special to say."""
 
     needs_teacher = False
+    settings: type[MethodSettings] = MethodSettings
     defaults: Mapping[str, Any] = {}
     sized_like: str | None = None
 

@@ -5,21 +5,9 @@ It is also the first stage of every method that learns from a teacher. Its setti
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic.dataclasses import dataclass
-
 from blocks import compact
-from nettailor.methods._protocol import Context, MethodSettings, Plain, Sections, Trained
-from nettailor.schema import STRICT
+from nettailor.methods._protocol import Context, Plain, Sections, Trained
 from nettailor.training.stages import finetune
-
-
-@dataclass(config=STRICT, frozen=True)
-class Settings(MethodSettings):
-    """It has none of its own."""
-
-    name: Literal["finetune"] = "finetune"
 
 
 class Finetune(Plain):
@@ -27,7 +15,6 @@ class Finetune(Plain):
 
     name = "finetune"
     summary = "the whole backbone fine-tuned"
-    settings = Settings
 
     def stages(self, recipe: Sections) -> dict[str, int]:
         """One."""

@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic.dataclasses import dataclass
-
 from blocks import Plan
 from nettailor.methods._frozen_backbone import FrozenBackbone
-from nettailor.methods._protocol import MethodSettings
-from nettailor.schema import STRICT
-
-
-@dataclass(config=STRICT, frozen=True)
-class Settings(MethodSettings):
-    """It has none of its own."""
-
-    name: Literal["linear"] = "linear"
 
 
 class Linear(FrozenBackbone):
@@ -24,7 +11,6 @@ class Linear(FrozenBackbone):
 
     name = "linear"
     summary = "a new classifier on the frozen backbone"
-    settings = Settings
     plan = Plan(skips=0, batch_norm="source")
 
 

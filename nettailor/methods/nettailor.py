@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
 
 import torch
-from pydantic.dataclasses import dataclass
 
 from blocks import Backbone, TailoredNet, compact
 from blocks.complexity import is_approximate
@@ -23,10 +21,9 @@ from nettailor.artifacts.pareto import FrontPoint
 from nettailor.artifacts.report import PruneFigures, StudentFigures
 from nettailor.data.task import Task
 from nettailor.errors import UsageError
-from nettailor.methods._protocol import Context, MethodSettings, Plain, Sections, Trained
+from nettailor.methods._protocol import Context, Plain, Sections, Trained
 from nettailor.pruning.prune import Pruned, check_budget, prune, snapshot
 from nettailor.pruning.recover import Recovered, recover_leanest
-from nettailor.schema import STRICT
 from nettailor.training.checkpoint import restore
 from nettailor.training.loop import accuracy
 from nettailor.training.losses import expected_complexity
@@ -36,20 +33,12 @@ from nettailor.training.stages import finetune, plan_of, tailor, train
 USUAL_REST = 0.2  # of the paths' cost is about what the networks of docs/board.md keep
 
 
-@dataclass(config=STRICT, frozen=True)
-class Settings(MethodSettings):
-    """It has none of its own."""
-
-    name: Literal["nettailor"] = "nettailor"
-
-
 class NetTailor(Plain):
     """The method of this package."""
 
     name = "nettailor"
     summary = "proxies beside frozen blocks; what the task does not need is pruned"
     needs_teacher = True
-    settings: type[MethodSettings] = Settings
 
     def check(self, recipe: Sections) -> None:
         """Refuse a budget without a size, a cost table that nothing reads, and a proxy that is not there."""

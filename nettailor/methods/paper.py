@@ -8,13 +8,7 @@ ours: the paper's are for ImageNet backbones at 224 px. Local matching is what t
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic.dataclasses import dataclass
-
-from nettailor.methods._protocol import MethodSettings
 from nettailor.methods.nettailor import NetTailor
-from nettailor.schema import STRICT
 
 DEFAULTS = {
     "student": {
@@ -32,19 +26,11 @@ DEFAULTS = {
 }
 
 
-@dataclass(config=STRICT, frozen=True)
-class Settings(MethodSettings):
-    """It has none of its own; its defaults lie in the sections student, prune and recover."""
-
-    name: Literal["paper"] = "paper"
-
-
 class Paper(NetTailor):
     """NetTailor as published."""
 
     name = "paper"
     summary = "NetTailor as published: all removals at once, for several amounts"
-    settings = Settings
     defaults = DEFAULTS
 
 

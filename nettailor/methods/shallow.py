@@ -39,7 +39,7 @@ class Shallow(Plain):
 
     name = "shallow"
     summary = "the backbone's first blocks and a new classifier, fine-tuned"
-    settings = Settings
+    settings: type[MethodSettings] = Settings
     sized_like = "nettailor"
 
     def stages(self, recipe: Sections) -> dict[str, int]:

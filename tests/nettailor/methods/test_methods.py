@@ -37,7 +37,7 @@ def test_methods_are_the_files_of_their_room() -> None:
     for name in NAMES:
         method = methods.find(name)
         assert method.name == name
-        assert method.settings().name == name
+        assert method.settings(name=name).name == name
         assert method.summary
     with pytest.raises(UsageError, match=r"there is no method 'linaer'; did you mean 'linear'"):
         methods.find("linaer")
@@ -94,7 +94,7 @@ def test_every_second_is_in_one_stage(digit_folder: Path, tmp_path: Path) -> Non
 
 
 def test_a_method_has_its_own_settings_and_no_others(nettailor: CommandLine, digit_folder: Path) -> None:
-    assert parse_recipe({"method": "shallow"}, "t").method == methods.find("shallow").settings()
+    assert parse_recipe({"method": "shallow"}, "t").method == methods.find("shallow").settings(name="shallow")
     recipe = parse_recipe({"method": {"name": "shallow", "macs": 0.5}}, "t")
     assert recipe.as_dict()["method"] == {"name": "shallow", "macs": 0.5}
     for words, says in (
