@@ -116,6 +116,7 @@ def test_long_skips_fall_back_to_independence_and_say_so() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_it_is_a_small_part_of_a_training_step_of_fifty_blocks() -> None:
     """50 residual blocks of CIFAR's size, 5 skips, a batch of 64: at most 2 % of the step, forward and backward."""
     from timm.models.resnet import BasicBlock, ResNet

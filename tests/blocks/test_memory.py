@@ -43,6 +43,7 @@ def test_so_many_pictures_that_their_activations_fit() -> None:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+@pytest.mark.slow
 def test_freed_tensors_between_small_ones_go_back_to_the_system() -> None:
     def left(call: str) -> float:
         code = HOLES.format(call=call)

@@ -169,6 +169,7 @@ def comparable(out: Path) -> dict[str, Any]:
     return {**tree, "graph": json.loads((out / "task" / "task.json").read_text())["graph"]}
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_kill_lose_at_most_an_epoch(finished: Path, digit_folder: Path, tmp_path: Path) -> None:
     """Interrupt, kill, go on: the same accuracies and the same graph as the run that was left alone."""
     out = tmp_path / "stopped"
@@ -214,6 +215,7 @@ def test_the_papers_recipe_runs_from_the_command_line(nettailor: CommandLine, di
     assert report.prune.how == "paper"
 
 
+@pytest.mark.slow
 def test_several_tasks_over_one_backbone(nettailor: CommandLine, digit_folder: Path) -> None:
     keys = ("teacher", "student", "prune", "recover")
     shared: dict[str, Any] = {key: {} for key in keys}
@@ -257,6 +259,7 @@ def test_all_kinds_of_pictures_can_be_trained_on(nettailor: CommandLine, digit_f
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_main_job_reaches_its_bars(tmp_path: Path) -> None:
     """`nettailor adapt` as a user types it, with the figures that the README promises."""
     start = time.perf_counter()

@@ -139,6 +139,7 @@ def _small_files_only() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_ends_plainly_and_the_run_can_go_on(digit_folder: Path, tmp_path: Path) -> None:
     """The checkpoint is larger than the largest file that the process may write, as on a disk with no room left."""
     command = [sys.executable, "-m", "nettailor.cli", "adapt", "--data", digit_folder, "--out", "run", *QUICK]

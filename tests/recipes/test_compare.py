@@ -17,6 +17,7 @@ from tests.tiny import QUICK
 WORDS = (*QUICK, "prune.shrink=0.6")
 
 
+@pytest.mark.slow
 def test_a_board_is_made_once_and_grows_by_seeds(nettailor: CommandLine, digit_folder: Path) -> None:
     methods = "finetune,nettailor,shallow,linear,batch_norm,adapters"
     words = ("compare", "--data", digit_folder, "--methods", methods, "--out", "b", *WORDS)
@@ -71,6 +72,7 @@ def test_each_method_counts_what_it_owns(nettailor: CommandLine, digit_folder: P
     assert len({report.data.sha256 for report in found.values()}) == 1, "the same pictures for all"
 
 
+@pytest.mark.slow
 def test_the_papers_network_is_met_on_our_curve(
     nettailor: CommandLine, digit_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

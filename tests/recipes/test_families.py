@@ -50,7 +50,10 @@ def adapt(nettailor: CommandLine, name: str, data: Path, *settings: str) -> dict
     return report
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if "net_v2" in name or "netv2" in name else []) for name in FAMILIES],
+)
 def test_a_backbone_of_each_family_is_adapted_and_evaluated(
     nettailor: CommandLine, name: str, digit_folder: Path
 ) -> None:

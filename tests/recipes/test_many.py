@@ -123,6 +123,7 @@ def alone(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_two_workers_give_what_one_process_gives(alone: dict[str, Any], digit_folder: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, digit_folder)
     done = run(recipe, "runs", "--workers", "2")
@@ -140,6 +141,7 @@ def test_two_workers_give_what_one_process_gives(alone: dict[str, Any], digit_fo
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_a_killed_worker_costs_an_epoch(digit_folder: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, digit_folder, teacher=LONG)
@@ -159,6 +161,7 @@ def test_a_killed_worker_costs_an_epoch(digit_folder: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 @pytest.mark.parametrize("how", ["the group, as a terminal does", "the parent alone", "the parent is killed"])
 def test_stopping_leaves_no_process_behind(digit_folder: Path, tmp_path: Path, how: str) -> None:
@@ -186,6 +189,8 @@ def test_stopping_leaves_no_process_behind(digit_folder: Path, tmp_path: Path, h
         assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_a_second_process_on_a_folder_is_refused(digit_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     words = ["--data", str(digit_folder), "--backbone", "tests.tiny:tiny_resnet", "backbone.input_size=16", *QUICK]
@@ -234,6 +239,7 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_ray_cluster_that_loses_a_node_gives_what_one_process_gives(
     cluster: Any, digit_folder: Path, tmp_path: Path
 ) -> None:
@@ -256,6 +262,7 @@ def test_a_ray_cluster_that_loses_a_node_gives_what_one_process_gives(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_ctrl_c_cancels_tasks_on_ray(cluster: Any, digit_folder: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, digit_folder, teacher=LONG)
     process = begin(recipe, "runs", "--on", f"ray={cluster.address}")
@@ -271,6 +278,7 @@ def test_ctrl_c_cancels_tasks_on_ray(cluster: Any, digit_folder: Path, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_what_no_node_has_room_for_fails_at_once(cluster: Any, digit_folder: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, digit_folder)
     done = run(recipe, "runs", "--on", f"ray={cluster.address}", "machine.cpus=2")

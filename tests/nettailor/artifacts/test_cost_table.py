@@ -147,6 +147,7 @@ def test_an_unfit_table_is_refused_before_any_training(nettailor: CommandLine, d
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_parts_of_a_resnet18_add_up_to_its_time() -> None:
     from nettailor.backbones.load import load_backbone
 
