@@ -38,6 +38,7 @@ def test_sgd_without_momentum_has_nothing_to_keep_and_goes_on() -> None:
     optimizer = make_optimizer([{"params": [weight], "lr": 0.1}], TrainingConfig(optimizer="sgd", momentum=0.0))
     (weight**2).sum().backward()
     optimizer.step()
+    optimizer.state[weight]["momentum_buffer"] = None  # as some versions of torch leave it
     assert optimizer_tensors(optimizer) == {}
     restore_optimizer(optimizer, {})
     optimizer.step()
@@ -50,7 +51,6 @@ def test_sgd_steps_along_the_gradient(task: Task) -> None:
     net, _ = fit_small(task, run_of(**CONSTANT_SGD), epochs=1, batch=48, seen=seen)
     ((x, labels),) = seen
     nn.functional.cross_entropy(start(x), labels).backward()
-    nn.utils.clip_grad_norm_(start.parameters(), 5.0)
     for before, after in zip(start.parameters(), net.parameters(), strict=True):
         assert torch.allclose(after, before - 0.05 * before.grad, atol=1e-6)  # type: ignore[operator]
     adamw, _ = fit_small(task, run_of(schedule="constant"), epochs=1, batch=48)
@@ -89,8 +89,7 @@ def test_the_loop_trains_with_the_schedule(task: Task, settings: dict[str, objec
     steps(4)
     for number in range(4):
         both = torch.cat([gradient.flatten() for gradient in sorted(gradients[2 * number : 2 * number + 2], key=len)])
-        clipped = min(1.0, 5.0 / float(both.norm()))
-        lengths.append(float((weights[number + 1] - weights[number]).norm() / (clipped * both.norm())) / 0.05)
+        lengths.append(float((weights[number + 1] - weights[number]).norm() / both.norm()) / 0.05)
     assert lengths == pytest.approx(factors, rel=1e-2)
 
 
@@ -116,7 +115,6 @@ def test_a_group_that_the_epoch_leaves_incomplete_steps_along_its_own_mean(task:
         net.zero_grad()
         x, labels = torch.cat([x for x, _ in group]), torch.cat([labels for _, labels in group])
         nn.functional.cross_entropy(net(x), labels).backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         with torch.no_grad():
             for parameter in net.parameters():
                 parameter -= 0.05 * parameter.grad
