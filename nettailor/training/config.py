@@ -21,7 +21,7 @@ class TrainingConfig:
     """What holds for every training of a run: teacher, student, rounds of pruning, recovery, and the other methods."""
 
     optimizer: Annotated[
-        Literal["adamw", "sgd"], Field(description="learning rates are given for adamw; sgd wants others")
+        Literal["adamw", "sgd"], Field(description="adamw, or sgd, which wants other learning rates")
     ] = "adamw"
     momentum: Annotated[Fraction, Field(description="of sgd, not Nesterov's; adamw does not read it")] = 0.9
     schedule: Annotated[
@@ -37,16 +37,16 @@ class TrainingConfig:
         Fraction, Field(description="decay of a moving average of the weights, which is what is kept; 0 for none")
     ] = 0.0
     mixup: Annotated[
-        NotNegative, Field(description="alpha of mixup (Zhang et al. 2018); 0 for none; with cutmix either per batch")
+        NotNegative, Field(description="alpha of mixup; 0 for none; with cutmix one of them for each batch")
     ] = 0.0
-    cutmix: Annotated[NotNegative, Field(description="alpha of CutMix (Yun et al. 2019); 0 for none")] = 0.0
+    cutmix: Annotated[NotNegative, Field(description="alpha of CutMix; 0 for none")] = 0.0
     stop_after: Annotated[
         int,
         Field(ge=0, description="end a training after so many passes without a better val_accuracy; 0: never"),
     ] = 0
     class_weights: Annotated[
         Literal["none", "balanced"],
-        Field(description="of the cross entropy; balanced: inversely proportional to the classes' training pictures"),
+        Field(description="of the cross entropy; balanced: against the classes' numbers of training pictures"),
     ] = "none"
 
 
