@@ -10,6 +10,7 @@ from blocks import Backbone, CompactNet, Plan, TailoredNet, compact
 from nettailor.artifacts import delta
 from nettailor.artifacts.board import Board, Figure, Row
 from nettailor.artifacts.pareto import Front, FrontPoint
+from nettailor.artifacts.predictions import Predictions, SplitPredictions
 from nettailor.artifacts.report import (
     BackboneFigures,
     CompactFigures,
@@ -46,6 +47,15 @@ def report(**changes: Any) -> Report:
         versions={"python": "3"},
     )
     return replace(made, **changes)
+
+
+def predictions() -> Predictions:
+    """Five test pictures, of which the compact net gets three right and the teacher four."""
+    val = SplitPredictions(["v"], [0], compact=[0], teacher=[0])
+    test = SplitPredictions(
+        ["a", "b", "c", "d", "e"], [0, 0, 0, 1, 2], compact=[0, 0, 1, 1, 0], teacher=[0, 0, 0, 1, 0]
+    )
+    return Predictions("birds", CLASSES, val, test)
 
 
 def without_teacher(method: str = "linear") -> Report:

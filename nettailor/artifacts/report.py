@@ -2,7 +2,7 @@
 
 Accuracies are fractions, MACs are of one picture, params count every floating-point tensor that the network needs, and
 `removed` gives fractions of the backbone's. What is chosen is chosen on the validation split; the three test accuracies
-are read once, at the end.
+are read once, at the end. A balanced accuracy is the mean over the classes, on the test split.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class TeacherFigures:
     params: int
     latency_ms: float
     latency_packed_ms: float | None = None
+    balanced_accuracy: float | None = None
 
 
 @dataclass(config=RECORD)
@@ -80,6 +81,7 @@ class CompactFigures:
     universal_blocks_kept: int
     proxies_kept: int
     latency_packed_ms: float | None = None
+    balanced_accuracy: float | None = None
 
 
 @dataclass(config=RECORD)

@@ -72,6 +72,16 @@ class RunFolder:
         return self.root / "front.json"
 
     @property
+    def predictions(self) -> Path:
+        """What teacher and compact net say of every picture of the validation and test split."""
+        return self.root / "predictions.json"
+
+    @property
+    def confusion(self) -> Path:
+        """Which classes the compact net takes for which on the test split; its picture stands beside it."""
+        return self.root / "confusion.json"
+
+    @property
     def nets(self) -> Path:
         """The finished teacher and student, from which `nettailor prune` begins."""
         return self.root / "nets"

@@ -35,13 +35,15 @@ class AdaptOptions(JobOptions):
 
 def adapt(options: AdaptOptions) -> int:
     """`nettailor adapt`."""
+    from nettailor.artifacts.confusion import Confusion
+    from nettailor.artifacts.run_folder import RunFolder
     from nettailor.config.loading import merge, parse_overrides
     from nettailor.jobs.adapt import adapt as adapt_one
     from nettailor.jobs.context import resolve, usual_folder
     from nettailor.jobs.many import Job, adapt_all, run_jobs
     from nettailor.jobs.recipe import parse_recipe, read_recipes, with_costs_of
     from nettailor.progress import Display
-    from nettailor.views.tables import files_text, report_table, summary_table
+    from nettailor.views.tables import confusion_table, files_text, report_table, summary_table
 
     tree = merge(parse_overrides(options.overrides or []), recipe_tree(options))
     if options.recipe is None:
@@ -74,5 +76,7 @@ def adapt(options: AdaptOptions) -> int:
             raise NettailorError(outcome.failed[name])
         report = outcome.reports[name]
     display.console.print(report_table(report))
+    if (file := RunFolder(out).confusion).is_file():  # runs of earlier versions have none
+        display.console.print(confusion_table(Confusion.read(file)))
     display.say(files_text(report, out))
     return 0

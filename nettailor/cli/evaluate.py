@@ -8,6 +8,8 @@ from pathlib import Path
 from nettailor.cli.inputs import DEVICES, backbone_of
 from nettailor.cli.options import option, position
 
+MOST_PAIRS = 5
+
 
 @dataclass
 class EvalOptions:
@@ -36,4 +38,7 @@ def evaluate(options: EvalOptions) -> int:
     found = measured(options.run, delta, device, options.data, options.split, options.skip_bad)
     which = "pictures" if found.split is None else f"{found.split} pictures"
     print(f"{options.run}: {found.accuracy:.4f} of {found.pictures} {which} right")
+    pairs = [f"{true} as {given} ({count})" for true, given, count in found.confusion.most_confused(MOST_PAIRS)]
+    confused = f"; most often confused: {', '.join(pairs)}" if pairs else ""
+    print(f"mean over the classes {found.balanced_accuracy:.4f}{confused}")
     return 0

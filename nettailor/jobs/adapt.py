@@ -13,6 +13,7 @@ from pathlib import Path
 
 from blocks import Backbone
 from nettailor.artifacts import delta
+from nettailor.artifacts.confusion import Confusion
 from nettailor.artifacts.model_card import model_card
 from nettailor.artifacts.pareto import front_of
 from nettailor.artifacts.report import Report
@@ -23,7 +24,7 @@ from nettailor.jobs.measure import measure
 from nettailor.jobs.recipe import Recipe
 from nettailor.methods._protocol import Context, Trained
 from nettailor.progress import Display
-from nettailor.views.plots import draw_front, need_matplotlib
+from nettailor.views.plots import draw_confusion, draw_front, has_matplotlib, need_matplotlib
 
 
 def adapt(
@@ -64,10 +65,15 @@ def adapt(
 
 
 def _write(recipe: Recipe, context: Context, trained: Trained) -> Report:
-    """Write the delta, the networks that another run may begin with, and the curve; measure everything."""
+    """Write the delta, predictions, the networks that another run may begin with, and the curve; measure everything."""
     folder, task, run = context.folder, context.task, context.run
     delta.save(trained.net, folder.delta, task.name, task.classes, recipe.method.name, recipe.as_dict())
-    report = measure(context, trained)
+    report, said = measure(context, trained)
+    said.write(folder.predictions)
+    confusion = Confusion.of(task.name, task.classes, said.test.labels, said.test.compact)
+    confusion.write(folder.confusion)
+    if has_matplotlib():
+        draw_confusion(confusion, folder.confusion.with_suffix(".png"))
     write_text(folder.delta / delta.CARD, model_card(report, task.classes))
     if trained.front is not None:
         front = front_of(report, trained.front())

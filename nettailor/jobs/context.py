@@ -90,6 +90,7 @@ def _opened(
             writer.add_scalar,
             writer.add_text,
             seconds=seconds,
+            training=recipe.training,
         )
         yield Context(recipe, backbone.to(device), task, run, folder, data_hash)
 

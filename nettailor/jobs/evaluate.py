@@ -14,22 +14,29 @@ from pathlib import Path
 
 import torch
 
+from nettailor.artifacts.confusion import Confusion, balanced_accuracy
 from nettailor.artifacts.delta import Delta
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.data.config import DataConfig
 from nettailor.data.task import load_split
 from nettailor.errors import FileError, UsageError
 from nettailor.jobs.recipe import own_recipe
-from nettailor.training.loop import accuracy
+from nettailor.training.loop import predictions
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured. `split` is None where all pictures of a data set without splits were read."""
+    """What was measured. `split` is None where all pictures of a data set without splits were read.
+
+    Attributes:
+        balanced_accuracy: the mean over the classes.
+    """
 
     accuracy: float
     pictures: int
     split: str | None
+    balanced_accuracy: float
+    confusion: Confusion
 
 
 def evaluate(
@@ -68,4 +75,7 @@ def evaluate(
     if classes != delta.classes:
         odd = ", ".join(sorted(set(classes) ^ set(delta.classes))[:3])
         raise FileError(config.source, f"has other classes than the task ({odd or 'in another order'})")
-    return Evaluation(accuracy(delta.net.to(device), pictures), len(pictures), taken)
+    said, labels = predictions(delta.net.to(device), pictures).tolist(), pictures.labels.tolist()
+    confusion = Confusion.of(run.name, classes, labels, said)
+    right = sum(row[place] for place, row in enumerate(confusion.counts))
+    return Evaluation(right / len(labels), len(labels), taken, balanced_accuracy(labels, said), confusion)

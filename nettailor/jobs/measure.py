@@ -1,6 +1,6 @@
 """What a trained network is worth: accuracy on the test split, read once, and costs, counted alike for every method.
 
-Context, Trained -> measure -> Report
+Context, Trained -> measure -> Report, Predictions
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from blocks import Backbone, CompactNet, compact
 from blocks.latency import Latency, latencies
 from nettailor.artifacts import delta
+from nettailor.artifacts.confusion import balanced_accuracy
+from nettailor.artifacts.predictions import Predictions, SplitPredictions
 from nettailor.artifacts.report import (
     BackboneFigures,
     CompactFigures,
@@ -17,23 +19,24 @@ from nettailor.artifacts.report import (
     TeacherFigures,
 )
 from nettailor.backbones.hashes import tensors_sha256
-from nettailor.data.task import Task
+from nettailor.data.task import Split, Task
 from nettailor.environment import device_name
 from nettailor.methods._protocol import Context, Trained
 from nettailor.pruning.graph import BlockGraph
-from nettailor.training.loop import accuracy
+from nettailor.training.loop import predictions
 
 
-def measure(context: Context, trained: Trained) -> Report:
+def measure(context: Context, trained: Trained) -> tuple[Report, Predictions]:
     """Read the test split, once for each network that the report is about, and count everything."""
     backbone, task, recipe = context.backbone, context.task, context.recipe
     net, whole, graph = trained.net, backbone.cost, BlockGraph.of(trained.net)
     cost, kept = net.cost(), len(graph.universal())
     teacher = None if trained.teacher is None else compact(trained.teacher, backbone)
     times = latencies([n for n in (teacher, net) if n is not None], backbone.spec.size, context.run.device)
+    said = Predictions(task.name, task.classes, val=_said(task.val, net, teacher), test=_said(task.test, net, teacher))
     figures = CompactFigures(
-        test_accuracy=accuracy(net, task.test),
-        val_accuracy=accuracy(net, task.val),
+        test_accuracy=_mean(said.test.right()),
+        val_accuracy=_mean(said.val.right()),
         macs=cost.macs,
         params=cost.params,
         task_params=sum(tensor.numel() for tensor in net.task_tensors().values()),
@@ -42,14 +45,15 @@ def measure(context: Context, trained: Trained) -> Report:
         latency_packed_ms=times[-1].packed_ms,
         universal_blocks_kept=kept,
         proxies_kept=len(graph.proxies()),
+        balanced_accuracy=balanced_accuracy(said.test.labels, said.test.compact),
     )
-    return Report(
+    report = Report(
         task=task.name,
         method=recipe.method.name,
         backbone=backbone_figures(backbone),
         data=data_figures(task, context.data_hash),
         seed=recipe.seed,
-        teacher=None if teacher is None else _teacher_figures(context, teacher, times[0]),
+        teacher=None if teacher is None else _teacher_figures(context, teacher, said.test, times[0]),
         student=None if trained.student is None else trained.student(),
         compact=figures,
         removed=RemovedFigures(1 - cost.macs / whole.macs, 1 - cost.params / whole.params, 1 - kept / backbone.depth),
@@ -58,6 +62,7 @@ def measure(context: Context, trained: Trained) -> Report:
         epochs=trained.epochs,
         device=device_name(context.run.device),
     )
+    return report, said
 
 
 def backbone_figures(backbone: Backbone) -> BackboneFigures:
@@ -71,8 +76,24 @@ def data_figures(task: Task, data_hash: str) -> DataFigures:
     return DataFigures(len(task.train), len(task.val), len(task.test), len(task.classes), task.size, data_hash)
 
 
-def _teacher_figures(context: Context, teacher: CompactNet, latency: Latency) -> TeacherFigures:
-    cost, val_accuracy = teacher.cost(), context.run.fitted["teacher"].metrics["val_accuracy"]
+def _said(split: Split, net: CompactNet, teacher: CompactNet | None) -> SplitPredictions:
+    """What the networks say of a split's pictures, each in one pass."""
+    return SplitPredictions.of(split, predictions(net, split), None if teacher is None else predictions(teacher, split))
+
+
+def _mean(right: list[bool]) -> float:
+    return sum(right) / len(right)
+
+
+def _teacher_figures(context: Context, teacher: CompactNet, test: SplitPredictions, latency: Latency) -> TeacherFigures:
+    cost = teacher.cost()
+    assert test.teacher is not None
     return TeacherFigures(
-        accuracy(teacher, context.task.test), val_accuracy, cost.macs, cost.params, latency.ms, latency.packed_ms
+        test_accuracy=_mean(test.right("teacher")),
+        val_accuracy=context.run.fitted["teacher"].metrics["val_accuracy"],
+        macs=cost.macs,
+        params=cost.params,
+        latency_ms=latency.ms,
+        latency_packed_ms=latency.packed_ms,
+        balanced_accuracy=balanced_accuracy(test.labels, test.teacher),
     )

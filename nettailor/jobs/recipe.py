@@ -29,7 +29,7 @@ from nettailor.files import write_text
 from nettailor.methods._protocol import Method, MethodSettings
 from nettailor.pruning.config import PruneConfig
 from nettailor.schema import STRICT
-from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig, TrainingConfig
 
 DEFAULT_METHOD = "nettailor"
 
@@ -51,6 +51,7 @@ class Recipe:
     method: MethodSettings = field(default_factory=_default_method)
     data: DataConfig = field(default_factory=DataConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
     prune: PruneConfig = field(default_factory=PruneConfig)

@@ -33,5 +33,5 @@ class FrozenBackbone(Plain):
             net = TailoredNet(context.backbone, len(task.classes), self.plan).to(run.device)
             groups = parameter_groups(net.trained_parameters(), config.lr, config.weight_decay)
             schedule = Schedule(config.epochs, config.batch)
-            fit_to_labels(self.name, net, net.task_tensors(), groups, schedule, task, run)
-        return Trained(compact(net), epochs={self.name: config.epochs})
+            fitted = fit_to_labels(self.name, net, net.task_tensors(), groups, schedule, task, run)
+        return Trained(compact(net), epochs={self.name: fitted.epochs})

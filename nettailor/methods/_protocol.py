@@ -19,7 +19,7 @@ from nettailor.data.config import DataConfig
 from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.schema import STRICT
-from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig, TrainingConfig
 from nettailor.training.loop import Run
 
 
@@ -41,6 +41,8 @@ class Sections(Protocol):
     def cost_table(self) -> str | None: ...
     @property
     def data(self) -> DataConfig: ...
+    @property
+    def training(self) -> TrainingConfig: ...
     @property
     def teacher(self) -> TeacherConfig: ...
     @property

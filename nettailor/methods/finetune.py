@@ -25,7 +25,8 @@ class Finetune(Plain):
         config = context.recipe.teacher
         with context.run.timed("teacher"):
             net = finetune(context.backbone, context.task, config, context.run)
-        return Trained(compact(net, context.backbone), epochs={"teacher": config.epochs}, keep=("teacher",))
+        fitted = context.run.fitted["teacher"]
+        return Trained(compact(net, context.backbone), epochs={"teacher": fitted.epochs}, keep=("teacher",))
 
 
 METHOD = Finetune()

@@ -18,7 +18,8 @@ from blocks.shallow import ShallowNet, depth_for
 from nettailor.artifacts.report import Report
 from nettailor.methods._protocol import Context, MethodSettings, Plain, Sections, Trained
 from nettailor.schema import STRICT
-from nettailor.training.loop import Schedule, parameter_groups
+from nettailor.training.layerwise import layerwise_groups
+from nettailor.training.loop import Schedule
 from nettailor.training.stages import fit_to_labels
 
 ROUNDING = 1e-9  # a part of the MACs is a quotient; it must not ask for a block more by its last bit
@@ -55,9 +56,10 @@ class Shallow(Plain):
         with run.timed(self.name):
             torch.manual_seed(run.seed + 1)
             net = ShallowNet(backbone, depth, len(task.classes)).to(run.device)
-            groups = parameter_groups(list(net.parameters()), config.lr, config.weight_decay)
-            fit_to_labels(self.name, net, tensors_of(net), groups, Schedule(config.epochs, config.batch), task, run)
-        return Trained(compact(net, backbone), epochs={self.name: config.epochs})
+            groups = layerwise_groups(net, config.lr, config.weight_decay, config.layer_decay)
+            schedule, smoothing = Schedule(config.epochs, config.batch), config.label_smoothing
+            fitted = fit_to_labels(self.name, net, tensors_of(net), groups, schedule, task, run, smoothing)
+        return Trained(compact(net, backbone), epochs={self.name: fitted.epochs})
 
     def sized(self, own: MethodSettings, report: Report) -> MethodSettings:
         """At least as many MACs as the compact net of another run."""

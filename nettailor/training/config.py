@@ -1,4 +1,4 @@
-"""Settings of what is trained: the teacher, the student, and the recovery of what pruning left."""
+"""Settings of what is trained: all trainings alike, the teacher, the student, and the recovery of what pruning left."""
 
 from __future__ import annotations
 
@@ -13,6 +13,41 @@ from blocks.norms import BatchNormPolicy
 from nettailor.schema import STRICT, Count, Fraction, NotNegative, Positive, one_of
 
 Matching = Literal["local", "end_to_end"]
+PartOfSteps = Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(config=STRICT, frozen=True)
+class TrainingConfig:
+    """What holds for every training of a run: teacher, student, rounds of pruning, recovery, and the other methods."""
+
+    optimizer: Annotated[
+        Literal["adamw", "sgd"], Field(description="adamw, or sgd, which wants other learning rates")
+    ] = "adamw"
+    momentum: Annotated[Fraction, Field(description="of sgd, not Nesterov's; adamw does not read it")] = 0.9
+    schedule: Annotated[
+        Literal["cosine", "step", "constant"],
+        Field(description="of the learning rates: warm-up and cosine to zero, down in steps, or as they are"),
+    ] = "cosine"
+    steps_at: Annotated[
+        tuple[PartOfSteps, ...], Field(description="schedule step: the parts of a training after which rates go down")
+    ] = (0.5, 0.75)
+    step_factor: Annotated[PartOfSteps, Field(description="schedule step: what rates are multiplied with there")] = 0.1
+    accumulate: Annotated[Count, Field(description="batches whose mean gradient makes one step")] = 1
+    ema: Annotated[
+        Fraction, Field(description="decay of a moving average of the weights, which is what is kept; 0 for none")
+    ] = 0.0
+    mixup: Annotated[
+        NotNegative, Field(description="alpha of mixup; 0 for none; with cutmix one of them for each batch")
+    ] = 0.0
+    cutmix: Annotated[NotNegative, Field(description="alpha of CutMix; 0 for none")] = 0.0
+    stop_after: Annotated[
+        int,
+        Field(ge=0, description="end a training after so many passes without a better val_accuracy; 0: never"),
+    ] = 0
+    class_weights: Annotated[
+        Literal["none", "balanced"],
+        Field(description="of the cross entropy; balanced: against the classes' numbers of training pictures"),
+    ] = "none"
 
 
 @dataclass(config=STRICT, frozen=True)
@@ -24,6 +59,10 @@ class TeacherConfig:
     weight_decay: NotNegative = 0.02
     batch: Annotated[int, Field(ge=2)] = 64
     label_smoothing: Fraction = 0.0
+    layer_decay: Annotated[
+        float,
+        Field(gt=0, le=1, description="factor of the learning rate from each block to the one before it; 1 for none"),
+    ] = 1.0
 
 
 @dataclass(config=STRICT, frozen=True)

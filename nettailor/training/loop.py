@@ -2,8 +2,10 @@
 
     step(x, y) leaves gradients -> optimiser -> ... -> evaluate on the validation split -> checkpoint -> next epoch
 
-An epoch's order, augmentation and dropout are seeded by (seed, stage, epoch), and the net, the optimiser and the figures of
-all epochs so far are in the checkpoint; so a stage that was interrupted goes on as if it had not been.
+An epoch's order, augmentation, mixing and dropout are seeded by (seed, stage, epoch), and the net, its average, the
+optimiser, the best pass and the figures of all epochs so far are in the checkpoint; so a stage that was interrupted goes on
+as if it had not been. A stage ends with the average of the weights where one is kept, and with the best pass where training
+may stop early (`TrainingConfig`).
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,8 +28,13 @@ from nettailor.data.config import DataConfig
 from nettailor.data.task import Split, Task
 from nettailor.errors import TrainingError
 from nettailor.progress import Display
+from nettailor.training.averaging import WeightAverage
 from nettailor.training.checkpoint import Checkpoints, optimizer_tensors, restore, restore_optimizer
+from nettailor.training.config import TrainingConfig
+from nettailor.training.early_stopping import BestPass
 from nettailor.training.losses import Step
+from nettailor.training.mixing import mixed
+from nettailor.training.optimizers import make_optimizer, step_factor
 from nettailor.training.stage_seconds import StageSeconds
 
 WARMUP = 0.1  # of all steps
@@ -49,15 +56,21 @@ class BeforeStep(Protocol):
 
     memory: dict[str, float]
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it will not change the net any more: no pass before that is one to go back to."""
+        ...
+
     def __call__(self, epoch: float, /) -> None: ...
 
 
 @dataclass
 class Fitted:
-    """What a stage leaves behind: the metrics of its last epoch, and how long all its epochs took."""
+    """What a stage leaves behind: the metrics of the net that it ends with, its seconds, and the epochs that really ran."""
 
     metrics: dict[str, float]
     seconds: float
+    epochs: int = 0
 
 
 def no_text(tag: str, text: str, /) -> None:
@@ -81,6 +94,7 @@ class Run:
     write_text: Callable[[str, str], None] = no_text
     fitted: dict[str, Fitted] = field(default_factory=dict)
     seconds: StageSeconds = field(default_factory=StageSeconds)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def timed(self, stage: str) -> AbstractContextManager[None]:
         """Count the time inside for a stage."""
@@ -119,82 +133,147 @@ def fit(
     run: Run,
     before_step: BeforeStep | None = None,
 ) -> Fitted:
-    """Train `net` with AdamW.
+    """Train `net` as `run.training` says.
 
     Args:
         stage: name of the checkpoint, the seed's second part and the figures' prefix.
         own: the tensors of `net` that this stage may change; they are saved and restored.
         groups: parameter groups with their peak learning rates.
-        evaluate: called with the number of epochs done; returns metrics by name.
-        before_step: called with the number of epochs done so far, with fractions; its memory is kept with the checkpoint.
+        evaluate: called with the number of epochs done; returns metrics by name, `val_accuracy` among them where training may
+            stop early.
+        before_step: called before every optimiser step with the number of epochs done so far, with fractions; its memory is
+            kept with the checkpoint.
 
     Raises:
         TrainingError: a gradient is not finite; the checkpoint of the last whole epoch stays.
     """
-    memory = {} if before_step is None else before_step.memory
-    stepper = _Stepper(
-        stage, net, groups, schedule, steps_per_epoch(task.train, schedule.batch), step, run, before_step
-    )
-    done, fitted = _resume(stage, own, stepper.optimizer, schedule, memory, run)
-    if done >= schedule.epochs:
-        run.fitted[stage] = fitted
-        return fitted
-    with run.display.stage(stage, schedule.epochs, done, stepper.steps) as shown:
+    steps = steps_per_epoch(task.train, schedule.batch)
+    state = _State(stage, own, run, {} if before_step is None else before_step.memory)
+    stepper = _Stepper(stage, net, groups, schedule, steps, step, run, before_step, state.average)
+    if state.resume(stepper.optimizer, schedule.epochs):
+        run.fitted[stage] = state.fitted
+        return state.fitted
+    done = state.fitted.epochs
+    with run.display.stage(stage, schedule.epochs, done, steps) as shown:
         for epoch in range(done, schedule.epochs):
             start = time.perf_counter()
             generator = epoch_generator(run.seed, stage, epoch)
             torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
             net.train()
             batches = training_batches(task.train, run.augmentation, spec, schedule.batch, generator, run.device)
-            losses = stepper.epoch(epoch, batches, shown.step)
-            fitted.metrics = evaluate(epoch + 1)
-            fitted.seconds += time.perf_counter() - start
-            _log(run, stage, epoch + 1, losses, fitted.metrics)
-            _save(stage, own, stepper.optimizer, fitted, epoch + 1, memory, run)
-            shown.epoch(epoch + 1, losses, fitted.metrics)
-    run.fitted[stage] = fitted
-    return fitted
+            losses = stepper.epoch(epoch, mixed(batches, run.training, len(task.classes)), shown.step)
+            with state.averaged():
+                metrics = evaluate(epoch + 1)
+                over = state.see(metrics, before_step is None or before_step.is_over) or epoch + 1 == schedule.epochs
+            if over:
+                state.finish()
+            state.fitted.seconds += time.perf_counter() - start
+            _log(run, stage, epoch + 1, losses, metrics)
+            state.save(stepper.optimizer, over)
+            shown.epoch(epoch + 1, losses, metrics)
+            if over:
+                break
+    state.say_if_stopped(schedule.epochs)
+    run.fitted[stage] = state.fitted
+    return state.fitted
 
 
-def _resume(
-    stage: str,
-    own: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    schedule: Schedule,
-    memory: dict[str, float],
-    run: Run,
-) -> tuple[int, Fitted]:
-    """Put the stage's checkpoint into net, optimiser and memory; returns the epochs done and what they measured."""
-    kept = run.checkpoints.load(stage)
-    if kept is None:
-        return 0, Fitted({}, 0.0)
-    tensors, notes = kept
-    restore(own, _part(tensors, "net."), f"checkpoint of {stage}")
-    memory.update(notes["memory"])
-    if notes["epoch"] < schedule.epochs:
+class _State:
+    """What a stage has come to, in the net and in the checkpoint.
+
+    Args:
+        own: the tensors of the net that the stage may change.
+        memory: of what happens while it trains (`BeforeStep`).
+    """
+
+    def __init__(self, stage: str, own: dict[str, Tensor], run: Run, memory: dict[str, float]) -> None:
+        config = run.training
+        self.fitted = Fitted({}, 0.0)
+        self.average = WeightAverage(own, config.ema) if config.ema else None
+        self.best = BestPass(config.stop_after) if config.stop_after else None
+        self._stage, self._own, self._run, self._memory = stage, own, run, memory
+
+    def resume(self, optimizer: torch.optim.Optimizer, epochs: int) -> bool:
+        """Put the stage's checkpoint, if there is one, into net, optimiser and memory; returns whether the stage is over."""
+        kept = self._run.checkpoints.load(self._stage)
+        if kept is None:
+            return epochs == 0
+        tensors, notes = kept
+        where = f"checkpoint of {self._stage}"
+        restore(self._own, _part(tensors, "net."), where)
+        self._memory.update(notes["memory"])
+        metrics = notes["metrics"] if "metrics" in notes else notes["judged"]  # as 0.1.0 called them
+        self.fitted = Fitted(metrics, notes["seconds"], notes["epoch"])
+        if notes.get("over", notes["epoch"] >= epochs):
+            return True
         restore_optimizer(optimizer, _part(tensors, "optimizer."))
-    metrics = notes["metrics"] if "metrics" in notes else notes["judged"]  # as 0.1.0 called them
-    return notes["epoch"], Fitted(metrics, notes["seconds"])
+        if self.average is not None:
+            restore(self.average.tensors, _part(tensors, "average."), where)
+        if self.best is not None:
+            self.best = BestPass(self.best.stop_after, **notes["best"], tensors=_part(tensors, "best."))
+        return False
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the net has the average of its weights, where one is kept."""
+        if self.average is not None:
+            self.average.swap()
+        try:
+            yield
+        finally:
+            if self.average is not None:
+                self.average.swap()
 
-def _save(
-    stage: str,
-    own: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    fitted: Fitted,
-    epoch: int,
-    memory: dict[str, float],
-    run: Run,
-) -> None:
-    state = {f"net.{name}": tensor for name, tensor in own.items()}
-    state |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(optimizer).items()}
-    notes = {"epoch": epoch, "metrics": fitted.metrics, "seconds": fitted.seconds, "memory": memory}
-    run.checkpoints.save(stage, state, notes)
-    run.seconds.write()
+    def see(self, metrics: dict[str, float], settled: bool) -> bool:
+        """Take in a pass; returns whether it is the last because none was better for long enough.
+
+        Args:
+            settled: whether the net is one to go back to.
+        """
+        self.fitted.metrics = metrics
+        self.fitted.epochs += 1
+        if self.best is None or not settled:
+            return False
+        self.best.see(self.fitted.epochs, metrics, self._own)
+        return self.best.is_enough
+
+    def finish(self) -> None:
+        """Put into the net what the stage ends with."""
+        if self.best is not None and self.best.epoch:
+            restore(self._own, self.best.tensors, self._stage)
+            self.fitted.metrics = self.best.metrics
+        elif self.average is not None:
+            self.average.swap()
+
+    def save(self, optimizer: torch.optim.Optimizer, over: bool) -> None:
+        """Replace the checkpoint; what only a stage that goes on needs is left out of the last."""
+        tensors = {f"net.{name}": tensor for name, tensor in self._own.items()}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(optimizer).items()}
+        fitted = self.fitted
+        notes = {
+            "epoch": fitted.epochs,
+            "metrics": fitted.metrics,
+            "seconds": fitted.seconds,
+            "memory": self._memory,
+            "over": over,
+        }
+        if self.average is not None and not over:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.tensors.items()}
+        if self.best is not None and not over:
+            tensors |= {f"best.{name}": tensor for name, tensor in self.best.tensors.items()}
+            notes["best"] = self.best.notes()
+        self._run.checkpoints.save(self._stage, tensors, notes)
+        self._run.seconds.write()
+
+    def say_if_stopped(self, epochs: int) -> None:
+        """Tell that a stage ended early."""
+        if self.best is not None and self.fitted.epochs < epochs:
+            said = f"stopped after {self.fitted.epochs} of {epochs} epochs; the best was {self.best.epoch}"
+            self._run.display.say(f"{self._stage:<10} {said}")
 
 
 class _Stepper:
-    """The steps of a stage: schedule, gradients, clipping, optimiser."""
+    """The steps of a stage: schedule, gradients, clipping, optimiser, average."""
 
     def __init__(
         self,
@@ -202,17 +281,19 @@ class _Stepper:
         net: nn.Module,
         groups: list[dict[str, Any]],
         schedule: Schedule,
-        steps: int,
+        batches: int,
         step: Step,
         run: Run,
         before_step: BeforeStep | None,
+        average: WeightAverage | None,
     ) -> None:
-        self.optimizer = torch.optim.AdamW(groups)
-        self.steps = steps
+        self.optimizer = make_optimizer(groups, run.training)
+        self._batches, self._together = batches, run.training.accumulate
+        self._steps = math.ceil(batches / self._together)
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self._trained = [parameter for group in groups for parameter in group["params"]]
         self._stage, self._net, self._schedule = stage, net, schedule
-        self._step, self._run, self._before_step = step, run, before_step
+        self._step, self._run, self._before_step, self._average = step, run, before_step, average
 
     def epoch(
         self,
@@ -223,39 +304,69 @@ class _Stepper:
         """One pass over the batches; returns the mean loss terms."""
         sums: dict[str, float] = defaultdict(float)
         for index, (x, labels, rows) in enumerate(batches):
-            number = epoch * self.steps + index
-            for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
-                group["lr"] = peak * self._schedule.factor(number, self._schedule.epochs * self.steps)
-            if self._before_step is not None:
-                self._before_step(number / self.steps)
-            self.optimizer.zero_grad()
+            place = index % self._together
+            number = epoch * self._steps + index // self._together
+            if place == 0:
+                self._begin(number)
             with self._run.autocast():
                 terms = self._step(x, labels, rows)
-            norm = nn.utils.clip_grad_norm_(self._trained, LARGEST_GRADIENT)
-            if not torch.isfinite(norm):
-                raise TrainingError(
-                    f"{self._stage}: the gradient is not finite in epoch {epoch + 1}; "
-                    f"lower its learning rate (section.lr=...), or set machine.precision=float32"
-                )
-            self.optimizer.step()
+            if place + 1 == self._together or index + 1 == self._batches:
+                self._end(epoch, number, place + 1)
             losses = {name: float(term) for name, term in terms.items()}
             for name, value in losses.items():
-                sums[name] += value / self.steps
+                sums[name] += value / self._batches
             show(losses)
         return dict(sums)
 
+    def _begin(self, number: int) -> None:
+        """Before the first batch of optimiser step `number` of the stage."""
+        for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * self._factor(number, self._schedule.epochs * self._steps)
+        if self._before_step is not None:
+            self._before_step(number / self._steps)
+        self.optimizer.zero_grad()
+
+    def _end(self, epoch: int, number: int, count: int) -> None:
+        """Step along the mean of the gradients of `count` batches."""
+        if count > 1:
+            for parameter in self._trained:
+                if parameter.grad is not None:
+                    parameter.grad /= count
+        norm = nn.utils.clip_grad_norm_(self._trained, LARGEST_GRADIENT)
+        if not torch.isfinite(norm):
+            raise TrainingError(
+                f"{self._stage}: the gradient is not finite in epoch {epoch + 1}; "
+                f"lower its learning rate (section.lr=...), or set machine.precision=float32"
+            )
+        self.optimizer.step()
+        if self._average is not None:
+            self._average.update(number)
+
+    def _factor(self, step: int, steps: int) -> float:
+        """The learning rates' factor at one of `steps` optimiser steps."""
+        config = self._run.training
+        if config.schedule == "cosine":
+            return self._schedule.factor(step, steps)
+        return step_factor(config, step, steps) if config.schedule == "step" else 1.0
+
 
 @torch.no_grad()
-def accuracy(net: Backbone | TailoredNet | CompactNet | ShallowNet, split: Split) -> float:
-    """Top-1 accuracy of a net in eval mode, as a fraction, where the net is; its mode is put back."""
+def predictions(net: Backbone | TailoredNet | CompactNet | ShallowNet, split: Split) -> Tensor:
+    """The class (N,) that a net in eval mode gives each picture of a split, in the split's order, on the CPU.
+
+    It is computed where the net is; its mode is put back.
+    """
     device = next(net.parameters()).device
     training = net.training
     net.eval()
-    hits = 0
-    for x, labels in evaluation_batches(split, net.spec, device):
-        hits += int((net(x).argmax(1) == labels).sum())
+    found = [net(x).argmax(1) for x, _ in evaluation_batches(split, net.spec, device)]
     net.train(training)
-    return hits / len(split)
+    return torch.cat(found).cpu()
+
+
+def accuracy(net: Backbone | TailoredNet | CompactNet | ShallowNet, split: Split) -> float:
+    """Top-1 accuracy of a net in eval mode, as a fraction, where the net is; its mode is put back."""
+    return int((predictions(net, split) == split.labels).sum()) / len(split)
 
 
 def parameter_groups(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> list[dict[str, Any]]:

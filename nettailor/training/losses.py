@@ -31,21 +31,23 @@ def backward(
     labels: Tensor,
     weights: StudentConfig,
     targets: list[Tensor] | None = None,
+    class_weights: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """One forward of teacher and student, and the gradients of all terms added into `.grad`.
 
     Args:
         x: pictures (B, 3, H, W).
-        labels: (B,).
+        labels: (B,), or probabilities (B, classes).
         teacher: not needed where neither matching nor distillation has any weight, or where `targets` are given.
         targets: the teacher's activations and logits for these pictures, if they are known.
         weights: weights and forms of the terms; a term of weight 0 is not computed.
+        class_weights: of the cross entropy, (classes,).
 
     Returns:
         The loss terms by name, detached, each before its weight, and their weighted `total`.
     """
     activity = student.run(x)
-    terms = {"ce": cross_entropy(activity.logits.float(), labels)}
+    terms = {"ce": label_loss(activity.logits, labels, class_weights)}
     scaled = [terms["ce"]]
     if weights.complexity_weight:
         terms["complexity"] = expected_complexity(student, activity.gates, weights.complexity)
@@ -70,6 +72,34 @@ def backward(
     if weights.matching == "local" and "matching" in terms:
         total = total + weights.matching_weight * terms["matching"]
     return {name: term.detach() for name, term in (terms | {"total": total}).items()}
+
+
+def label_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
+    """Cross entropy, mean over the batch.
+
+    Args:
+        logits: (B, classes).
+        labels: (B,), or probabilities (B, classes) where pictures are mixed.
+        class_weights: (classes,) of mean 1 over the training pictures. Unlike torch's own weighted mean, a batch's weights
+            are not divided out again, so that a class weighs the same in whichever batch its pictures are.
+    """
+    if class_weights is None:
+        return cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+    return cross_entropy(logits.float(), labels, class_weights, reduction="none", label_smoothing=smoothing).mean()
+
+
+def weights_of_classes(kind: str, labels: Tensor, classes: int) -> Tensor | None:
+    """Weights (classes,) of the cross entropy, of mean 1 over the pictures; None where all classes weigh the same.
+
+    Args:
+        kind: "none", or "balanced": inversely proportional to a class's number of pictures.
+        labels: (N,) of the training pictures.
+    """
+    if kind == "none":
+        return None
+    counts = torch.bincount(labels, minlength=classes).float()
+    weights = 1 / counts.clamp(min=1)
+    return weights * len(labels) / (weights * counts).sum()
 
 
 def expected_complexity(student: TailoredNet, gates: Tensor, form: str) -> Tensor:

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from blocks import Backbone, Plan, TailoredNet
 from blocks.batching import batch_slices
@@ -25,8 +24,16 @@ from nettailor.data.augment import augments
 from nettailor.data.batches import evaluation_batches, normalise
 from nettailor.data.task import Split, Task
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+from nettailor.training.layerwise import layerwise_groups
 from nettailor.training.loop import BeforeStep, Fitted, Run, Schedule, accuracy, fit, parameter_groups
-from nettailor.training.losses import backward, classifier_parameters, expected_complexity
+from nettailor.training.losses import (
+    backward,
+    classifier_parameters,
+    expected_complexity,
+    label_loss,
+    weights_of_classes,
+)
+from nettailor.training.mixing import mixes
 from nettailor.training.proxy_forms import find_form
 
 WARM_BATCH = 64
@@ -39,7 +46,7 @@ def finetune(backbone: Backbone, task: Task, config: TeacherConfig | None = None
     torch.manual_seed(run.seed)
     teacher = backbone.teacher(len(task.classes)).to(run.device)
 
-    groups = parameter_groups(list(teacher.parameters()), config.lr, config.weight_decay)
+    groups = layerwise_groups(teacher, config.lr, config.weight_decay, config.layer_decay)
     schedule, smoothing = Schedule(config.epochs, config.batch), config.label_smoothing
     fit_to_labels("teacher", teacher, tensors_of(teacher), groups, schedule, task, run, smoothing)
     return teacher.requires_grad_(False).eval()
@@ -56,9 +63,10 @@ def fit_to_labels(
     label_smoothing: float = 0.0,
 ) -> Fitted:
     """Train a net with cross entropy alone; arguments as those of `loop.fit`."""
+    weights = class_weights(task, run)
 
     def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        loss = cross_entropy(net(x).float(), labels, label_smoothing=label_smoothing)
+        loss = label_loss(net(x), labels, weights, label_smoothing)
         loss.backward()
         return {"ce": loss.detach()}
 
@@ -66,6 +74,12 @@ def fit_to_labels(
         return {"val_accuracy": accuracy(net, task.val)}
 
     return fit(stage, net, own, groups, schedule, task, net.spec, step, evaluate, run)
+
+
+def class_weights(task: Task, run: Run) -> Tensor | None:
+    """Weights (classes,) of a run's cross entropy where the run is, or None."""
+    weights = weights_of_classes(run.training.class_weights, task.train.labels, len(task.classes))
+    return None if weights is None else weights.to(run.device)
 
 
 def tailor(backbone: Backbone, task: Task, config: StudentConfig | None = None, run: Run | None = None) -> TailoredNet:
@@ -142,13 +156,13 @@ def fit_student(
     before_step: BeforeStep | None = None,
 ) -> Fitted:
     """Train a student for some epochs; the gates' learning rate keeps its ratio to the others'."""
-    answers = TeacherTargets(teacher, task.train, run)
+    answers, weights = TeacherTargets(teacher, task.train, run), class_weights(task, run)
     trained = live_parameters(student)
     groups = parameter_groups(trained, lr, config.weight_decay)
     groups.append({"params": [student.gates.logits], "lr": config.gate_lr * lr / config.lr, "weight_decay": 0.0})
 
     def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        return backward(student, answers.teacher, x, labels, config, answers.known(rows))
+        return backward(student, answers.teacher, x, labels, config, answers.known(rows), weights)
 
     def evaluate(epoch: int) -> dict[str, float]:
         gates = student.gates().detach()
@@ -167,7 +181,8 @@ def fit_student(
 class TeacherTargets:
     """A teacher's activations and logits for training pictures.
 
-    Where training shows every picture unvaried, and they fit into the memory that the recipe allows, they are computed once.
+    Where training shows every picture unvaried and unmixed, and they fit into the memory that the recipe allows, they are
+    computed once.
 
     Attributes:
         teacher: its norms folded, for pictures whose answers are not known.
@@ -177,7 +192,8 @@ class TeacherTargets:
         self.teacher = teacher.frozen_copy()
         self._known: list[Tensor] = []
         size = sum(math.prod(shape) for shape in teacher.shapes)
-        if augments(run.augmentation) or 4 * size * len(split) > run.augmentation.memory_gib * 2**30:
+        varied = augments(run.augmentation) or mixes(run.training)
+        if varied or 4 * size * len(split) > run.augmentation.memory_gib * 2**30:
             return
         with torch.no_grad(), run.autocast():
             batches = [self.teacher.activations(x) for x, _ in evaluation_batches(split, teacher.spec, run.device)]

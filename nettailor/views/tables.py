@@ -5,15 +5,20 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
+from rich.markup import escape as as_text
 from rich.table import Table
 
 from blocks import Backbone
 from nettailor.artifacts.board import Board
+from nettailor.artifacts.confusion import Confusion
 from nettailor.artifacts.cost_table import CostTable, PathCost
 from nettailor.artifacts.pareto import Front
-from nettailor.artifacts.report import Report
+from nettailor.artifacts.report import Report, TeacherFigures
 from nettailor.backbones.summary import Summary
 from nettailor.pruning.graph import BlockGraph
+
+WIDEST_MATRIX = 15  # classes; of more than these only the pairs that are confused most often
+MOST_PAIRS = 10
 
 
 def report_table(report: Report) -> Table:
@@ -44,6 +49,8 @@ def report_table(report: Report) -> Table:
             ("ms per picture", f"{teacher.latency_ms:.2f}", f"{net.latency_ms:.2f}", slower),
             ("universal blocks", f"{backbone.universal_blocks}", f"{net.universal_blocks_kept}", proxies),
         ]
+    if net.balanced_accuracy is not None:
+        rows.insert(1, _balanced_row(net.balanced_accuracy, teacher))
     headings = ("", "network", "") if teacher is None else ("", "teacher", "compact", "difference")
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="right" if place else "left")
@@ -51,6 +58,35 @@ def report_table(report: Report) -> Table:
         table.add_row(*(cell for cell in row if cell is not None))
     if report.prune is not None and not report.prune.within_drop:
         table.caption = f"none was found within {report.prune.drop_allowed} points of the teacher"
+    return table
+
+
+def _balanced_row(own: float, teacher: TeacherFigures | None) -> tuple[str, str | None, str, str]:
+    name = "balanced accuracy"
+    if teacher is None:
+        return name, None, f"{own:.2%}", ""
+    if teacher.balanced_accuracy is None:
+        return name, "", f"{own:.2%}", ""
+    points = f"{100 * (own - teacher.balanced_accuracy):+.2f} points"
+    return name, f"{teacher.balanced_accuracy:.2%}", f"{own:.2%}", points
+
+
+def confusion_table(confusion: Confusion) -> Table:
+    """The confusion matrix of a few classes, or the pairs of many that are confused most often."""
+    classes = confusion.classes
+    table = Table(title=f"{confusion.task}, compact net on test", title_justify="left")
+    if len(classes) <= WIDEST_MATRIX:
+        table.add_column("class \\ taken for")
+        for name in classes:
+            table.add_column(as_text(name), justify="right")
+        for name, row in zip(classes, confusion.counts, strict=True):
+            table.add_row(as_text(name), *(str(count) if count else "" for count in row))
+        return table
+    for heading in ("class", "taken for", "pictures", "of"):
+        table.add_column(heading, justify="right" if heading in ("pictures", "of") else "left")
+    sums = {name: sum(row) for name, row in zip(classes, confusion.counts, strict=True)}
+    for true, given, count in confusion.most_confused(MOST_PAIRS):
+        table.add_row(as_text(true), as_text(given), str(count), str(sums[true]))
     return table
 
 

@@ -60,7 +60,8 @@ def finished(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_a_run_leaves_what_the_design_says(finished: Path) -> None:
     names = {path.name.split(".out")[0] for path in finished.iterdir()}
     names = {"events" if name.startswith("events.") else name for name in names}
-    assert names == {"recipe.yaml", "report.json", "split.json", "task", "nets", "events"}
+    own = {"recipe.yaml", "report.json", "split.json", "predictions.json", "confusion.json", "confusion.png"}
+    assert names == {*own, "task", "nets", "events"}
     assert {path.name for path in (finished / "task").iterdir()} == {"task.json", "task.safetensors", "README.md"}
     tree = json.loads((finished / "report.json").read_text())
     for key, inner in REPORT_KEYS.items():

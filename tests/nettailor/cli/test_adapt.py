@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nettailor.artifacts.confusion import Confusion
 from nettailor.jobs import adapt as one
 from nettailor.jobs import many
 from nettailor.jobs.job import Outcome
@@ -33,6 +34,14 @@ def test_options_lie_over_overrides_and_the_recipe(nettailor: CommandLine, asked
     assert out == Path("runs/digits-linear")
     assert "-0.50 points" in said
     assert "delta    runs/digits-linear/task" in said
+
+
+def test_the_confusion_matrix_is_printed_where_the_run_has_one(nettailor: CommandLine, asked: Calls) -> None:
+    assert "taken for" not in nettailor("adapt", "--out", "old")[1], "runs of earlier versions have none"
+    Confusion("birds", ["cat", "dog"], [[7, 2], [0, 5]]).write(Path("new/confusion.json"))
+    said = nettailor("adapt", "--out", "new")[1]
+    assert "taken for" in said
+    assert said.index("test accuracy") < said.index("taken for") < said.index("delta ")
 
 
 def test_several_tasks_have_folders_in_one_and_a_failure_is_the_exit_status(

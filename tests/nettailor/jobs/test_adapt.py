@@ -17,7 +17,9 @@ import pytest
 import torch
 
 from blocks import Backbone
+from nettailor.artifacts.confusion import Confusion
 from nettailor.artifacts.pareto import Front
+from nettailor.artifacts.predictions import Predictions
 from nettailor.artifacts.report import Report
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.errors import FileError, TrainingError, UsageError
@@ -51,7 +53,7 @@ def prepared(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> list[Traine
     ends = [Trained(fabricated.pruned(backbone), keep=("student",))]
     method = SimpleNamespace(train=lambda context: ends[0], check=lambda recipe: None)
     monkeypatch.setattr(module, "open_context", open_context)
-    monkeypatch.setattr(module, "measure", lambda context, trained: fabricated.report())
+    monkeypatch.setattr(module, "measure", lambda context, trained: (fabricated.report(), fabricated.predictions()))
     monkeypatch.setattr(Recipe, "find_method", lambda recipe: method)
     return ends
 
@@ -68,6 +70,20 @@ def test_a_run_leaves_delta_card_report_and_nets_and_no_checkpoints(prepared: li
     assert [path.name for path in folder.nets.iterdir()] == ["student.safetensors"]
     assert not folder.checkpoints.has("student")
     assert not folder.front.exists()
+    assert Predictions.read(folder.predictions) == fabricated.predictions()
+    assert Confusion.read(folder.confusion).counts == [[2, 1, 0], [0, 1, 0], [1, 0, 0]]
+    assert folder.confusion.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_a_run_has_no_picture_and_all_the_rest(
+    prepared: list[Trained], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    adapt(Recipe(), tmp_path / "run", QUIET)
+    folder = RunFolder(tmp_path / "run")
+    assert folder.report.is_file()
+    assert folder.confusion.is_file()
+    assert not folder.confusion.with_suffix(".png").exists()
 
 
 def test_a_curve_is_written_and_drawn_where_the_method_has_one(

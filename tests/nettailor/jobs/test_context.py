@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from nettailor.artifacts.run_folder import RunFolder
 from nettailor.config.loading import differences
 from nettailor.data.config import DataConfig
-from nettailor.jobs.context import resolve, usual_folder
+from nettailor.jobs.context import open_context, resolve, usual_folder
 from nettailor.jobs.recipe import Recipe
+from nettailor.progress import Display
+from nettailor.training.config import TrainingConfig
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
 
@@ -66,3 +69,10 @@ def test_each_method_has_a_usual_folder_of_its_own(tmp_path: Path, monkeypatch: 
     paper.write(Path("runs/digits/recipe.yaml"))
     assert usual_folder(paper).as_posix() == "runs/digits", "a run that is there goes on"
     assert usual_folder(linear).as_posix() == "runs/digits-linear"
+
+
+def test_the_section_training_is_what_the_run_trains_by(digit_folder: Path, tmp_path: Path) -> None:
+    data = DataConfig(source=str(digit_folder))
+    recipe = resolve(Recipe(data=data, training=TrainingConfig(ema=0.5, optimizer="sgd")))
+    with open_context(recipe, RunFolder(tmp_path / "run"), Display(quiet=True)) as context:
+        assert context.run.training == recipe.training

@@ -16,6 +16,7 @@ from torchvision.datasets import CIFAR10
 
 from blocks import Plan, TailoredNet, compact
 from nettailor.artifacts import delta
+from nettailor.artifacts.confusion import Confusion, balanced_accuracy
 from nettailor.backbones.load import load_backbone
 from nettailor.data.config import DataConfig
 from nettailor.data.task import Task, load_task
@@ -23,7 +24,7 @@ from nettailor.errors import DataError, FileError, UsageError
 from nettailor.files import read_json, write_json
 from nettailor.jobs.evaluate import Evaluation, evaluate
 from nettailor.jobs.recipe import Recipe, own_recipe
-from nettailor.training.loop import accuracy
+from nettailor.training.loop import accuracy, predictions
 from tests.conftest import CommandLine
 
 CPU = torch.device("cpu")
@@ -83,7 +84,11 @@ def write_recipe(path: Path, tree: dict[str, Any]) -> None:
 
 def test_a_run_is_measured_on_its_own_test_pictures(run: Path, pictures: Path) -> None:
     loaded, task = delta.load(run), own_task(pictures)
-    assert evaluate(run, loaded, CPU) == Evaluation(accuracy(loaded.net, task.test), len(task.test), "test")
+    found, labels = evaluate(run, loaded, CPU), task.test.labels.tolist()
+    said = predictions(loaded.net, task.test).tolist()
+    confusion = Confusion.of("run", task.classes, labels, said)
+    balanced = balanced_accuracy(labels, said)
+    assert found == Evaluation(accuracy(loaded.net, task.test), len(task.test), "test", balanced, confusion)
     assert evaluate(run, loaded, CPU, split="train").pictures == len(task.train)
 
 
@@ -113,6 +118,8 @@ def test_the_command_says_what_was_measured(run: Path, pictures: Path, nettailor
     status, said, _ = nettailor("eval", run)
     assert status == 0
     assert "of 18 test pictures right" in said or "of 20 test pictures right" in said
+    assert "mean over the classes 0." in said
+    assert "; most often confused: digit " in said, "it is untrained"
     status, said, _ = nettailor("eval", run / "task", "--data", pictures)
     assert status == 0
     assert "of 96 pictures right" in said

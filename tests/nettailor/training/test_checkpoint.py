@@ -11,6 +11,7 @@ from blocks import Backbone
 from nettailor.data.task import Task
 from nettailor.errors import FileError
 from nettailor.training.checkpoint import Checkpoints, optimizer_tensors, restore, restore_optimizer
+from nettailor.training.config import TrainingConfig
 from nettailor.training.loop import Run
 from tests.nettailor.training.conftest import everything
 
@@ -44,6 +45,24 @@ def test_a_run_that_is_stopped_again_and_again_ends_like_one_that_is_not(
     assert kept == paths
     assert again == value
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_run_with_averages_early_stopping_and_mixtures_goes_on_to_the_same_end(
+    backbone: Backbone, task: Task, tmp_path: Path
+) -> None:
+    config = TrainingConfig(ema=0.6, stop_after=1, accumulate=2, mixup=0.2, cutmix=0.5, class_weights="balanced")
+    whole = Run(training=config)
+    expected, paths, value = everything(backbone, task, whole)
+    with pytest.raises(Stopped):
+        everything(
+            backbone,
+            task,
+            Run(training=config, checkpoints=Checkpoints(tmp_path), scalars=stop_after(5)),  # type: ignore[arg-type]
+        )
+    found, kept, again = everything(backbone, task, Run(training=config, checkpoints=Checkpoints(tmp_path)))
+    assert (kept, again) == (paths, value)
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    assert set(found["gates.fade"].unique().tolist()) <= {0.0, 1.0}, "what is removed is removed, average or not"
 
 
 def test_an_optimiser_goes_on_to_the_bit_from_its_named_tensors() -> None:

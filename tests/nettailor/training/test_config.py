@@ -11,7 +11,7 @@ from blocks import Plan
 from blocks.complexity import FORMS
 from blocks.gates import KINDS
 from blocks.norms import POLICIES
-from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig, TrainingConfig
 from nettailor.training.stages import plan_of
 
 
@@ -46,6 +46,19 @@ def test_what_a_student_is_made_of_is_what_its_settings_say() -> None:
         (StudentConfig, "temperature", 0.0),
         (StudentConfig, "proxies", "my proxies"),
         (RecoverConfig, "epochs", -1),
+        (TeacherConfig, "layer_decay", 0.0),
+        (TeacherConfig, "layer_decay", 1.1),
+        (TrainingConfig, "optimizer", "adam"),
+        (TrainingConfig, "momentum", 1.0),
+        (TrainingConfig, "schedule", "steps"),
+        (TrainingConfig, "steps_at", (0.5, 1.0)),
+        (TrainingConfig, "step_factor", 0.0),
+        (TrainingConfig, "accumulate", 0),
+        (TrainingConfig, "ema", 1.0),
+        (TrainingConfig, "mixup", -0.1),
+        (TrainingConfig, "cutmix", float("inf")),
+        (TrainingConfig, "stop_after", -1),
+        (TrainingConfig, "class_weights", "yes"),
     ],
 )
 def test_what_no_training_can_run_with_is_refused(kind: type, setting: str, value: object) -> None:

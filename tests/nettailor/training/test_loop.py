@@ -12,7 +12,7 @@ from nettailor.data.batches import evaluation_batches
 from nettailor.data.task import Task, load_task
 from nettailor.errors import TrainingError
 from nettailor.training.checkpoint import Checkpoints
-from nettailor.training.loop import Run, Schedule, accuracy, parameter_groups
+from nettailor.training.loop import Run, Schedule, accuracy, parameter_groups, predictions
 from nettailor.training.stages import finetune, tailor, train
 from tests import tiny
 from tests.nettailor.conftest import STUDENT, TEACHER
@@ -71,6 +71,9 @@ def test_accuracy_is_of_eval_mode_and_the_mode_is_put_back(backbone: Backbone, t
         batches = evaluation_batches(task.val, teacher.spec, torch.device("cpu"))
         right = [teacher.eval()(x).argmax(1) == labels for x, labels in batches]
     assert found == torch.cat(right).float().mean().item()
+    said = predictions(teacher.train(training), task.val)
+    assert (said.shape, said.dtype, teacher.training) == ((24,), torch.int64, training)
+    assert torch.equal(said == task.val.labels, torch.cat(right)), "in the split's order"
 
 
 def test_a_run_autocasts_just_where_its_precision_says_so() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from blocks import Backbone, Plan, TailoredNet
 from nettailor.data.task import Task
-from nettailor.training.config import Matching, StudentConfig
+from nettailor.training.config import Matching, StudentConfig, TrainingConfig
 from nettailor.training.loop import Run
-from nettailor.training.losses import backward, layer_errors, softened_divergence
+from nettailor.training.losses import backward, label_loss, layer_errors, softened_divergence, weights_of_classes
 from nettailor.training.stages import finetune, tailor, train
-from tests.nettailor.conftest import TEACHER
+from tests.nettailor.conftest import STUDENT, TEACHER
 
 
 def test_g1_lowers_expected_complexity(backbone: Backbone, task: Task) -> None:
@@ -61,3 +64,57 @@ def test_the_total_is_the_weighted_sum_and_a_term_of_weight_0_is_not_computed(
     terms = backward(student, None, x, labels, alone)
     assert set(terms) == {"ce", "total"}
     assert torch.equal(terms["ce"], terms["total"])
+
+
+def test_balanced_weights_go_against_the_counts_and_have_mean_one_over_the_pictures() -> None:
+    labels = torch.tensor([0] * 6 + [1] * 3 + [2])
+    weights = weights_of_classes("balanced", labels, 4)
+    assert weights is not None
+    assert torch.allclose(weights[labels].mean(), torch.tensor(1.0))
+    assert torch.allclose(weights[:3] * torch.tensor([6.0, 3.0, 1.0]), weights[2].expand(3)), (
+        "each class weighs the same"
+    )
+    assert torch.isfinite(weights).all(), "a class without pictures, too"
+    assert weights_of_classes("none", labels, 4) is None
+
+
+def test_the_label_loss_is_its_formula_written_out() -> None:
+    logits, labels, weights = torch.randn(6, 3), torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([0.5, 1.0, 2.0])
+    each = -logits.log_softmax(1)[torch.arange(6), labels]
+    assert torch.allclose(label_loss(logits, labels), each.mean())
+    assert torch.allclose(label_loss(logits, labels, weights), (weights[labels] * each).mean())
+    one_hot = torch.eye(3)[labels]
+    assert torch.allclose(label_loss(logits, one_hot, weights), label_loss(logits, labels, weights))
+    smooth = cross_entropy(logits, labels, label_smoothing=0.3)
+    assert torch.equal(label_loss(logits, labels, smoothing=0.3), smooth)
+    assert not torch.allclose(label_loss(logits, labels, weights, 0.3), label_loss(logits, labels, weights))
+
+
+def test_a_students_cross_entropy_takes_mixed_labels_and_class_weights(backbone: Backbone) -> None:
+    student, x = TailoredNet(backbone, 4, Plan(skips=1)).eval(), torch.randn(4, 3, 16, 16)
+    alone = StudentConfig(complexity_weight=0, matching_weight=0, distill_weight=0)
+    weights, mixed = torch.tensor([0.1, 1.0, 2.0, 0.9]), torch.rand(4, 4).softmax(1)
+    with torch.no_grad():
+        each = -(mixed * student(x).log_softmax(1))
+    assert torch.allclose(backward(student, None, x, mixed, alone)["ce"], each.sum(1).mean(), atol=1e-5)
+    found = backward(student, None, x, mixed, alone, class_weights=weights)["ce"]
+    assert torch.allclose(found, (each * weights).sum(1).mean(), atol=1e-5)
+
+
+def test_class_weights_act_on_teachers_and_students(backbone: Backbone, task: Task) -> None:
+    """Of two classes only a few pictures are left."""
+    rows = [row for row, label in enumerate(task.train.labels.tolist()) if label < 2 or row % 4 == 0]
+    assert task.train.images is not None
+    names, labels, images = [task.train.names[row] for row in rows], task.train.labels[rows], task.train.images[rows]
+    task = replace(task, train=replace(task.train, names=names, labels=labels, images=images))
+    logits = []
+    for kind in ("none", "balanced"):
+        run = Run(training=TrainingConfig(class_weights=kind))  # type: ignore[arg-type]
+        teacher = finetune(backbone, task, replace(TEACHER, batch=15), run)
+        student = tailor(backbone, task, STUDENT, Run())
+        train(student, backbone.teacher(4).eval(), task, replace(STUDENT, batch=15), run)
+        x = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+        with torch.no_grad():
+            logits.append((teacher(x), student.eval()(x)))
+    assert not torch.allclose(logits[0][0], logits[1][0])
+    assert not torch.allclose(logits[0][1], logits[1][1])

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure as MatplotlibFigure
 
+from nettailor.artifacts.confusion import Confusion
 from nettailor.errors import UsageError
 from nettailor.views import plots
-from nettailor.views.plots import Curve, draw_curves, draw_front
+from nettailor.views.plots import Curve, draw_confusion, draw_curves, draw_front, has_matplotlib
 from tests import fabricated
 
 
@@ -52,3 +53,22 @@ def test_without_matplotlib_the_error_says_what_to_install(tmp_path: Path, monke
     with pytest.raises(UsageError, match="pip install 'nettailor\\[plots\\]'"):
         draw_curves(tmp_path / "some.png", "some", [], {})
     assert list(tmp_path.iterdir()) == []
+    assert not has_matplotlib()
+
+
+@pytest.mark.parametrize("classes", [3, 60])
+def test_a_confusion_matrix_is_coloured_by_parts_of_each_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classes: int
+) -> None:
+    figures: list[MatplotlibFigure] = []
+    save = MatplotlibFigure.savefig
+    monkeypatch.setattr(MatplotlibFigure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
+    counts = [[3 if row == column else 0 for column in range(classes)] for row in range(classes)]
+    counts[1][2], counts[2] = 1, [0] * classes
+    draw_confusion(Confusion("birds", [f"c{place}" for place in range(classes)], counts), tmp_path / "c.png")
+    (axes,) = figures[0].axes
+    parts = axes.images[0].get_array()
+    assert [list(row[:3]) for row in parts[:3]] == [[1, 0, 0], [0, 0.75, 0.25], [0, 0, 0]]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("taken for", "class")
+    assert [text.get_text() for text in axes.texts] == (["3", "3", "1"] if classes == 3 else [])
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")

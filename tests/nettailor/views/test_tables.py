@@ -9,11 +9,13 @@ import pytest
 from rich.table import Table
 
 from blocks import Backbone, Plan
+from nettailor.artifacts.confusion import Confusion
 from nettailor.artifacts.cost_table import CostTable, PathCost, WholeCost
 from nettailor.backbones.summary import summarize
 from nettailor.pruning.graph import BlockGraph
 from nettailor.views.tables import (
     board_table,
+    confusion_table,
     costs_table,
     files_text,
     front_table,
@@ -61,6 +63,30 @@ def test_a_report_says_where_no_network_was_good_enough() -> None:
     assert report.prune is not None
     missed = replace(report, prune=replace(report.prune, within_drop=False))
     assert report_table(missed).caption == "none was found within 0.5 points of the teacher"
+
+
+def test_balanced_accuracy_stands_below_accuracy_where_it_was_measured() -> None:
+    report = fabricated.report()
+    assert report.teacher is not None
+    compact = replace(report.compact, balanced_accuracy=0.9)
+    both = replace(report, compact=compact, teacher=replace(report.teacher, balanced_accuracy=0.92))
+    assert rows(report_table(both))[1] == ["balanced accuracy", "92.00%", "90.00%", "-2.00 points"]
+    alone = replace(fabricated.without_teacher(), compact=compact)
+    assert rows(report_table(alone))[1] == ["balanced accuracy", "90.00%", ""]
+
+
+def test_few_classes_are_a_confusion_matrix() -> None:
+    table = confusion_table(Confusion("birds", ["cat", "[dog]"], [[3, 1], [0, 4]]))
+    assert headings(table) == [r"class \ taken for", "cat", r"\[dog]"]
+    assert rows(table) == [["cat", "3", "1"], [r"\[dog]", "", "4"]]
+
+
+def test_of_many_classes_the_pairs_that_are_confused_most_are_shown() -> None:
+    counts = [[5 if row == column else 0 for column in range(20)] for row in range(20)]
+    counts[3][4], counts[7][1] = 2, 3
+    table = confusion_table(Confusion("birds", [f"c{place}" for place in range(20)], counts))
+    assert headings(table) == ["class", "taken for", "pictures", "of"]
+    assert rows(table) == [["c7", "c1", "3", "8"], ["c3", "c4", "2", "7"]]
 
 
 def test_where_the_results_are() -> None:

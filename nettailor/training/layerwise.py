@@ -1,0 +1,35 @@
+"""Layer-wise decay of the learning rate: the nearer a block is to the pictures, the less it learns (BEiT, Bao et al. 2022).
+
+head lr, block L lr * decay, block L - 1 lr * decay^2, ..., block 1 lr * decay^L, stem lr * decay^(L + 1)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from blocks import Backbone
+from blocks.shallow import ShallowNet
+from nettailor.training.loop import parameter_groups
+
+
+def layerwise_groups(net: Backbone | ShallowNet, lr: float, weight_decay: float, decay: float) -> list[dict[str, Any]]:
+    """Parameter groups with learning rates that go down from the head to the stem.
+
+    Args:
+        lr: of the head.
+        weight_decay: of weights; vectors have none, as in `parameter_groups`, whose groups these are where `decay` is 1.
+        decay: factor from each block to the one before it.
+    """
+    if decay == 1:
+        return parameter_groups(list(net.parameters()), lr, weight_decay)
+    layers = [nn.ModuleList(layer) for layer in zip(net.blocks, net.acts, strict=True)]
+    parts = [net.head if isinstance(net, Backbone) else net.classifier, *reversed(layers), net.stem]
+    groups: list[dict[str, Any]] = []
+    seen: set[int] = set()
+    for below, part in enumerate(parts):
+        parameters = [parameter for parameter in part.parameters() if id(parameter) not in seen]
+        seen |= {id(parameter) for parameter in parameters}
+        groups += parameter_groups(parameters, lr * decay**below, weight_decay)
+    return groups
