@@ -94,6 +94,24 @@ class RemovedFigures:
 
 
 @dataclass(config=RECORD)
+class DropFigures:
+    """What the compact net loses against its teacher, in points of accuracy on the pictures that it was chosen by.
+
+    Attributes:
+        points: teacher minus net, picture by picture.
+        error: standard error; low and high are the ends of the 95 % interval.
+        can_tell: whether these pictures can tell the allowed drop from none.
+    """
+
+    points: float
+    error: float
+    low: float
+    high: float
+    pictures: int
+    can_tell: bool
+
+
+@dataclass(config=RECORD)
 class PruneFigures:
     """How the compact net was chosen, on the validation split: all networks on the way, and those that were recovered."""
 
@@ -103,6 +121,7 @@ class PruneFigures:
     trials: list[dict[str, Any]]
     cost: str = "macs"
     recovered: list[dict[str, Any]] = field(default_factory=list)
+    drop: DropFigures | None = None
 
 
 @dataclass(config=RECORD)

@@ -32,6 +32,8 @@ from nettailor.schema import STRICT
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig, TrainingConfig
 
 DEFAULT_METHOD = "nettailor"
+STARTS_BEFORE = {"teacher": "fresh", "student": "backbone"}
+"""How a run began that says nothing about it: with random classifiers, the student as the backbone."""
 
 
 def _default_method() -> MethodSettings:
@@ -86,6 +88,9 @@ class Recipe:
         ((tree, origin),) = read_trees(path)
         if "method" not in tree:
             tree["method"] = {"name": _method_of_old_run(tree, path.parent / "report.json")}
+        for section, start in STARTS_BEFORE.items():  # a run's recipe has every key of the version that wrote it
+            if isinstance(tree.get(section), dict):
+                tree[section].setdefault("start", start)
         return parse_recipe(tree, origin)
 
 

@@ -1,8 +1,9 @@
 """Methods that train something beside a frozen backbone, from the labels alone: a student without proxies.
 
-    Plan (norms, adapters) -> TailoredNet -> fit to labels -> compact
+    Plan (norms, adapters) -> TailoredNet -> linear probe -> fit to labels -> compact
 
-They train with the section `student`: its epochs, learning rate, weight decay and batch.
+They train with the section `student`: its epochs, learning rate, weight decay and batch. Where no rate is configured, it is
+found as the teacher's is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import torch
 
 from blocks import Plan, TailoredNet, compact
 from nettailor.methods._protocol import Context, Plain, Sections, Trained
-from nettailor.training.loop import Schedule, parameter_groups
+from nettailor.training.loop import Run, Schedule, parameter_groups
+from nettailor.training.probe import fit_probe
+from nettailor.training.rates import TRIAL_EPOCHS, loss_on, search_passes, search_rate
 from nettailor.training.stages import fit_to_labels
 
 
@@ -23,15 +26,32 @@ class FrozenBackbone(Plain):
 
     def stages(self, recipe: Sections) -> dict[str, int]:
         """One."""
-        return {self.name: recipe.student.epochs}
+        return {self.name: self.epochs(recipe) + search_passes(recipe.student.lr)}
+
+    def epochs(self, recipe: Sections) -> int:
+        """As long as fine-tuning: a student's own training is short because it begins as its teacher."""
+        return recipe.teacher.epochs
 
     def train(self, context: Context) -> Trained:
         """One stage, called after the method."""
-        task, run, config = context.task, context.run, context.recipe.student
-        with run.timed(self.name):
+        backbone, task, run, config = context.backbone, context.task, context.run, context.recipe.student
+        epochs = self.epochs(context.recipe)
+        probe = None if run.checkpoints.has(self.name) else fit_probe(backbone, task, run)
+
+        def trained(rate: float, epochs: int, run: Run) -> TailoredNet:
             torch.manual_seed(run.seed + 1)
-            net = TailoredNet(context.backbone, len(task.classes), self.plan).to(run.device)
-            groups = parameter_groups(net.trained_parameters(), config.lr, config.weight_decay)
-            schedule = Schedule(config.epochs, config.batch)
-            fitted = fit_to_labels(self.name, net, net.task_tensors(), groups, schedule, task, run)
-        return Trained(compact(net), epochs={self.name: fitted.epochs})
+            net = TailoredNet(backbone, len(task.classes), self.plan).to(run.device)
+            if probe is not None:
+                probe.write(net.head, backbone.classifier_paths[0])
+            groups = parameter_groups(net.trained_parameters(), rate, config.weight_decay)
+            schedule = Schedule(epochs, config.batch)
+            fit_to_labels(self.name, net, net.task_tensors(), groups, schedule, task, run)
+            return net
+
+        def trial(rate: float, run: Run) -> float:
+            return loss_on(trained(rate, TRIAL_EPOCHS, run), task.val, backbone.spec)
+
+        with run.timed(self.name):
+            rate = config.lr if config.lr is not None else search_rate(self.name, trial, run)
+            net = trained(rate, epochs, run)
+        return Trained(compact(net), epochs={self.name: run.fitted[self.name].epochs + search_passes(config.lr)})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from blocks import compact
 from nettailor.methods._protocol import Context, Plain, Sections, Trained
+from nettailor.training.rates import search_passes
 from nettailor.training.stages import finetune
 
 
@@ -18,15 +19,15 @@ class Finetune(Plain):
 
     def stages(self, recipe: Sections) -> dict[str, int]:
         """One."""
-        return {"teacher": recipe.teacher.epochs}
+        return {"teacher": recipe.teacher.epochs + search_passes(recipe.teacher.lr)}
 
     def train(self, context: Context) -> Trained:
         """One stage, `teacher`."""
         config = context.recipe.teacher
         with context.run.timed("teacher"):
             net = finetune(context.backbone, context.task, config, context.run)
-        fitted = context.run.fitted["teacher"]
-        return Trained(compact(net, context.backbone), epochs={"teacher": fitted.epochs}, keep=("teacher",))
+        epochs: dict[str, float] = {"teacher": context.run.fitted["teacher"].epochs + search_passes(config.lr)}
+        return Trained(compact(net, context.backbone), epochs=epochs, keep=("teacher", "teacher-rate"))
 
 
 METHOD = Finetune()

@@ -18,17 +18,19 @@ from blocks.counting import count_params, tensors_of
 from blocks.gates import without_gates
 from nettailor.artifacts.cost_table import CostTable, cost_model, measure_costs
 from nettailor.artifacts.pareto import FrontPoint
-from nettailor.artifacts.report import PruneFigures, StudentFigures
+from nettailor.artifacts.report import DropFigures, PruneFigures, StudentFigures
 from nettailor.data.task import Task
 from nettailor.errors import UsageError
 from nettailor.methods._protocol import Context, Plain, Sections, Trained
+from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.pruning.prune import Pruned, check_budget, prune, snapshot
 from nettailor.pruning.recover import Recovered, recover_leanest
 from nettailor.training.checkpoint import restore
-from nettailor.training.loop import accuracy
+from nettailor.training.loop import Run, accuracy
 from nettailor.training.losses import expected_complexity
 from nettailor.training.proxy_forms import find_form
-from nettailor.training.stages import finetune, plan_of, tailor, train
+from nettailor.training.rates import search_passes
+from nettailor.training.stages import begin, finetune, new_student, plan_of, train
 
 USUAL_REST = 0.2  # of the paths' cost is about what the networks of docs/board.md keep
 
@@ -59,7 +61,7 @@ class NetTailor(Plain):
             rest = prune.budget if prune.budget is not None and prune.budget < 1 else USUAL_REST
             rounds = max(1, math.ceil(math.log(rest) / math.log(prune.shrink)))
         return {
-            "teacher": recipe.teacher.epochs,
+            "teacher": recipe.teacher.epochs + search_passes(recipe.teacher.lr),
             "student": recipe.student.epochs,
             "prune": rounds * prune.epochs,
             "recover": recipe.recover.epochs,
@@ -70,13 +72,14 @@ class NetTailor(Plain):
         recipe, backbone, task, run = context.recipe, context.backbone, context.task, context.run
         table = _cost_table(context) if recipe.cost == "latency" else None
         with run.timed("student"):
-            student = tailor(backbone, task, recipe.student, run)
+            student = new_student(backbone, task, recipe.student, run)
             where = recipe.cost_table or "costs.json"
             student.use_cost_model(cost_model(student, recipe.cost, table, where))  # type: ignore[arg-type]
             check_budget(student, recipe.prune)  # refused before any training
         with run.timed("teacher"):
             teacher = finetune(backbone, task, recipe.teacher, run)
         with run.timed("student"):
+            begin(student, task, recipe.student, run, teacher)
             train(student, teacher, task, recipe.student, run)
             unpruned = snapshot(student)
             expected = float(expected_complexity(student, student.gates().detach(), recipe.student.complexity))
@@ -89,11 +92,11 @@ class NetTailor(Plain):
         return Trained(
             net=compact(student),
             teacher=teacher,
-            epochs=_epochs(recipe, pruned, recovered),
-            prune=_prune_figures(recipe, student, task, pruned, recovered),
+            epochs=_epochs(recipe, run, pruned, recovered),
+            prune=_prune_figures(recipe, student, teacher, task, pruned, recovered),
             student=lambda: _student_figures(context, student, unpruned, expected),
             front=(lambda: _measure_front(student, pruned, task)) if recipe.prune.front else None,
-            keep=("teacher", "student"),
+            keep=("teacher", "teacher-rate", "student"),
         )
 
 
@@ -109,10 +112,10 @@ def _cost_table(context: Context) -> CostTable:
     return CostTable.read(folder.costs)
 
 
-def _epochs(recipe: Sections, pruned: Pruned, recovered: Recovered) -> dict[str, float]:
+def _epochs(recipe: Sections, run: Run, pruned: Pruned, recovered: Recovered) -> dict[str, float]:
     return {
-        "teacher": recipe.teacher.epochs,
-        "student": recipe.student.epochs,
+        "teacher": run.fitted["teacher"].epochs + search_passes(recipe.teacher.lr),
+        "student": run.fitted["student"].epochs,
         "prune": pruned.epochs,
         "importance": pruned.importance_passes,
         "recover": recovered.epochs,
@@ -120,16 +123,26 @@ def _epochs(recipe: Sections, pruned: Pruned, recovered: Recovered) -> dict[str,
 
 
 def _prune_figures(
-    recipe: Sections, student: TailoredNet, task: Task, pruned: Pruned, recovered: Recovered
+    recipe: Sections, student: TailoredNet, teacher: Backbone, task: Task, pruned: Pruned, recovered: Recovered
 ) -> PruneFigures:
+    allowed = recipe.prune.drop
+    found = Drop.between(*(answered_right(net, task.val) for net in (teacher, student)))
     return PruneFigures(
         recipe.prune.how,
-        recipe.prune.drop,
-        accuracy(student, task.val) >= pruned.least,
+        allowed,
+        _is_within(student, task, pruned, recovered),
         [vars(trial) for trial in pruned.trials],
         recipe.cost,
         [vars(attempt) for attempt in recovered.attempts],
+        DropFigures(found.points, found.error, found.low, found.high, found.pictures, can_tell=found.can_tell(allowed)),
     )
+
+
+def _is_within(student: TailoredNet, task: Task, pruned: Pruned, recovered: Recovered) -> bool:
+    """Whether the network is within the drop, by the stricter rule of recovery where something was recovered."""
+    if recovered.attempts:
+        return any(attempt.accepted for attempt in recovered.attempts)
+    return accuracy(student, task.val) >= pruned.least
 
 
 def _student_figures(

@@ -13,6 +13,8 @@ from nettailor.methods.nettailor import NetTailor
 DEFAULTS = {
     "student": {
         "proxies": "conv1x1",
+        "start": "backbone",
+        "epochs": 20,
         "batch_norm": "source",
         "rank": 0,
         "warm_start": 0,

@@ -19,7 +19,8 @@ from nettailor.artifacts.report import Report
 from nettailor.methods._protocol import Context, MethodSettings, Plain, Sections, Trained
 from nettailor.schema import STRICT
 from nettailor.training.layerwise import layerwise_groups
-from nettailor.training.loop import Schedule
+from nettailor.training.loop import Run, Schedule
+from nettailor.training.rates import TRIAL_EPOCHS, loss_on, search_passes, search_rate
 from nettailor.training.stages import fit_to_labels
 
 ROUNDING = 1e-9  # a part of the MACs is a quotient; it must not ask for a block more by its last bit
@@ -45,7 +46,7 @@ class Shallow(Plain):
 
     def stages(self, recipe: Sections) -> dict[str, int]:
         """One."""
-        return {self.name: recipe.teacher.epochs}
+        return {self.name: recipe.teacher.epochs + search_passes(recipe.teacher.lr)}
 
     def train(self, context: Context) -> Trained:
         """One stage, `shallow`."""
@@ -53,13 +54,24 @@ class Shallow(Plain):
         own = context.recipe.method
         assert isinstance(own, Settings)
         depth = depth_for(backbone, own.macs * backbone.cost.macs * (1 - ROUNDING))
-        with run.timed(self.name):
+
+        def trained(rate: float, epochs: int, run: Run) -> ShallowNet:
             torch.manual_seed(run.seed + 1)
             net = ShallowNet(backbone, depth, len(task.classes)).to(run.device)
-            groups = layerwise_groups(net, config.lr, config.weight_decay, config.layer_decay)
-            schedule, smoothing = Schedule(config.epochs, config.batch), config.label_smoothing
-            fitted = fit_to_labels(self.name, net, tensors_of(net), groups, schedule, task, run, smoothing)
-        return Trained(compact(net, backbone), epochs={self.name: fitted.epochs})
+            groups = layerwise_groups(net, rate, config.weight_decay, config.layer_decay)
+            schedule = Schedule(epochs, config.batch)
+            fit_to_labels(self.name, net, tensors_of(net), groups, schedule, task, run, config.label_smoothing)
+            return net
+
+        def trial(rate: float, run: Run) -> float:
+            return loss_on(trained(rate, TRIAL_EPOCHS, run), task.val, backbone.spec)
+
+        with run.timed(self.name):
+            rate = config.lr if config.lr is not None else search_rate(self.name, trial, run)
+            net = trained(rate, config.epochs, run)
+        return Trained(
+            compact(net, backbone), epochs={self.name: run.fitted[self.name].epochs + search_passes(config.lr)}
+        )
 
     def sized(self, own: MethodSettings, report: Report) -> MethodSettings:
         """At least as many MACs as the compact net of another run."""

@@ -42,8 +42,8 @@ class PruneConfig:
     ] = None
     importance: Annotated[
         Importance,
-        Field(description="what paths are chosen by: measured loss, gate, or taylor (first-order loss)"),
-    ] = "measured"
+        Field(description="what paths are chosen by: measured loss, gate, taylor (first-order loss), or auto"),
+    ] = "auto"
     measured_on: Annotated[Count, Field(description="validation pictures on which losses are measured")] = 200
     shrink: Annotated[
         float,
@@ -53,9 +53,14 @@ class PruneConfig:
         bool, Field(description="go on below the choice, for the whole curve of accuracy against cost")
     ] = False
     patience: Annotated[int, Field(ge=0, description="tolerance: rounds to go on after one that fell below")] = 2
-    epochs: Annotated[Count, Field(description="training in each round, or for each number of removed blocks")] = 5
+    epochs: Annotated[
+        Count,
+        Field(
+            description="training in each round, at most: it ends once it is within the drop; paper: for each number"
+        ),
+    ] = 3
     fade_epochs: Annotated[
         NotNegative,
         Field(description="of these, how many a removed path takes to fade out, at most half; 0 is at once"),
-    ] = 1.0
-    lr: Positive = 4e-3
+    ] = 0.5
+    lr: Annotated[Positive | None, Field(description="left out, as the teacher's search finds")] = None

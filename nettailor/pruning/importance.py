@@ -4,6 +4,8 @@
     taylor      |a dL/da|, the first-order change of the loss if the gate were closed (Molchanov et al., 2017, equation 6,
                 on gates instead of feature maps)
     measured    the loss itself, layer by layer: each set of paths that a layer may be left with is tried on pictures
+    auto        taylor while the paths cost more than half of all blocks, then measured: the fewer paths are left, the more
+                it matters which of them go, and the less it costs to try them all
 
 The first two give a number per path, and a layer loses the sum of what goes. `measured` sees that proxies can stand in for
 a block and for each other. All look at the same validation pictures.
@@ -25,19 +27,30 @@ from nettailor.data.task import Task
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.solver import Option, layer_options, options_from_paths
 
-Importance = Literal["measured", "gate", "taylor"]
+Importance = Literal["auto", "measured", "gate", "taylor"]
 Pictures = tuple[Tensor, Tensor]
 """Pictures (B, 3, H, W) and their labels (B,)."""
 
 TAYLOR_BATCH = 32
+MANY_PATHS = 0.5
+"""Of the cost of all universal blocks: with more than that left, a first-order look chooses as well (CHANGELOG, 0.1.0)."""
 GRADIENT_COPIES = 6
 """A forward for gradients holds some six times the size of x_0..x_L: inside blocks, and what proxies give."""
+
+
+def kind_for(kind: Importance, student: TailoredNet, graph: BlockGraph) -> Importance:
+    """What `auto` means for a graph; every other kind is what it is."""
+    if kind != "auto":
+        return kind
+    whole = sum(student.cost_model.paths[path] for path in student.paths if path.is_universal)
+    return "taylor" if graph.price() > MANY_PATHS * whole else "measured"
 
 
 def option_losses(student: TailoredNet, task: Task, kind: Importance, pictures: int) -> list[Option]:
     """Every option for every layer of a student's live graph, with its loss.
 
     Args:
+        kind: as `kind_for` answers.
         pictures: how many validation pictures to look at, at most; always the same ones.
     """
     graph = BlockGraph.of(student)

@@ -6,8 +6,10 @@
                  again; ends at the leanest network within the drop
     budget       the same rounds, down to a given cost
 
-The drop is counted in points of accuracy against the teacher, on the validation split. Where no student of `tolerance` comes
-that near to the teacher, the drop is counted from the most accurate network so far.
+The drop is counted in points of accuracy against the teacher, on the validation split. A round of `tolerance` ends once its
+network is within the drop, or after `epochs` passes. Where none comes that near to the teacher, the drop is counted from the
+most accurate network so far, and where none is within that either, all blocks are kept and no proxy: what is chosen never
+costs more than the teacher.
 """
 
 from __future__ import annotations
@@ -23,16 +25,16 @@ from blocks import Backbone, Path, TailoredNet
 from nettailor.data.task import Task
 from nettailor.errors import FileError
 from nettailor.pruning.config import PruneConfig
+from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.fade import Fade
 from nettailor.pruning.graph import BlockGraph, GraphError
-from nettailor.pruning.importance import option_losses, pictures_run
+from nettailor.pruning.importance import kind_for, option_losses, pictures_run
 from nettailor.pruning.solver import cheapest, smaller, within_budget
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
 from nettailor.training.loop import Run, accuracy
-from nettailor.training.stages import fit_student
+from nettailor.training.stages import fit_student, student_rate
 
-ROUNDING = 1e-9  # accuracies are quotients; a difference of just the allowed drop must not fail by its last bit
 FAR_BELOW = 0.25  # under the teacher: the rest of a front is of no use to anybody
 SMALLEST_STEP = 0.97  # of the price: rounds that save less than 3 % are not worth their training
 
@@ -46,6 +48,7 @@ class Trial:
         macs, price: of its paths; the price is in the unit that the run counts in.
         val_accuracy: after its training.
         removed: what this round took away.
+        epochs: passes over the training pictures.
         before_cut, after_cut: accuracy on the validation split just before and just after the faded paths were cut.
     """
 
@@ -54,6 +57,7 @@ class Trial:
     price: float
     val_accuracy: float
     removed: list[str]
+    epochs: int = 0
     before_cut: float | None = None
     after_cut: float | None = None
 
@@ -131,18 +135,30 @@ class _Job:
 
     def without(self, stage: str, left: BlockGraph, chosen: list[Path]) -> Trial:
         """Fade out what is not in `left`, train on, and measure."""
-        config = self.config
+        config, run = self.config, self.run
         fade = Fade(self.student, left, min(config.fade_epochs, config.epochs / 2), self.task.val)
+
+        def enough(metrics: dict[str, float]) -> bool:
+            return fade.is_over and metrics["val_accuracy"] >= self.floor - config.drop / 100 - ROUNDING
+
         fitted = fit_student(
-            stage, self.student, self.teacher, self.task, self.settings, config.epochs, config.lr, self.run, fade
+            stage,
+            self.student,
+            self.teacher,
+            self.task,
+            self.settings,
+            config.epochs,
+            student_rate(config.lr, run),
+            run,
+            fade,
+            enough if config.how != "paper" else None,
         )
         value = fitted.metrics["val_accuracy"]
         if not fade.is_over:  # a training of a single step has no time to fade
             fade(config.epochs)
             value = accuracy(self.student, self.task.val)
         paths, removed = [path.key for path in left.paths], [path.key for path in chosen]
-        trial = Trial(paths, left.macs(), left.price(), value, removed, **fade.memory)
-        return trial
+        return Trial(paths, left.macs(), left.price(), value, removed, fitted.epochs, **fade.memory)
 
 
 def weakest_blocks(graph: BlockGraph, count: int) -> list[Path]:
@@ -186,7 +202,7 @@ def _paper(job: _Job) -> Pruned:
     restore(student.task_tensors(), best[2], "student")
     trials = [entry[0] for entry in tried]
     steps = [tensors for _, _, tensors in tried]
-    return Pruned(best[1], least, best[0].val_accuracy, trials, config.epochs * len(tried), steps=steps)
+    return Pruned(best[1], least, best[0].val_accuracy, trials, sum(trial.epochs for trial in trials), steps=steps)
 
 
 def _rounds(job: _Job) -> Pruned:
@@ -216,7 +232,7 @@ def _rounds(job: _Job) -> Pruned:
         )
         job.run.display.say(f"prune      round {number}: without {len(gone)} paths: {figures}")
     restore(student.task_tensors(), state.best, "student")
-    epochs = config.epochs * len(state.trials)
+    epochs = sum(trial.epochs for trial in state.trials)
     return Pruned(
         BlockGraph.of(student), least, state.best_value, state.trials, epochs, state.importance_passes, state.steps
     )
@@ -226,8 +242,9 @@ def _next(job: _Job, state: _Rounds, graph: BlockGraph, goal: float | None) -> B
     """The next round's network, not cheaper than the goal; None where there is nothing left to do."""
     if goal is not None and graph.price() <= goal:
         return None
-    options = option_losses(job.student, job.task, job.config.importance, job.config.measured_on)
-    looked_at = pictures_run(options, job.config.importance, min(job.config.measured_on, len(job.task.val)))
+    kind = kind_for(job.config.importance, job.student, graph)
+    options = option_losses(job.student, job.task, kind, job.config.measured_on)
+    looked_at = pictures_run(options, kind, min(job.config.measured_on, len(job.task.val)))
     state.importance_passes += looked_at / len(job.task.train)
     part = job.config.shrink
     while part < SMALLEST_STEP:
@@ -254,23 +271,40 @@ class _Rounds:
     over: bool = False
 
     def record(self, student: TailoredNet, trial: Trial, least: float, allowed: float) -> None:
-        """Take a round's network for the best so far where it is within the drop: it is leaner than all before it."""
-        value = trial.val_accuracy
+        """Take a round's network for the best so far where it is within the drop: it is leaner than all before it.
+
+        The first rounds may leave more than a network without any proxy costs.
+        """
+        value, whole = (
+            trial.val_accuracy,
+            sum(student.cost_model.paths[path] for path in student.paths if path.is_universal),
+        )
         self.trials.append(trial)
         self.steps.append(snapshot(student))
         self.peak = max(self.peak, value)
-        if value >= (least if self.peak >= least else self.peak - allowed):
-            self.best, self.best_value, self.misses = self.steps[-1], value, 0
-        else:
+        if value < (least if self.peak >= least else self.peak - allowed):
             self.misses += 1
+            return
+        self.misses = 0
+        if trial.price <= whole:
+            self.best, self.best_value = self.steps[-1], value
+
+    @classmethod
+    def fresh(cls, student: TailoredNet, task: Task) -> _Rounds:
+        """Before the first round the best is the student without its proxies, which costs what the teacher costs."""
+        whole, peak = snapshot(student), accuracy(student, task.val)
+        student.keep(path for path in student.paths if path.is_universal)
+        without = snapshot(student)
+        value = accuracy(student, task.val)
+        restore(student.task_tensors(), whole, "student")
+        return cls(without, value, max(peak, value))
 
     @classmethod
     def resume(cls, student: TailoredNet, task: Task, run: Run) -> _Rounds:
         """The state at the last finished round, also put into the student; a fresh state if there is none."""
         kept = run.checkpoints.load("prune")
         if kept is None:
-            value = accuracy(student, task.val)
-            return cls(snapshot(student), value, value)
+            return cls.fresh(student, task)
         tensors, notes = kept
         device = student.gates.fade.device
         trials = [Trial(**trial) for trial in notes.pop("trials")]

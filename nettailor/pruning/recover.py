@@ -1,6 +1,7 @@
 """After pruning: the leanest network that is within the drop once what is left of it has been trained.
 
-Pruned.trials, steps -> the chosen network, and some leaner ones that are a little below -> recover each -> Recovered
+Pruned.trials, steps -> the chosen network, and some leaner ones that are a little below -> recover one after the other
+                     -> the first whose drop, judged picture by picture (`criterion`), is within what is allowed -> Recovered
 """
 
 from __future__ import annotations
@@ -11,23 +12,36 @@ from torch import Tensor
 
 from blocks import Backbone, TailoredNet
 from nettailor.data.task import Task
+from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.pruning.graph import BlockGraph
-from nettailor.pruning.prune import ROUNDING, Pruned, snapshot
+from nettailor.pruning.prune import Pruned, snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig
 from nettailor.training.loop import Run
 from nettailor.training.stages import recover
 
-NEAR = 0.03  # of accuracy below the drop: recovery brought one up by 2.3 points (docs/board/gtsrb/seed-0)
+NEAR = 0.015  # of accuracy below the drop: what recovery is expected to bring before it has been tried
 
 
 @dataclass
 class Attempt:
-    """One network's recovery: the MACs of its paths, and its accuracy on the validation split before and after."""
+    """One network's recovery.
+
+    Attributes:
+        macs: of its paths.
+        before, after: accuracy on the validation split.
+        drop, error: points lost against the teacher afterwards, picture by picture, and the standard error.
+        accepted: whether that is within what is allowed.
+        epochs: passes over the training pictures.
+    """
 
     macs: int
     before: float
     after: float
+    drop: float | None = None
+    error: float | None = None
+    accepted: bool | None = None
+    epochs: int = 0
 
 
 @dataclass
@@ -37,7 +51,11 @@ class Recovered:
     graph: BlockGraph
     val_accuracy: float
     attempts: list[Attempt] = field(default_factory=list)
-    epochs: int = 0
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training pictures, of all attempts."""
+        return sum(attempt.epochs for attempt in self.attempts)
 
 
 def recover_leanest(
@@ -50,11 +68,11 @@ def recover_leanest(
     settings: StudentConfig | None = None,
     run: Run | None = None,
 ) -> Recovered:
-    """Recover a pruned student in place: the leanest that was found to be within the drop afterwards.
+    """Recover a pruned student in place: the leanest that is within the drop afterwards.
 
-    What pruning passed below its choice is searched by halves, up to `config.leaner` networks of it. Only where none of them
-    is within the drop the choice itself is recovered. Where that is not either, the leanest within the drop of the most
-    accurate is taken. A network that recovery does not help stays as it was.
+    Of what pruning passed below its choice, the leanest that recovery may bring within the drop is tried first, by what it
+    brought those tried so far; at most `config.leaner` of them, then the choice. Where none is accepted, the most accurate
+    of them is taken. A network that recovery does not help stays as it was.
 
     Args:
         drop: in points.
@@ -62,48 +80,45 @@ def recover_leanest(
     result = Recovered(pruned.graph, pruned.val_accuracy)
     if not config.epochs:
         return result
-    job = _Job(student, teacher, task, config, settings, run or Run(), result)
-    chosen = _Candidate("recover", snapshot(student), pruned.val_accuracy)
+    job = _Job(student, teacher, task, config, drop, settings, run or Run(), result)
+    chosen = _Candidate("recover", pruned.graph.price(), snapshot(student), pruned.val_accuracy)
+    left = [*_leaner(pruned), chosen]  # the leanest first
     ended: list[tuple[Attempt, dict[str, Tensor]]] = []
-    good: tuple[Attempt, dict[str, Tensor]] | None = None
-    left = _leaner(pruned)  # the most costly first
-    while left and len(ended) < config.leaner:
-        middle = len(left) // 2
-        ended.append(job.attempt(left[middle]))
-        if ended[-1][0].after >= pruned.least:
-            good, left = ended[-1], left[middle + 1 :]
-        else:
-            left = left[:middle]
-    if good is None:
-        ended.append(job.attempt(chosen))
-        highest = max(attempt.after for attempt, _ in ended)
-        least = highest - drop / 100 - ROUNDING
-        near = [entry for entry in ended if entry[0].after >= least]
-        good = ended[-1] if ended[-1][0].after >= pruned.least else min(near, key=lambda entry: entry[0].macs)
-    restore(student.task_tensors(), good[1], "student")
-    result.graph, result.val_accuracy = BlockGraph.of(student), good[0].after
+    gain = NEAR
+    while left:
+        near = [candidate for candidate in left[:-1] if candidate.val_accuracy + gain >= pruned.least]
+        tried = near[0] if near and len(ended) < config.leaner else chosen
+        left = left[left.index(tried) + 1 :]
+        ended.append(job.attempt(tried))
+        attempt = ended[-1][0]
+        if attempt.accepted:
+            break
+        gain = min(gain, attempt.after - attempt.before)
+    accepted = [entry for entry in ended if entry[0].accepted]
+    best = accepted[0] if accepted else max(ended, key=lambda entry: (entry[0].after, -entry[0].macs))
+    restore(student.task_tensors(), best[1], "student")
+    result.graph, result.val_accuracy = BlockGraph.of(student), best[0].after
     return result
 
 
 @dataclass
 class _Candidate:
-    """A network that may be recovered: the stage's name, what the task owned, its accuracy on the validation split."""
+    """A network that may be recovered: the stage's name, its price, what the task owned, its accuracy on validation."""
 
     stage: str
+    price: float
     tensors: dict[str, Tensor]
     val_accuracy: float
 
 
 def _leaner(pruned: Pruned) -> list[_Candidate]:
-    """The networks below the chosen one that are near enough to the drop, the most costly first."""
-    price = pruned.graph.price()
-    enough = min(pruned.least, pruned.val_accuracy) - NEAR
+    """The networks that cost less than the chosen one, the leanest first."""
     found = [
-        (trial.price, _Candidate(f"recover-{number}", tensors, trial.val_accuracy))
+        _Candidate(f"recover-{number}", trial.price, tensors, trial.val_accuracy)
         for number, (trial, tensors) in enumerate(zip(pruned.trials, pruned.steps, strict=True), 1)
-        if trial.price < price and trial.val_accuracy >= enough
+        if trial.price < pruned.graph.price()
     ]
-    return [candidate for _, candidate in sorted(found, key=lambda entry: -entry[0])]
+    return sorted(found, key=lambda candidate: candidate.price)
 
 
 @dataclass
@@ -114,9 +129,13 @@ class _Job:
     teacher: Backbone
     task: Task
     config: RecoverConfig
+    drop: float
     settings: StudentConfig | None
     run: Run
     result: Recovered
+
+    def __post_init__(self) -> None:
+        self._right = answered_right(self.teacher, self.task.val)
 
     def attempt(self, candidate: _Candidate) -> tuple[Attempt, dict[str, Tensor]]:
         """Recover one network; returns what came of it, and its state."""
@@ -124,11 +143,18 @@ class _Job:
         restore(student.task_tensors(), candidate.tensors, "student")
         macs = BlockGraph.of(student).macs()
         fitted = recover(student, self.teacher, self.task, self.config, self.settings, self.run, candidate.stage)
-        after = fitted.metrics["val_accuracy"]
+        after, tensors = fitted.metrics["val_accuracy"], snapshot(student)
         if after < before:
             said = f"recover    no gain on the validation split ({before:.3f} before); left as it was"
             self.run.display.say(said)
-        attempt = Attempt(macs, before, max(before, after))
+            after, tensors = before, candidate.tensors
+            restore(student.task_tensors(), tensors, "student")
+        drop = Drop.between(self._right, answered_right(student, self.task.val))
+        accepted = drop.is_within(self.drop)
+        self.run.display.say(
+            f"recover    {macs / 1e6:.2f} M MACs in paths: {drop.points:+.2f} points below the teacher, standard error "
+            f"{drop.error:.2f}: {'accepted' if accepted else 'not accepted'}"
+        )
+        attempt = Attempt(macs, before, after, drop.points, drop.error, accepted, fitted.epochs)
         self.result.attempts.append(attempt)
-        self.result.epochs += self.config.epochs
-        return attempt, candidate.tensors if after < before else snapshot(student)
+        return attempt, tensors

@@ -50,12 +50,21 @@ class TrainingConfig:
     ] = "none"
 
 
+PeakRate = Annotated[Positive | None, Field(description="peak learning rate; left out, as the teacher's search finds")]
+
+
 @dataclass(config=STRICT, frozen=True)
 class TeacherConfig:
     """Fine-tuning of a whole copy of the backbone."""
 
     epochs: Count = 20
-    lr: Positive = 2e-3
+    start: Annotated[
+        Literal["probe", "fresh"],
+        Field(description="what its classifier begins as: a linear probe of the frozen features, or random weights"),
+    ] = "probe"
+    lr: Annotated[
+        Positive | None, Field(description="peak learning rate; left out, the best of a short search on validation")
+    ] = None
     weight_decay: NotNegative = 0.02
     batch: Annotated[int, Field(ge=2)] = 64
     label_smoothing: Fraction = 0.0
@@ -92,8 +101,12 @@ class StudentConfig:
     warm_start: Annotated[
         int, Field(ge=0, description="pictures on which proxies are fitted to the blocks beside them; 0: random start")
     ] = 512
-    epochs: Count = 20
-    lr: Positive = 4e-3
+    start: Annotated[
+        Literal["teacher", "backbone"],
+        Field(description="teacher: what it can hold of the fine-tuned network; backbone: the pretrained one"),
+    ] = "teacher"
+    epochs: Count = 6
+    lr: PeakRate = None
     gate_lr: Annotated[Positive, Field(description="learning rate of the gates' logits")] = 0.05
     weight_decay: NotNegative = 0.02
     batch: Annotated[int, Field(ge=2)] = 64
@@ -116,12 +129,12 @@ class StudentConfig:
 class RecoverConfig:
     """The last training of what is left: teacher kept, complexity off."""
 
-    epochs: Annotated[int, Field(ge=0)] = 30
-    lr: Positive = 4e-3
+    epochs: Annotated[int, Field(ge=0)] = 12
+    lr: PeakRate = None
     leaner: Annotated[
         int,
         Field(
             ge=0,
-            description="so many networks below the choice are recovered too: the leanest within the drop is taken",
+            description="so many networks below the choice may be recovered before it: the first within the drop is taken",
         ),
-    ] = 3
+    ] = 2

@@ -38,6 +38,8 @@ from nettailor.training.optimizers import make_optimizer, step_factor
 from nettailor.training.stage_seconds import StageSeconds
 
 WARMUP = 0.1  # of all steps
+FEWEST_STEPS = 8  # of a pass: what is trained by steps must not be starved by few pictures in large batches
+SMALLEST_BATCH = 16
 LARGEST_GRADIENT = 5.0  # norm; a first step through fresh proxies can be far larger than any later one
 
 
@@ -81,7 +83,8 @@ def no_text(tag: str, text: str, /) -> None:
 class Run:
     """What stages need beside nets and data. The default keeps nothing, shows nothing and runs on the CPU.
 
-    `fitted` fills with what each stage measured, by the stage's name; `seconds` with where the time went.
+    `fitted` fills with what each stage measured, by the stage's name; `seconds` with where the time went; `rate` is the peak
+    learning rate of the teacher, once it is known.
     """
 
     seed: int = 0
@@ -95,6 +98,7 @@ class Run:
     fitted: dict[str, Fitted] = field(default_factory=dict)
     seconds: StageSeconds = field(default_factory=StageSeconds)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    rate: float | None = None
 
     def timed(self, stage: str) -> AbstractContextManager[None]:
         """Count the time inside for a stage."""
@@ -107,16 +111,23 @@ class Run:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: warm-up over a tenth of the steps, then a cosine down to zero."""
+    """How long and how fast: warm-up over a tenth of the steps, then a cosine down to zero, or the peak to the end."""
 
     epochs: int
     batch: int
+    constant: bool = False
+
+    def batch_of(self, pictures: int) -> int:
+        """Pictures in a step: `batch`, or fewer where a pass over `pictures` would be of too few steps."""
+        return min(self.batch, max(SMALLEST_BATCH, pictures // FEWEST_STEPS))
 
     def factor(self, step: int, steps: int) -> float:
         """The learning rate's factor at one of `steps` steps."""
         warmup = max(1, round(WARMUP * steps))
         if step < warmup:
             return (step + 1) / warmup
+        if self.constant:
+            return 1.0
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
@@ -132,6 +143,7 @@ def fit(
     evaluate: Callable[[int], dict[str, float]],
     run: Run,
     before_step: BeforeStep | None = None,
+    enough: Callable[[dict[str, float]], bool] | None = None,
 ) -> Fitted:
     """Train `net` as `run.training` says.
 
@@ -143,11 +155,13 @@ def fit(
             stop early.
         before_step: called before every optimiser step with the number of epochs done so far, with fractions; its memory is
             kept with the checkpoint.
+        enough: asked after every epoch, once `before_step` is over, whether its metrics are enough: no further epoch follows.
 
     Raises:
         TrainingError: a gradient is not finite; the checkpoint of the last whole epoch stays.
     """
-    steps = steps_per_epoch(task.train, schedule.batch)
+    batch = schedule.batch_of(len(task.train))
+    steps = steps_per_epoch(task.train, batch)
     state = _State(stage, own, run, {} if before_step is None else before_step.memory)
     stepper = _Stepper(stage, net, groups, schedule, steps, step, run, before_step, state.average)
     if state.resume(stepper.optimizer, schedule.epochs):
@@ -160,11 +174,13 @@ def fit(
             generator = epoch_generator(run.seed, stage, epoch)
             torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
             net.train()
-            batches = training_batches(task.train, run.augmentation, spec, schedule.batch, generator, run.device)
+            batches = training_batches(task.train, run.augmentation, spec, batch, generator, run.device)
             losses = stepper.epoch(epoch, mixed(batches, run.training, len(task.classes)), shown.step)
             with state.averaged():
                 metrics = evaluate(epoch + 1)
-                over = state.see(metrics, before_step is None or before_step.is_over) or epoch + 1 == schedule.epochs
+                settled = before_step is None or before_step.is_over
+                over = state.see(metrics, settled) or epoch + 1 == schedule.epochs
+                over = over or (settled and enough is not None and enough(metrics))
             if over:
                 state.finish()
             state.fitted.seconds += time.perf_counter() - start

@@ -6,7 +6,7 @@ backbone -> finetune -> teacher          backbone -> tailor -> student -> train 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +17,14 @@ from blocks import Backbone, Plan, TailoredNet
 from blocks.batching import batch_slices
 from blocks.bn_statistics import recalibrate_norms
 from blocks.counting import tensors_of
+from blocks.inherit import inherit
 from blocks.memory import map_large_tensors, pictures_at_once
 from blocks.shallow import ShallowNet
 from blocks.warm_start import warm_start
 from nettailor.data.augment import augments
 from nettailor.data.batches import evaluation_batches, normalise
 from nettailor.data.task import Split, Task
+from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
 from nettailor.training.layerwise import layerwise_groups
 from nettailor.training.loop import BeforeStep, Fitted, Run, Schedule, accuracy, fit, parameter_groups
@@ -34,22 +36,72 @@ from nettailor.training.losses import (
     weights_of_classes,
 )
 from nettailor.training.mixing import mixes
+from nettailor.training.probe import Probe, fit_probe
 from nettailor.training.proxy_forms import find_form
+from nettailor.training.rates import STUDENT_FACTOR, TRIAL_EPOCHS, USUAL, loss_on, search_rate
 
 WARM_BATCH = 64
 FEWEST_FOR_STATISTICS = 16  # pictures; statistics of fewer vary too much from batch to batch
 
 
 def finetune(backbone: Backbone, task: Task, config: TeacherConfig | None = None, run: Run | None = None) -> Backbone:
-    """Fine-tune a whole copy of the backbone on a task; the backbone itself is left as it is."""
-    config, run = config or TeacherConfig(), run or Run()
-    torch.manual_seed(run.seed)
-    teacher = backbone.teacher(len(task.classes)).to(run.device)
+    """Fine-tune a whole copy of the backbone on a task; the backbone itself is left as it is.
 
-    groups = layerwise_groups(teacher, config.lr, config.weight_decay, config.layer_decay)
-    schedule, smoothing = Schedule(config.epochs, config.batch), config.label_smoothing
-    fit_to_labels("teacher", teacher, tensors_of(teacher), groups, schedule, task, run, smoothing)
+    It begins with a linear probe where the config says so, and is never worse than that on the validation split: where
+    training only did harm, the frozen network with the probe is what is returned. The peak rate is kept as `run.rate`.
+    """
+    config, run = config or TeacherConfig(), run or Run()
+    probe = _probe_to_begin_with(backbone, task, run) if config.start == "probe" else None
+
+    def fresh() -> Backbone:
+        torch.manual_seed(run.seed)
+        net = backbone.teacher(len(task.classes)).to(run.device)
+        if probe is not None:
+            probe.write(net.head, net.classifier_paths[0])
+        return net
+
+    def trained(rate: float, epochs: int, run: Run) -> Backbone:
+        net = fresh()
+        groups = layerwise_groups(net, rate, config.weight_decay, config.layer_decay)
+        schedule = Schedule(epochs, config.batch)
+        fit_to_labels("teacher", net, tensors_of(net), groups, schedule, task, run, config.label_smoothing)
+        return net
+
+    def trial(rate: float, run: Run) -> float:
+        return loss_on(trained(rate, TRIAL_EPOCHS, run), task.val, backbone.spec)
+
+    run.rate = config.lr if config.lr is not None else search_rate("teacher", trial, run)
+    teacher = trained(run.rate, config.epochs, run)
+    if probe is not None:
+        _take_probe_if_better(teacher, fresh(), task, run)
+    run.checkpoints.drop("probe")
     return teacher.requires_grad_(False).eval()
+
+
+def _probe_to_begin_with(backbone: Backbone, task: Task, run: Run) -> Probe | None:
+    """A linear probe for a teacher that is not there yet; its checkpoint lies there until the teacher is settled."""
+    kept = run.checkpoints.load("probe")
+    if kept is not None:
+        return Probe(kept[0]["weight"], kept[0]["bias"], kept[1]["val_loss"])
+    probe = None if run.checkpoints.has("teacher") else fit_probe(backbone, task, run)
+    if probe is not None:
+        run.checkpoints.save("probe", {"weight": probe.weight, "bias": probe.bias}, {"val_loss": probe.val_loss})
+    return probe
+
+
+def _take_probe_if_better(teacher: Backbone, start: Backbone, task: Task, run: Run) -> None:
+    """Make a teacher what it began as, where that is more accurate on the validation split."""
+    value, metrics = accuracy(start, task.val), run.fitted["teacher"].metrics
+    if value <= metrics["val_accuracy"]:
+        return
+    run.display.say(
+        f"teacher    the linear probe is more accurate on the validation split ({value:.3f}): it is the teacher"
+    )
+    restore(tensors_of(teacher), tensors_of(start), "teacher")
+    metrics["val_accuracy"] = value
+    if (kept := run.checkpoints.load("teacher")) is not None:
+        tensors = {f"net.{name}": tensor for name, tensor in tensors_of(teacher).items()}
+        run.checkpoints.save("teacher", tensors, {**kept[1], "metrics": metrics})
 
 
 def fit_to_labels(
@@ -82,13 +134,38 @@ def class_weights(task: Task, run: Run) -> Tensor | None:
     return None if weights is None else weights.to(run.device)
 
 
-def tailor(backbone: Backbone, task: Task, config: StudentConfig | None = None, run: Run | None = None) -> TailoredNet:
-    """A fresh student of the backbone for a task, its proxies fitted to the blocks beside them where the choice says so."""
+def tailor(
+    backbone: Backbone,
+    task: Task,
+    config: StudentConfig | None = None,
+    run: Run | None = None,
+    teacher: Backbone | None = None,
+) -> TailoredNet:
+    """A fresh student of the backbone for a task.
+
+    Args:
+        teacher: what the student begins with, where the config says so; without one it begins as the backbone.
+    """
     config, run = config or StudentConfig(), run or Run()
+    student = new_student(backbone, task, config, run)
+    begin(student, task, config, run, teacher)
+    return student
+
+
+def new_student(backbone: Backbone, task: Task, config: StudentConfig, run: Run) -> TailoredNet:
+    """A student that computes what the backbone computes; its proxies and classifier are random."""
     torch.manual_seed(run.seed + 1)
-    student = TailoredNet(backbone, len(task.classes), plan_of(config)).to(run.device)
+    return TailoredNet(backbone, len(task.classes), plan_of(config)).to(run.device)
+
+
+def begin(student: TailoredNet, task: Task, config: StudentConfig, run: Run, teacher: Backbone | None = None) -> None:
+    """Take over from the teacher what the student can hold of it, and fit its proxies to the blocks beside them."""
     if student.keeps_much():
         map_large_tensors()
+    if run.checkpoints.has("student"):
+        return  # it goes on from there
+    if teacher is not None and config.start == "teacher":
+        inherit(student, teacher)
     if config.warm_start:
         rows = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(run.seed))[: config.warm_start]
         size = pictures_at_once(student.backbone.shapes, WARM_BATCH, least=FEWEST_FOR_STATISTICS)
@@ -98,7 +175,6 @@ def tailor(backbone: Backbone, task: Task, config: StudentConfig | None = None, 
             return (normalise(task.train.batch(part), student.spec, run.device) for part in parts)
 
         warm_start(student, batches)
-    return student
 
 
 def plan_of(config: StudentConfig) -> Plan:
@@ -115,7 +191,13 @@ def train(
 ) -> Fitted:
     """Train a student with all terms of the loss."""
     config = config or StudentConfig()
-    return fit_student("student", student, teacher, task, config, config.epochs, config.lr, run or Run())
+    run = run or Run()
+    return fit_student("student", student, teacher, task, config, config.epochs, student_rate(config.lr, run), run)
+
+
+def student_rate(configured: float | None, run: Run) -> float:
+    """The peak rate of a student's own tensors: the configured one, or by the rate that was found for the teacher."""
+    return configured if configured is not None else STUDENT_FACTOR * (run.rate or USUAL)
 
 
 def recover(
@@ -136,7 +218,7 @@ def recover(
     settings = replace(settings or StudentConfig(), complexity_weight=0.0)
     if not run.checkpoints.has(stage):
         recalibrate(student, task, run)
-    return fit_student(stage, student, teacher, task, settings, config.epochs, config.lr, run)
+    return fit_student(stage, student, teacher, task, settings, config.epochs, student_rate(config.lr, run), run)
 
 
 def recalibrate(student: TailoredNet, task: Task, run: Run) -> None:
@@ -154,12 +236,24 @@ def fit_student(
     lr: float,
     run: Run,
     before_step: BeforeStep | None = None,
+    enough: Callable[[dict[str, float]], bool] | None = None,
 ) -> Fitted:
-    """Train a student for some epochs; the gates' learning rate keeps its ratio to the others'."""
+    """Train a student for some epochs; the gates' learning rate keeps its ratio to the others'.
+
+    Args:
+        enough: ends the training after an epoch whose metrics it answers with True; the rate then stays at its peak, because
+            nobody knows when that will be.
+    """
     answers, weights = TeacherTargets(teacher, task.train, run), class_weights(task, run)
     trained = live_parameters(student)
     groups = parameter_groups(trained, lr, config.weight_decay)
-    groups.append({"params": [student.gates.logits], "lr": config.gate_lr * lr / config.lr, "weight_decay": 0.0})
+    groups.append(
+        {
+            "params": [student.gates.logits],
+            "lr": config.gate_lr * lr / student_rate(config.lr, run),
+            "weight_decay": 0.0,
+        }
+    )
 
     def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         return backward(student, answers.teacher, x, labels, config, answers.known(rows), weights)
@@ -173,9 +267,9 @@ def fit_student(
             "expected_complexity": float(expected_complexity(student, gates, config.complexity)),
         }
 
-    schedule = Schedule(epochs, config.batch)
+    schedule = Schedule(epochs, config.batch, constant=enough is not None)
     own = student.task_tensors()
-    return fit(stage, student, own, groups, schedule, task, student.spec, step, evaluate, run, before_step)
+    return fit(stage, student, own, groups, schedule, task, student.spec, step, evaluate, run, before_step, enough)
 
 
 class TeacherTargets:

@@ -13,7 +13,7 @@ from nettailor.artifacts.board import Board
 from nettailor.artifacts.confusion import Confusion
 from nettailor.artifacts.cost_table import CostTable, PathCost
 from nettailor.artifacts.pareto import Front
-from nettailor.artifacts.report import Report, TeacherFigures
+from nettailor.artifacts.report import PruneFigures, Report, TeacherFigures
 from nettailor.backbones.summary import Summary
 from nettailor.pruning.graph import BlockGraph
 
@@ -56,8 +56,8 @@ def report_table(report: Report) -> Table:
         table.add_column(heading, justify="right" if place else "left")
     for row in rows:
         table.add_row(*(cell for cell in row if cell is not None))
-    if report.prune is not None and not report.prune.within_drop:
-        table.caption = f"none was found within {report.prune.drop_allowed} points of the teacher"
+    if report.prune is not None:
+        table.caption = _what_is_known(report.prune)
     return table
 
 
@@ -88,6 +88,19 @@ def confusion_table(confusion: Confusion) -> Table:
     for true, given, count in confusion.most_confused(MOST_PAIRS):
         table.add_row(as_text(true), as_text(given), str(count), str(sums[true]))
     return table
+
+
+def _what_is_known(prune: PruneFigures) -> str:
+    """How much the network loses by the pictures that it was chosen by, and what those can tell."""
+    lines = [] if prune.within_drop else [f"none was found within {prune.drop_allowed} points of the teacher"]
+    if (drop := prune.drop) is not None:
+        lines.append(
+            f"on the {drop.pictures} validation pictures {-drop.points:+.2f} points, 95 % interval {-drop.high:+.2f} to "
+            f"{-drop.low:+.2f}"
+        )
+        if not drop.can_tell:
+            lines.append(f"they are too few to tell a drop of {prune.drop_allowed} points from none")
+    return "\n".join(lines)
 
 
 def files_text(report: Report, out: Path) -> str:

@@ -1,0 +1,73 @@
+"""When a network is as good as its teacher: the drop in accuracy, picture by picture, and how well it is known.
+
+    which pictures the teacher gets right, which the network does -> Drop(points, error, pictures) -> accepted or not
+
+Both networks answer the same pictures, so the drop is the mean of paired differences (right, wrong) that are -1, 0 or 1, and
+its standard error is that of such a mean. The network is the best of several on these very pictures, so its drop is a
+flattering guess: it is accepted where drop plus one standard error is within what is allowed. Where one standard error alone
+is more than that, the pictures can't tell, and it has to lose nothing on them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from blocks import Backbone, TailoredNet
+from nettailor.data.task import Split
+from nettailor.training.loop import predictions
+
+ROUNDING = 1e-9  # accuracies are quotients; a difference of just the allowed drop must not fail by its last bit
+NORMAL_95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Drop:
+    """How many points of accuracy a network loses against its teacher, by `pictures` that both answered.
+
+    Attributes:
+        points: teacher's accuracy minus the network's.
+        error: standard error of it, in points.
+    """
+
+    points: float
+    error: float
+    pictures: int
+
+    @classmethod
+    def between(cls, teacher: Tensor, net: Tensor) -> Drop:
+        """From which pictures each gets right (N,), bool.
+
+        With no difference at all the error is that of one differing picture: none seen is not none there.
+        """
+        difference = teacher.double() - net.double()
+        count = len(difference)
+        least = (1 - 1 / count) / count
+        variance = max(float(difference.square().mean()) - float(difference.mean()) ** 2, least)
+        error = math.sqrt(variance / max(1, count - 1))
+        return cls(100 * float(difference.mean()), 100 * error, count)
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval, in points."""
+        return self.points - NORMAL_95 * self.error
+
+    @property
+    def high(self) -> float:
+        """Upper end of it."""
+        return self.points + NORMAL_95 * self.error
+
+    def can_tell(self, allowed: float) -> bool:
+        """Whether the pictures are enough to tell a drop of `allowed` points from none."""
+        return self.error <= allowed
+
+    def is_within(self, allowed: float) -> bool:
+        """Whether a network that loses this much is accepted where `allowed` points may be lost."""
+        return self.points + min(self.error, allowed) <= allowed + ROUNDING
+
+
+def answered_right(net: Backbone | TailoredNet, split: Split) -> Tensor:
+    """Which pictures of a split a net in eval mode answers right (N,), bool, on the CPU."""
+    return predictions(net, split) == split.labels
