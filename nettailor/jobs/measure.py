@@ -6,6 +6,7 @@ Context, Trained -> measure -> Report
 from __future__ import annotations
 
 from blocks import Backbone, CompactNet, compact
+from blocks.counting import count_params, tensors_of
 from blocks.latency import Latency, latencies
 from nettailor.artifacts import delta
 from nettailor.artifacts.report import (
@@ -42,6 +43,8 @@ def measure(context: Context, trained: Trained) -> Report:
         latency_packed_ms=times[-1].packed_ms,
         universal_blocks_kept=kept,
         proxies_kept=len(graph.proxies()),
+        private_params=count_params(tensors_of(net.for_inference()).values()),
+        shared_params=net.shared_params(),
     )
     return Report(
         task=task.name,

@@ -105,7 +105,7 @@ def test_the_package_fills_the_model_and_its_classes_are_named() -> None:
 @pytest.mark.skipif(not SAMPLES.is_file(), reason="the shared data are not on this machine")
 def test_nine_in_ten_of_imagenets_pictures_are_recognised() -> None:
     """One picture of every fifth class, named INDEX_WNID.jpg."""
-    from timm.data import ImageNetInfo
+    from timm.data.imagenet_info import ImageNetInfo
 
     backbone, source, info = load_backbone("efficientnet_lite0"), ZipSource(SAMPLES), ImageNetInfo()
     spec = backbone.spec
