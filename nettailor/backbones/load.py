@@ -62,7 +62,8 @@ def load_backbone(
     with nullcontext() if fetch else _without_network():
         model, spec = _find(bare, _arguments(name, words), RANDOM if untrained else weights, input_size)
     if weights is not None and not untrained and not _is_enum(bare, weights):
-        fit_weights(model, read_weights(Path(weights)), weights)
+        found = read_weights(Path(weights))
+        fit_weights(model, lite0.timm_names(found) if bare == lite0.NAME else found, weights)
     check_finite(model, str(weights or name))
     spec = replace(spec, **{key: _three(value) for key, value in pictures.items() if value is not None})
     if input_size is not None:
@@ -105,7 +106,7 @@ def _find(
         model = _build(name, lite0.efficientnet_lite0, arguments)
         if weights is None:
             file = lite0.installed_weights()
-            fit_weights(model, lite0.timm_names(read_weights(file), model, file), file)
+            fit_weights(model, lite0.timm_names(read_weights(file)), file)
         return model, lite0.SPEC
     if slash and library == "timm":
         return _from_timm(key, arguments, weights is None, input_size)

