@@ -50,9 +50,14 @@ class Backbone(nn.Module):
         spec: the pictures it reads.
         name: what reports and deltas call it.
 
+    Attributes:
+        source_classes: names of the source classifier's classes in the order of its logits, where they are known.
+
     Raises:
         CutError: the model can't be cut.
     """
+
+    source_classes: list[str] | None = None
 
     def __init__(self, model: nn.Module, spec: InputSpec, name: str) -> None:
         super().__init__()
@@ -123,6 +128,7 @@ class Backbone(nn.Module):
         """A deep copy with a new classifier, all of it trainable."""
         twin = copy.deepcopy(self)
         twin.name = f"{self.name}'s teacher"
+        twin.source_classes = None
         twin.head = self.head_for(classes, copied=True)
         twin.requires_grad_(True)
         return twin

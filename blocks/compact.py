@@ -81,6 +81,16 @@ class CompactNet(nn.Module):
         """Every tensor that is not the backbone's own, as it is saved in the delta."""
         return task_tensors(self, self.backbone)
 
+    def shared_params(self) -> dict[str, int]:
+        """Elements that it reads of the backbone's own tensors, part by part: `stem`, `G3`, `head`."""
+        own = {id(tensor) for tensor in self.task_tensors().values()}
+        parts: dict[str, list[Tensor]] = defaultdict(list)
+        for name, tensor in tensors_of(self).items():
+            if id(tensor) not in own:
+                part, number, *_ = name.split(".")
+                parts[f"G{number}" if part in ("blocks", "acts") else part].append(tensor)
+        return {part: count_params(tensors) for part, tensors in parts.items()}
+
     def cost(self) -> Cost:
         """MACs of one picture, and elements of all tensors in this module."""
         macs = end_costs(self.backbone, self.plan, self.stem, self.head).macs

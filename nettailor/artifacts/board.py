@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 
+from nettailor.artifacts.weight_of_tasks import TasksWeight
 from nettailor.schema import RECORD, Record
 
 FORMAT: Literal[1] = 1
@@ -32,7 +33,10 @@ class Figure:
 
 @dataclass(config=RECORD)
 class Row:
-    """One method over all seeds. `macs`, `params` and `task_params` are parts of the backbone's."""
+    """One method over all seeds. `macs`, `params` and `task_params` are parts of the backbone's.
+
+    `weight` is missing on boards of older versions, and of networks that no run ends with: these have no delta.
+    """
 
     name: str
     seeds: int
@@ -43,6 +47,7 @@ class Row:
     task_params: Figure
     epochs: Figure
     seconds: Figure
+    weight: TasksWeight | None = None
 
 
 @dataclass(config=RECORD)

@@ -69,7 +69,11 @@ class StudentFigures:
 
 @dataclass(config=RECORD)
 class CompactFigures:
-    """The compact net on disk; its milliseconds are those of the folded net, and of the folded and packed one."""
+    """The compact net on disk; its milliseconds are those of the folded net, and of the folded and packed one.
+
+    `private_params` are the elements of the folded net, which shares nothing; `shared_params` those that the compact net
+    reads of the backbone, part by part (`stem`, `G3`, `head`). Reports of older versions have neither.
+    """
 
     test_accuracy: float
     val_accuracy: float
@@ -82,6 +86,8 @@ class CompactFigures:
     proxies_kept: int
     latency_packed_ms: float | None = None
     balanced_accuracy: float | None = None
+    private_params: int | None = None
+    shared_params: dict[str, int] | None = None
 
 
 @dataclass(config=RECORD)

@@ -15,7 +15,11 @@ class BackboneConfig:
     """Which pretrained network."""
 
     name: Annotated[
-        str, Field(description="resnet34_tiny, timm/NAME, torchvision/NAME or package.module:callable; ,argument=value")
+        str,
+        Field(
+            description="resnet34_tiny, efficientnet_lite0, timm/NAME, torchvision/NAME or package.module:callable; "
+            ",argument=value"
+        ),
     ] = "resnet34_tiny"
     weights: Annotated[
         str | None, Field(description="a local file with its weights, or a member of torchvision's weights enum")

@@ -1,6 +1,7 @@
 """Find a pretrained backbone by name or file.
 
 "resnet34_tiny"                         the one that comes with the package
+"efficientnet_lite0"                    the ImageNet network of the extra `imagenet`
 "timm/mobilenetv2_100,pad_type=same"    timm's model; its pretrained weights, or a local file's
 "torchvision/resnet18"                  torchvision's model; likewise, or a member of its weights enum
 "my_pkg.models:resnet20,depth=20"       a callable of the user's own that returns an nn.Module, with or without a file
@@ -22,6 +23,7 @@ import yaml
 from torch import nn
 
 from blocks import Backbone, CutError, InputSpec
+from nettailor.backbones import efficientnet_lite0 as lite0
 from nettailor.backbones import resnet34_tiny as embedded
 from nettailor.backbones.weights import check_finite, fit_weights, read_weights
 from nettailor.errors import BackboneError, did_you_mean
@@ -60,15 +62,19 @@ def load_backbone(
     with nullcontext() if fetch else _without_network():
         model, spec = _find(bare, _arguments(name, words), RANDOM if untrained else weights, input_size)
     if weights is not None and not untrained and not _is_enum(bare, weights):
-        fit_weights(model, read_weights(Path(weights)), weights)
+        found = read_weights(Path(weights))
+        fit_weights(model, lite0.timm_names(found) if bare == lite0.NAME else found, weights)
     check_finite(model, str(weights or name))
     spec = replace(spec, **{key: _three(value) for key, value in pictures.items() if value is not None})
     if input_size is not None:
         spec = replace(spec, size=input_size)
     try:
-        return Backbone(model.to(memory_format=torch.channels_last), spec, name)
+        backbone = Backbone(model.to(memory_format=torch.channels_last), spec, name)
     except CutError as error:
         raise BackboneError(f"{name}: {error}") from error
+    if bare == lite0.NAME and weights is None and not untrained:
+        backbone.source_classes = lite0.imagenet_classes()
+    return backbone
 
 
 @contextmanager
@@ -96,6 +102,12 @@ def _find(
         if weights is None:
             fit_weights(model, read_weights(embedded.WEIGHTS), embedded.WEIGHTS)
         return model, InputSpec(embedded.INPUT_SIZE, embedded.MEAN, embedded.STD)
+    if name == lite0.NAME:
+        model = _build(name, lite0.efficientnet_lite0, arguments)
+        if weights is None:
+            file = lite0.installed_weights()
+            fit_weights(model, lite0.timm_names(read_weights(file)), file)
+        return model, lite0.SPEC
     if slash and library == "timm":
         return _from_timm(key, arguments, weights is None, input_size)
     if slash and library == "torchvision":
@@ -108,8 +120,9 @@ def _find(
         if not isinstance(model, nn.Module):
             raise BackboneError(f"backbone {name!r}: gives a {type(model).__name__}, not an nn.Module")
         return model, _own_spec(model)
-    known = [embedded.NAME, "timm/NAME", "torchvision/NAME", "package.module:callable"]
-    hint = did_you_mean(name, known[:1], f"; there are {', '.join(known)}")
+    own = [embedded.NAME, lite0.NAME]
+    known = ", ".join([*own, "timm/NAME", "torchvision/NAME", "package.module:callable"])
+    hint = did_you_mean(name, own, f"; there are {known}")
     raise BackboneError(f"backbone {name!r}: no such backbone{hint}")
 
 

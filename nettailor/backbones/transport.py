@@ -27,17 +27,19 @@ class PackedBackbone:
     Attributes:
         tensors: all parameters and buffers, source classifier included.
         sketch: sha256 of the layers' settings and the graphs' code.
+        source_classes: names of the source classifier's classes, where they are known.
     """
 
     tensors: dict[str, Tensor]
     spec: InputSpec
     sketch: str
+    source_classes: list[str] | None = None
 
 
 def pack_backbone(backbone: Backbone) -> PackedBackbone:
     """Take a backbone apart; its tensors go to the CPU."""
     tensors = {name: tensor.detach().cpu() for name, tensor in _tensors(backbone).items()}
-    return PackedBackbone(tensors, backbone.spec, _sketch(backbone))
+    return PackedBackbone(tensors, backbone.spec, _sketch(backbone), backbone.source_classes)
 
 
 def unpack_backbone(packed: PackedBackbone, config: BackboneConfig) -> Backbone:
@@ -60,7 +62,7 @@ def unpack_backbone(packed: PackedBackbone, config: BackboneConfig) -> Backbone:
     with torch.no_grad():
         for name, tensor in _tensors(backbone).items():
             tensor.copy_(packed.tensors[name])
-    backbone.spec = packed.spec
+    backbone.spec, backbone.source_classes = packed.spec, packed.source_classes
     return backbone
 
 

@@ -35,7 +35,7 @@ def compare(options: CompareOptions) -> int:
     from nettailor.jobs.context import resolve
     from nettailor.jobs.recipe import parse_recipe, read_recipes
     from nettailor.progress import Display
-    from nettailor.views.tables import board_table
+    from nettailor.views.tables import board_table, weight_table
 
     if options.seeds < 1:
         raise UsageError(f"--seeds: must be at least 1, but it is {options.seeds}")
@@ -53,5 +53,7 @@ def compare(options: CompareOptions) -> int:
     display = Display()
     board = run_board(recipe, wanted, options.seeds, out, display, options.workers, options.on)
     display.console.print(board_table(board))
+    if (weights := weight_table(board)) is not None:
+        display.console.print(weights)
     display.say(f"board    {out / 'board.json'}  {out / 'board.png'}")
     return 0

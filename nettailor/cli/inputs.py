@@ -23,7 +23,9 @@ class JobOptions:
     )
     recipe: str | None = option("a shipped recipe, or a YAML file of one task", metavar="NAME|FILE")
     data: str | None = option("class folders, a zip of them, digits, or a torchvision data set", metavar="DIR|ZIP|NAME")
-    backbone: str | None = option("resnet34_tiny, timm/NAME, torchvision/NAME or module:callable", metavar="NAME")
+    backbone: str | None = option(
+        "resnet34_tiny, efficientnet_lite0 (ImageNet), timm/NAME, torchvision/NAME or module:callable", metavar="NAME"
+    )
     weights: str | None = option(
         "the backbone's weights in a local file (safetensors, or a checkpoint)", metavar="FILE"
     )

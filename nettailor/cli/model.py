@@ -15,7 +15,10 @@ from nettailor.errors import UsageError
 if TYPE_CHECKING:
     from blocks import Backbone, Plan
 
-MODEL = "resnet34_tiny, timm/NAME, torchvision/NAME or module:callable; further arguments of the model after commas"
+MODEL = (
+    "resnet34_tiny, efficientnet_lite0, timm/NAME, torchvision/NAME or module:callable; "
+    "further arguments of the model after commas"
+)
 
 
 @dataclass

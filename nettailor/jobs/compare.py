@@ -18,6 +18,7 @@ from nettailor.artifacts.board import Board, Figure, Row
 from nettailor.artifacts.pareto import Front, FrontPoint
 from nettailor.artifacts.report import CompactFigures, Report, StudentFigures
 from nettailor.artifacts.run_folder import RunFolder
+from nettailor.artifacts.weight_of_tasks import weigh
 from nettailor.errors import NettailorError, UsageError
 from nettailor.jobs.context import resolve
 from nettailor.jobs.many import Job, run_jobs
@@ -136,7 +137,7 @@ def read_board(out: Path, seeds: Sequence[int], ordered: Sequence[str]) -> Board
     def row(name: str, measure: Callable[[Report, float], Measured], method: str) -> Row:
         return _row(name, [measure(*pair) for pair in zip(reports[method], teachers, strict=True)])
 
-    rows = [row(method, _of_net, method) for method in ordered]
+    rows = [replace(row(method, _of_net, method), weight=weigh(reports[method])) for method in ordered]
     if OURS in reports:
         fronts = [Front.read(_cell(out, seed, OURS).front) for seed in seeds]
         rows.insert(list(ordered).index(OURS) + 1, row("unpruned student", _of_student, OURS))

@@ -6,6 +6,7 @@ Context, Trained -> measure -> Report, Predictions
 from __future__ import annotations
 
 from blocks import Backbone, CompactNet, compact
+from blocks.counting import count_params, tensors_of
 from blocks.latency import Latency, latencies
 from nettailor.artifacts import delta
 from nettailor.artifacts.confusion import balanced_accuracy
@@ -46,6 +47,8 @@ def measure(context: Context, trained: Trained) -> tuple[Report, Predictions]:
         universal_blocks_kept=kept,
         proxies_kept=len(graph.proxies()),
         balanced_accuracy=balanced_accuracy(said.test.labels, said.test.compact),
+        private_params=count_params(tensors_of(net.for_inference()).values()),
+        shared_params=net.shared_params(),
     )
     report = Report(
         task=task.name,

@@ -14,6 +14,7 @@ from nettailor.artifacts.confusion import Confusion
 from nettailor.artifacts.cost_table import CostTable, PathCost
 from nettailor.artifacts.pareto import Front
 from nettailor.artifacts.report import PruneFigures, Report, TeacherFigures
+from nettailor.artifacts.weight_of_tasks import TasksWeight
 from nettailor.backbones.summary import Summary
 from nettailor.pruning.graph import BlockGraph
 
@@ -157,6 +158,44 @@ def board_table(board: Board) -> Table:
         f"mean and standard deviation over seeds {', '.join(map(str, board.seeds))}; parts are of the backbone's"
     )
     return table
+
+
+def weight_table(board: Board) -> Table | None:
+    """What tasks weigh, one row per method; None where the board does not say."""
+    rows = [(row.name, row.weight) for row in board.rows if row.weight is not None]
+    if not rows:
+        return None
+    counts = " / ".join(map(str, rows[0][1].tasks))
+    table = Table(title=f"MiB of {counts} tasks", title_justify="left", caption_justify="left")
+    for heading in ("", "backbone + deltas", "kept blocks + deltas", "private copies", "deltas save from"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name, weight in rows:
+        table.add_row(name, *weight_cells(weight))
+    table.caption = (
+        "kept blocks: parts of the backbone that at least one of these seeds reads; private copies: folded networks that\n"
+        "share nothing; deltas save from: the fewest tasks that weigh less than private copies, with the backbone / the\n"
+        "kept blocks; never: a private copy weighs no more than a delta"
+    )
+    return table
+
+
+def weight_cells(weight: TasksWeight) -> tuple[str, str, str, str]:
+    """MiB of each number of tasks: with the backbone, with kept blocks, as private copies; and from where on deltas save."""
+    blocks = weight.blocks
+    backbone, copies = _mebibytes(weight.backbone.bytes), _mebibytes(weight.copies)
+    at = [_tasks(weight.backbone.saves_from), *([] if blocks is None else [_tasks(blocks.saves_from)])]
+    first = at[0] if len(set(at)) == 1 else " / ".join(at)
+    if not weight.folded:  # what is smaller than it seems is caught up with later
+        copies, first = f"at most {copies}", first if first == "never" else f"at least {first}"
+    return backbone, "" if blocks is None else _mebibytes(blocks.bytes), copies, first
+
+
+def _mebibytes(values: list[float]) -> str:
+    return " / ".join(f"{value / 2**20:.2f}" for value in values)
+
+
+def _tasks(count: int | None) -> str:
+    return "never" if count is None else str(count)
 
 
 def summary_of_model_table(summarize: Summary) -> Table:

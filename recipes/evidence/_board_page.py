@@ -1,7 +1,7 @@
 """docs/board.md as Markdown: what was run, and what it shows or does not.
 
     {name: Cells} -> page: head, one line per board, ease against size, cuts, then board by board:
-                     table, picture, claims, paired differences, rounds of removals
+                     table, picture, claims, what tasks weigh, paired differences, rounds of removals
 
 The arithmetic is in `_board_statistics`.
 """
@@ -25,6 +25,7 @@ from recipes.evidence._board_statistics import (
     paired_difference,
     rank_correlation,
 )
+from recipes.evidence._board_weight import LEGEND, weights
 
 HEAD = f"""# The board
 
@@ -48,7 +49,8 @@ How to read it:
   not recovered any further. {OURS} runs with prune.front=true here: it goes on far below its choice, which can leave
   recovery more networks to choose from than `nettailor adapt` has by itself (prune.patience).
 * A round fades some paths out, cuts them, and trains what is left for some passes; its points are against the round
-  before, the first's against the unpruned student."""
+  before, the first's against the unpruned student.
+{LEGEND}"""
 OLD = """\
 * Reports without a `commit` under `versions`, here those of {names}: their milliseconds are **withdrawn**. They timed
   the teacher as it was trained and our net folded, so they compared unlike with unlike. The raw files are left as
@@ -72,6 +74,7 @@ def page(boards: dict[str, Cells]) -> str:
             "",
         ]
         parts += [*table(board), "", f"![{board.task}](board/{name}/board.png)", "", *claims(cells), ""]
+        parts += weights(cells)
         if lines := differences(cells):
             parts += [f"{OURS} minus each other method, points of test accuracy on the same seeds:", "", *lines, ""]
         if lines := removals(cells.ours):

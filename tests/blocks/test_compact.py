@@ -60,6 +60,23 @@ def test_cost_counts_its_own_tensors(backbone: Backbone) -> None:
     assert net.cost().macs == paths + backbone.stem_cost.macs + backbone.head_cost.macs + classifier
 
 
+@pytest.mark.parametrize("policy", ["source", "stats", "affine"])
+def test_what_it_reads_of_the_backbone_is_counted_part_by_part(backbone: Backbone, policy: str) -> None:
+    student, _graph = pruned_student(backbone, policy, "independent", {"G2", "A0-1"})
+    net = compact(student)
+    shared = net.shared_params()
+    assert list(shared) == ["stem", "G1", "G3", "G4", "G5", "G6"], "the head has nothing but the classifier"
+    own = sum(tensor.numel() for tensor in net.task_tensors().values())
+    assert sum(shared.values()) == net.cost().params - own
+    kernels = count_params(part.weight for part in backbone.blocks[2].modules() if isinstance(part, torch.nn.Conv2d))
+    if policy == "affine":
+        assert shared["G3"] == kernels, "norms are the task's own"
+    else:
+        assert shared["G3"] > kernels
+    whole = compact(backbone.teacher(5), backbone)
+    assert whole.shared_params() == {}
+
+
 def test_a_compact_net_stays_in_eval_mode(backbone: Backbone) -> None:
     student, _graph = pruned_student(backbone, "affine", "softmax", set())
     net = compact(student).train()

@@ -9,6 +9,7 @@ import pytest
 from nettailor.artifacts.board import Board, Figure
 from nettailor.artifacts.pareto import Front
 from nettailor.artifacts.report import Report
+from nettailor.artifacts.weight_of_tasks import weigh
 from nettailor.methods import names
 from nettailor.methods.paper import Paper
 from tests.conftest import CommandLine
@@ -25,6 +26,7 @@ def test_a_board_is_made_once_and_grows_by_seeds(nettailor: CommandLine, digit_f
     assert status == 0
     for method in methods.split(","):
         assert method in said
+    assert "MiB of 1 / 5 / 20 tasks" in said
     before = {path: path.stat().st_mtime_ns for path in Path("b").rglob("report.json")}
     assert len(before) == 6
     status, said, _ = nettailor(*words, "--seeds", "2")
@@ -42,6 +44,9 @@ def test_a_board_is_made_once_and_grows_by_seeds(nettailor: CommandLine, digit_f
         assert row.test_accuracy == Figure.of(values)
         assert row.macs.mean == pytest.approx((one.compact.macs + other.compact.macs) / 2 / board.backbone_macs)
         assert row.seeds == 2
+        assert row.weight == weigh([one, other])
+        assert row.weight.folded
+        assert row.weight.blocks is not None
         if one.teacher is not None:
             assert one.teacher.test_accuracy == reports["finetune"][0].compact.test_accuracy
 
@@ -58,6 +63,12 @@ def test_each_method_counts_what_it_owns(nettailor: CommandLine, digit_folder: P
     shallow, ours = found["shallow"].compact, found["nettailor"].compact
     assert shallow.macs >= ours.macs, "at least as large as ours"
     assert shallow.task_params == shallow.params < whole.params
+    for report in found.values():
+        net = report.compact
+        assert net.shared_params is not None
+        assert sum(net.shared_params.values()) == net.params - net.task_params
+        assert net.private_params is not None
+        assert 0.8 * net.params < net.private_params < net.params, "folded: norms are in the kernels"
     for method in ("linear", "batch_norm", "adapters"):
         assert found[method].compact.macs == found["finetune"].compact.macs
         assert found[method].epochs == {method: 1}

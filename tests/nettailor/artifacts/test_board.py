@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nettailor.artifacts.board import Board, Figure
+from nettailor.artifacts.weight_of_tasks import weigh
 from nettailor.errors import FileError
 from tests import fabricated
 
@@ -33,8 +34,15 @@ def test_rows_are_found_by_their_names() -> None:
 
 def test_a_board_survives_its_file_and_one_of_another_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "board.json"
-    fabricated.board().write(path)
-    assert Board.read(path) == fabricated.board()
+    board = fabricated.board()
+    board.rows[1].weight = weigh([fabricated.report()])
+    board.write(path)
+    assert Board.read(path) == board
+    tree = json.loads(path.read_text())
+    for row in tree["rows"]:
+        del row["weight"]
+    path.write_text(json.dumps(tree))
+    assert Board.read(path) == fabricated.board(), "boards of older versions do not say what tasks weigh"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
     with pytest.raises(FileError, match="format: .*is it a board of another version"):
         Board.read(path)

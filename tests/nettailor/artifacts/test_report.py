@@ -32,7 +32,7 @@ def test_reports_from_before_some_figures_were_taken_are_read(tmp_path: Path) ->
     del tree["epochs"], tree["versions"]
     for section, keys in {
         "student": ("macs", "params", "task_params", "complexity_is_approximate"),
-        "compact": ("latency_packed_ms", "balanced_accuracy"),
+        "compact": ("latency_packed_ms", "balanced_accuracy", "private_params", "shared_params"),
         "teacher": ("latency_packed_ms", "balanced_accuracy"),
         "prune": ("cost", "recovered"),
     }.items():
@@ -43,6 +43,7 @@ def test_reports_from_before_some_figures_were_taken_are_read(tmp_path: Path) ->
     assert report.epochs == {}
     assert report.prune is not None
     assert (report.prune.cost, report.compact.latency_packed_ms) == ("macs", None)
+    assert (report.compact.private_params, report.compact.shared_params) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,8 @@ def test_local_weights_for_models_of_timm_and_torchvision(tmp_path: Path) -> Non
     ("name", "says"),
     [
         ("resnet34_tny", "did you mean 'resnet34_tiny'"),
-        ("nonsense", "there are resnet34_tiny, timm/NAME"),
+        ("nonsense", "there are resnet34_tiny, efficientnet_lite0, timm/NAME"),
+        ("efficientnet_lite", "did you mean 'efficientnet_lite0'"),
         ("timm/mobilenetv2_10", "did you mean timm/mobilenetv2_1"),
         ("torchvision/resnet19", "did you mean torchvision/resnet1"),
         ("no_such_package:model", "can't be imported"),

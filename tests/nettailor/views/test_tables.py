@@ -11,6 +11,7 @@ from rich.table import Table
 from blocks import Backbone, Plan
 from nettailor.artifacts.confusion import Confusion
 from nettailor.artifacts.cost_table import CostTable, PathCost, WholeCost
+from nettailor.artifacts.weight_of_tasks import Shared, TasksWeight
 from nettailor.backbones.summary import summarize
 from nettailor.pruning.graph import BlockGraph
 from nettailor.views.tables import (
@@ -23,6 +24,7 @@ from nettailor.views.tables import (
     report_table,
     summary_of_model_table,
     summary_table,
+    weight_table,
 )
 from tests import fabricated
 
@@ -168,3 +170,24 @@ def test_time_is_set_against_the_teachers(now: float, shown: str) -> None:
     report = fabricated.report()
     slower = replace(report, compact=replace(report.compact, latency_ms=now))
     assert rows(report_table(slower))[4][3] == shown
+
+
+def test_what_tasks_weigh_has_a_row_for_each_method_that_ends_with_a_delta() -> None:
+    assert weight_table(fabricated.board()) is None, "boards of older versions do not say"
+    mib = 2**20
+    shared = Shared([5.5 * mib, 7.5 * mib, 15 * mib], 4), Shared([1.5 * mib, 4 * mib, 12 * mib], 2)
+    weight = TasksWeight([1, 5, 20], 0.5 * mib, 1.75 * mib, True, *shared, [1.75 * mib, 8.75 * mib, 35 * mib])
+    never = Shared([2.5 * mib, 4.5 * mib, 12 * mib], None)
+    board = fabricated.board()
+    teacher, ours = board.rows
+    old = replace(weight, folded=False, blocks=None)
+    alone = replace(weight, backbone=never, blocks=never)
+    rows_of = [replace(ours, weight=one) for one in (weight, old, alone)]
+    table = weight_table(replace(board, rows=[teacher, *rows_of]))
+    assert table is not None
+    assert table.title == "MiB of 1 / 5 / 20 tasks"
+    assert rows(table) == [
+        ["nettailor", "5.50 / 7.50 / 15.00", "1.50 / 4.00 / 12.00", "1.75 / 8.75 / 35.00", "4 / 2"],
+        ["nettailor", "5.50 / 7.50 / 15.00", "", "at most 1.75 / 8.75 / 35.00", "at least 4"],
+        ["nettailor", "2.50 / 4.50 / 12.00", "2.50 / 4.50 / 12.00", "1.75 / 8.75 / 35.00", "never"],
+    ]

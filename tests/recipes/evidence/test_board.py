@@ -16,6 +16,7 @@ from nettailor.errors import FileError
 from recipes.evidence import board as board_recipe
 from recipes.evidence._board_cells import Cells, read_boards
 from recipes.evidence._board_page import claims, cuts, differences, ease, page
+from recipes.evidence._board_weight import weights
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -140,6 +141,19 @@ def test_milliseconds_of_reports_without_a_commit_are_withdrawn(committed: dict[
     assert "milliseconds are **withdrawn**" in page({"digits": digits})
     new = {method: [_with_commit(report) for report in reports] for method, reports in digits.reports.items()}
     assert "withdrawn" not in page({"digits": replace(digits, reports=new)})
+
+
+def test_what_tasks_weigh_is_said_of_every_method_and_where_deltas_lose(committed: dict[str, Cells]) -> None:
+    lines = weights(committed["gtsrb"])
+    assert "| shallow | 155 | 5.26 / 5.87 / 8.14 |  | at most 0.15 / 0.76 / 3.03 | never |" in lines
+    assert any("from at least 34 tasks on: a delta of 287 KiB" in line for line in lines)
+    assert any(line.endswith("as private copies: nettailor 8.6 MiB, shallow 3.0 MiB") for line in lines)
+    cells = committed["gtsrb_resnet56"]
+    (ours,) = cells.ours
+    small = replace(ours, compact=replace(ours.compact, private_params=60_000, shared_params={"G1": 40_000}))
+    lines = weights(replace(cells, reports=cells.reports | {"nettailor": [small]}))
+    assert any("**A private compact net is smaller than a delta** here" in line for line in lines)
+    assert any(line.startswith("| nettailor | 268 |") and "| 0.23 / 1.14 / 4.58 | never |" in line for line in lines)
 
 
 def _with_commit(report: Report) -> Report:
