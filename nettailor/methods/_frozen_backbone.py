@@ -14,7 +14,7 @@ from blocks import Plan, TailoredNet, compact
 from nettailor.methods._protocol import Context, Plain, Sections, Trained
 from nettailor.training.loop import Run, Schedule, parameter_groups
 from nettailor.training.probe import fit_probe
-from nettailor.training.rates import TRIAL_EPOCHS, loss_on, search_passes, search_rate
+from nettailor.training.rates import loss_on, search_rate, trial_epochs
 from nettailor.training.stages import fit_to_labels
 
 
@@ -26,7 +26,7 @@ class FrozenBackbone(Plain):
 
     def stages(self, recipe: Sections) -> dict[str, int]:
         """One."""
-        return {self.name: self.epochs(recipe) + search_passes(recipe.student.lr)}
+        return {self.name: self.epochs(recipe)}
 
     def epochs(self, recipe: Sections) -> int:
         """As long as fine-tuning: a student's own training is short because it begins as its teacher."""
@@ -49,9 +49,9 @@ class FrozenBackbone(Plain):
             return net
 
         def trial(rate: float, run: Run) -> float:
-            return loss_on(trained(rate, TRIAL_EPOCHS, run), task.val, backbone.spec)
+            return loss_on(trained(rate, trial_epochs(len(task.train), config.batch), run), task.val, backbone.spec)
 
         with run.timed(self.name):
-            rate = config.lr if config.lr is not None else search_rate(self.name, trial, run)
+            rate = config.lr if config.lr is not None else search_rate(self.name, trial, task, config.batch, run)
             net = trained(rate, epochs, run)
-        return Trained(compact(net), epochs={self.name: run.fitted[self.name].epochs + search_passes(config.lr)})
+        return Trained(compact(net), epochs={self.name: run.passes(self.name)})

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from blocks import compact
 from nettailor.methods._protocol import Context, Plain, Sections, Trained
-from nettailor.training.rates import search_passes
 from nettailor.training.stages import finetune
 
 
@@ -19,14 +18,14 @@ class Finetune(Plain):
 
     def stages(self, recipe: Sections) -> dict[str, int]:
         """One."""
-        return {"teacher": recipe.teacher.epochs + search_passes(recipe.teacher.lr)}
+        return {"teacher": recipe.teacher.epochs}
 
     def train(self, context: Context) -> Trained:
         """One stage, `teacher`."""
         config = context.recipe.teacher
         with context.run.timed("teacher"):
             net = finetune(context.backbone, context.task, config, context.run)
-        epochs: dict[str, float] = {"teacher": context.run.fitted["teacher"].epochs + search_passes(config.lr)}
+        epochs: dict[str, float] = {"teacher": context.run.passes("teacher")}
         return Trained(compact(net, context.backbone), epochs=epochs, keep=("teacher", "teacher-rate"))
 
 

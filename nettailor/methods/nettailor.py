@@ -29,7 +29,6 @@ from nettailor.training.checkpoint import restore
 from nettailor.training.loop import Run, accuracy
 from nettailor.training.losses import expected_complexity
 from nettailor.training.proxy_forms import find_form
-from nettailor.training.rates import search_passes
 from nettailor.training.stages import begin, finetune, new_student, plan_of, train
 
 USUAL_REST = 0.2  # of the paths' cost is about what the networks of docs/board.md keep
@@ -61,7 +60,7 @@ class NetTailor(Plain):
             rest = prune.budget if prune.budget is not None and prune.budget < 1 else USUAL_REST
             rounds = max(1, math.ceil(math.log(rest) / math.log(prune.shrink)))
         return {
-            "teacher": recipe.teacher.epochs + search_passes(recipe.teacher.lr),
+            "teacher": recipe.teacher.epochs,
             "student": recipe.student.epochs,
             "prune": rounds * prune.epochs,
             "recover": recipe.recover.epochs,
@@ -114,7 +113,7 @@ def _cost_table(context: Context) -> CostTable:
 
 def _epochs(recipe: Sections, run: Run, pruned: Pruned, recovered: Recovered) -> dict[str, float]:
     return {
-        "teacher": run.fitted["teacher"].epochs + search_passes(recipe.teacher.lr),
+        "teacher": run.passes("teacher"),
         "student": run.fitted["student"].epochs,
         "prune": pruned.epochs,
         "importance": pruned.importance_passes,

@@ -20,7 +20,7 @@ from nettailor.methods._protocol import Context, MethodSettings, Plain, Sections
 from nettailor.schema import STRICT
 from nettailor.training.layerwise import layerwise_groups
 from nettailor.training.loop import Run, Schedule
-from nettailor.training.rates import TRIAL_EPOCHS, loss_on, search_passes, search_rate
+from nettailor.training.rates import loss_on, search_rate, trial_epochs
 from nettailor.training.stages import fit_to_labels
 
 ROUNDING = 1e-9  # a part of the MACs is a quotient; it must not ask for a block more by its last bit
@@ -46,7 +46,7 @@ class Shallow(Plain):
 
     def stages(self, recipe: Sections) -> dict[str, int]:
         """One."""
-        return {self.name: recipe.teacher.epochs + search_passes(recipe.teacher.lr)}
+        return {self.name: recipe.teacher.epochs}
 
     def train(self, context: Context) -> Trained:
         """One stage, `shallow`."""
@@ -64,14 +64,12 @@ class Shallow(Plain):
             return net
 
         def trial(rate: float, run: Run) -> float:
-            return loss_on(trained(rate, TRIAL_EPOCHS, run), task.val, backbone.spec)
+            return loss_on(trained(rate, trial_epochs(len(task.train), config.batch), run), task.val, backbone.spec)
 
         with run.timed(self.name):
-            rate = config.lr if config.lr is not None else search_rate(self.name, trial, run)
+            rate = config.lr if config.lr is not None else search_rate(self.name, trial, task, config.batch, run)
             net = trained(rate, config.epochs, run)
-        return Trained(
-            compact(net, backbone), epochs={self.name: run.fitted[self.name].epochs + search_passes(config.lr)}
-        )
+        return Trained(compact(net, backbone), epochs={self.name: run.passes(self.name)})
 
     def sized(self, own: MethodSettings, report: Report) -> MethodSettings:
         """At least as many MACs as the compact net of another run."""

@@ -49,6 +49,12 @@ class PruneConfig:
         float,
         Field(gt=0, le=0.95, description="part of the paths' cost that a round leaves, about"),
     ] = 0.82
+    largest_loss: Annotated[
+        NotNegative,
+        Field(
+            description="a round takes up to four steps of `shrink` at once, while importances add up to no more loss"
+        ),
+    ] = 0.1
     front: Annotated[
         bool, Field(description="go on below the choice, for the whole curve of accuracy against cost")
     ] = False

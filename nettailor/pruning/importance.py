@@ -128,6 +128,24 @@ def measured(student: TailoredNet, graph: BlockGraph, batches: Iterable[Pictures
     ]
 
 
+@torch.no_grad()
+def loss_left_with(student: TailoredNet, left: BlockGraph, task: Task, pictures: int) -> float:
+    """What the loss on validation pictures grows by if a student were left with a graph, nothing trained."""
+    was_training, before = student.training, student.gates.fade.clone()
+    size = pictures_at_once(student.backbone.shapes, pictures)
+    student.eval()
+    total, seen = 0.0, 0
+    for x, labels in some_pictures(student, task, pictures, size):
+        student.gates.fade.copy_(before)
+        whole = cross_entropy(student.run(x).logits, labels)
+        student.keep(left.paths)
+        total += len(x) * float(cross_entropy(student.run(x).logits, labels) - whole)
+        seen += len(x)
+    student.gates.fade.copy_(before)
+    student.train(was_training)
+    return total / seen
+
+
 def _left_by_options(graph: BlockGraph) -> list[tuple[int, frozenset[Path], BlockGraph | None]]:
     """Every option that holds together: its layer, the paths that the layer keeps, and the graph, None for all as it is."""
     found: list[tuple[int, frozenset[Path], BlockGraph | None]] = []

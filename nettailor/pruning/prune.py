@@ -15,6 +15,7 @@ costs more than the teacher.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,13 +29,14 @@ from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.fade import Fade
 from nettailor.pruning.graph import BlockGraph, GraphError
-from nettailor.pruning.importance import kind_for, option_losses, pictures_run
-from nettailor.pruning.solver import cheapest, smaller, within_budget
+from nettailor.pruning.importance import kind_for, loss_left_with, option_losses, pictures_run
+from nettailor.pruning.solver import cheapest, loss_of, smaller, within_budget
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
 from nettailor.training.loop import Run, accuracy
 from nettailor.training.stages import fit_student, student_rate
 
+ADAPT = os.environ.get("ADAPT")
 FAR_BELOW = 0.25  # under the teacher: the rest of a front is of no use to anybody
 SMALLEST_STEP = 0.97  # of the price: rounds that save less than 3 % are not worth their training
 
@@ -151,7 +153,7 @@ class _Job:
             student_rate(config.lr, run),
             run,
             fade,
-            enough if config.how != "paper" else None,
+            enough if ADAPT else None,
         )
         value = fitted.metrics["val_accuracy"]
         if not fade.is_over:  # a training of a single step has no time to fade
@@ -238,6 +240,14 @@ def _rounds(job: _Job) -> Pruned:
     )
 
 
+def _parts(shrink: float) -> list[float]:
+    """Parts of the price that a round may leave, the smallest first: `shrink` several times at once, once, and half of it."""
+    parts = [shrink**times for times in (4, 3, 2, 1)]
+    while (1 + parts[-1]) / 2 < SMALLEST_STEP:
+        parts.append((1 + parts[-1]) / 2)
+    return parts
+
+
 def _next(job: _Job, state: _Rounds, graph: BlockGraph, goal: float | None) -> BlockGraph | None:
     """The next round's network, not cheaper than the goal; None where there is nothing left to do."""
     if goal is not None and graph.price() <= goal:
@@ -246,12 +256,28 @@ def _next(job: _Job, state: _Rounds, graph: BlockGraph, goal: float | None) -> B
     options = option_losses(job.student, job.task, kind, job.config.measured_on)
     looked_at = pictures_run(options, kind, min(job.config.measured_on, len(job.task.val)))
     state.importance_passes += looked_at / len(job.task.train)
-    part = job.config.shrink
-    while part < SMALLEST_STEP:
+    for part in _parts(job.config.shrink):
         try:
-            return smaller(graph, options, part, goal or 0.0)
+            left = smaller(graph, options, part, goal or 0.0)
         except GraphError:
-            part = (1 + part) / 2
+            continue
+        loss = loss_left_with(job.student, left, job.task, job.config.measured_on) if part < job.config.shrink else 0.0
+        if os.environ.get("DBG"):
+            print(
+                "   part",
+                round(part, 3),
+                "price",
+                round(
+                    left.price() / sum(job.student.cost_model.paths[p] for p in job.student.paths if p.is_universal), 3
+                ),
+                "est loss",
+                round(loss_of(left, options), 4),
+                kind,
+                "joint",
+                round(loss_left_with(job.student, left, job.task, job.config.measured_on), 3),
+            )
+        if loss <= job.config.largest_loss:
+            return left
     if goal is not None:
         return within_budget(graph, options, goal)  # a last small step, or the reason why there is none
     return None  # what is left can't get cheaper and hold together

@@ -59,9 +59,11 @@ class TeacherConfig:
 
     epochs: Count = 20
     start: Annotated[
-        Literal["probe", "fresh"],
-        Field(description="what its classifier begins as: a linear probe of the frozen features, or random weights"),
-    ] = "probe"
+        Literal["auto", "probe", "fresh"],
+        Field(
+            description="what its classifier begins as: a probe of frozen features, fresh (random), or auto: by the rate"
+        ),
+    ] = "auto"
     lr: Annotated[
         Positive | None, Field(description="peak learning rate; left out, the best of a short search on validation")
     ] = None

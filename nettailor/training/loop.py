@@ -104,6 +104,11 @@ class Run:
         """Count the time inside for a stage."""
         return self.seconds.stage(stage)
 
+    def passes(self, stage: str) -> int:
+        """Passes over the training pictures that a stage took, with the search for its rate."""
+        search = self.fitted.get(f"{stage}-rate")
+        return self.fitted[stage].epochs + (0 if search is None else search.epochs)
+
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 autocast where the recipe wants it."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")

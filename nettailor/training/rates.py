@@ -18,46 +18,53 @@ from torch.nn.functional import cross_entropy
 
 from blocks import InputSpec
 from nettailor.data.batches import evaluation_batches
-from nettailor.data.task import Split
+from nettailor.data.task import Split, Task
 from nettailor.errors import TrainingError
 from nettailor.progress import Display
 from nettailor.training.checkpoint import Checkpoints
-from nettailor.training.loop import Run, no_scalars
+from nettailor.training.loop import Fitted, Run, Schedule, no_scalars
 
 RATES = (2e-3, 5e-4, 1.25e-4)
 USUAL = RATES[0]
-TRIAL_EPOCHS = 2
+HIGH_RATE = 1e-3
+"""From here on fine-tuning replaces pretrained features rather than keeping them."""
+TRIAL_STEPS, MOST_TRIAL_EPOCHS = 30, 4
 STUDENT_FACTOR = 2.0
 """A student's own tensors are few and new: twice the teacher's rate."""
 
 
-def search_rate(stage: str, trial: Callable[[float, Run], float], run: Run) -> float:
+def search_rate(stage: str, trial: Callable[[float, Run], float], task: Task, batch: int, run: Run) -> float:
     """The rate whose short training ends with the lowest loss.
 
     Args:
         stage: that the rate is for; what was found is kept as its checkpoint `STAGE-rate`.
-        trial: trains a fresh net at a rate, in a run that keeps and shows nothing, and returns the loss on validation.
+        trial: trains a fresh net at a rate for `trial_epochs`, in a run that keeps and shows nothing, and returns the loss on
+            validation.
     """
-    kept = run.checkpoints.load(f"{stage}-rate")
-    if kept is not None:
-        return float(kept[1]["rate"])
-    quiet = replace(run, checkpoints=Checkpoints(None), display=Display(quiet=True), scalars=no_scalars, fitted={})
-    losses: dict[float, float] = {}
-    for rate in RATES:
-        try:
-            losses[rate] = trial(rate, quiet)
-        except TrainingError:  # a gradient that is not finite: this rate is too high
-            losses[rate] = math.inf
-        run.display.say(f"{stage}    rate {rate:g}: loss on validation {losses[rate]:.3f} after {TRIAL_EPOCHS} passes")
-    best = min(losses, key=lambda rate: losses[rate] if math.isfinite(losses[rate]) else math.inf)
-    tried = {f"{rate:g}": loss if math.isfinite(loss) else None for rate, loss in losses.items()}
-    run.checkpoints.save(f"{stage}-rate", {}, {"rate": best, "tried": tried, "seconds": 0.0})
-    return best
+    name, kept = f"{stage}-rate", run.checkpoints.load(f"{stage}-rate")
+    if kept is None:
+        epochs = trial_epochs(len(task.train), batch)
+        quiet = replace(run, checkpoints=Checkpoints(None), display=Display(quiet=True), scalars=no_scalars, fitted={})
+        losses: dict[float, float] = {}
+        for rate in RATES:
+            try:
+                losses[rate] = trial(rate, quiet)
+            except TrainingError:  # a gradient that is not finite: this rate is too high
+                losses[rate] = math.inf
+            run.display.say(f"{stage:<10} rate {rate:g}: loss {losses[rate]:.3f} on validation after {epochs} pass(es)")
+        best = min(losses, key=lambda rate: losses[rate] if math.isfinite(losses[rate]) else math.inf)
+        tried = {f"{rate:g}": loss if math.isfinite(loss) else None for rate, loss in losses.items()}
+        kept = {}, {"rate": best, "tried": tried, "epochs": epochs * len(RATES), "seconds": 0.0}
+        run.checkpoints.save(name, *kept)
+    notes = kept[1]
+    run.fitted[name] = Fitted({"rate": notes["rate"]}, notes["seconds"], notes["epochs"])
+    return float(notes["rate"])
 
 
-def search_passes(configured: float | None) -> int:
-    """Passes over the training pictures that a search takes; none where the rate is configured."""
-    return 0 if configured is not None else len(RATES) * TRIAL_EPOCHS
+def trial_epochs(pictures: int, batch: int) -> int:
+    """Passes of a trial: as many as make up some steps, where there are few pictures."""
+    steps = max(1, pictures // Schedule(1, batch).batch_of(pictures))
+    return min(MOST_TRIAL_EPOCHS, -(-TRIAL_STEPS // steps))
 
 
 @torch.no_grad()

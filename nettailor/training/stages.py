@@ -38,7 +38,7 @@ from nettailor.training.losses import (
 from nettailor.training.mixing import mixes
 from nettailor.training.probe import Probe, fit_probe
 from nettailor.training.proxy_forms import find_form
-from nettailor.training.rates import STUDENT_FACTOR, TRIAL_EPOCHS, USUAL, loss_on, search_rate
+from nettailor.training.rates import HIGH_RATE, STUDENT_FACTOR, USUAL, loss_on, search_rate, trial_epochs
 
 WARM_BATCH = 64
 FEWEST_FOR_STATISTICS = 16  # pictures; statistics of fewer vary too much from batch to batch
@@ -47,33 +47,34 @@ FEWEST_FOR_STATISTICS = 16  # pictures; statistics of fewer vary too much from b
 def finetune(backbone: Backbone, task: Task, config: TeacherConfig | None = None, run: Run | None = None) -> Backbone:
     """Fine-tune a whole copy of the backbone on a task; the backbone itself is left as it is.
 
-    It begins with a linear probe where the config says so, and is never worse than that on the validation split: where
-    training only did harm, the frozen network with the probe is what is returned. The peak rate is kept as `run.rate`.
+    It is never worse than a linear probe on the validation split: where training only did harm, the frozen network with the
+    probe is what is returned. Where `start` is auto it also begins with that probe, unless the rate is high: then features
+    change so much that a classifier of the old ones is in the way. The peak rate is kept as `run.rate`.
     """
     config, run = config or TeacherConfig(), run or Run()
-    probe = _probe_to_begin_with(backbone, task, run) if config.start == "probe" else None
+    probe = _probe_to_begin_with(backbone, task, run) if config.start != "fresh" else None
 
-    def fresh() -> Backbone:
+    def new(with_probe: bool) -> Backbone:
         torch.manual_seed(run.seed)
         net = backbone.teacher(len(task.classes)).to(run.device)
-        if probe is not None:
+        if probe is not None and with_probe:
             probe.write(net.head, net.classifier_paths[0])
         return net
 
     def trained(rate: float, epochs: int, run: Run) -> Backbone:
-        net = fresh()
+        net = new(config.start == "probe" or rate < HIGH_RATE)
         groups = layerwise_groups(net, rate, config.weight_decay, config.layer_decay)
         schedule = Schedule(epochs, config.batch)
         fit_to_labels("teacher", net, tensors_of(net), groups, schedule, task, run, config.label_smoothing)
         return net
 
     def trial(rate: float, run: Run) -> float:
-        return loss_on(trained(rate, TRIAL_EPOCHS, run), task.val, backbone.spec)
+        return loss_on(trained(rate, trial_epochs(len(task.train), config.batch), run), task.val, backbone.spec)
 
-    run.rate = config.lr if config.lr is not None else search_rate("teacher", trial, run)
+    run.rate = config.lr if config.lr is not None else search_rate("teacher", trial, task, config.batch, run)
     teacher = trained(run.rate, config.epochs, run)
     if probe is not None:
-        _take_probe_if_better(teacher, fresh(), task, run)
+        _take_probe_if_better(teacher, new(with_probe=True), task, run)
     run.checkpoints.drop("probe")
     return teacher.requires_grad_(False).eval()
 
