@@ -71,7 +71,7 @@ def _read(
     """Batches of a plan, uint8 (B, 3, S, S); each picture is augmented on its own where there is a key for it."""
     if key is None and split.images is not None:
         return _ahead(split, plan)
-    workers = worker_count(config.workers, split.source, 3 * spec.size**2 * max(len(rows) for rows in plan))
+    workers = worker_count(config.workers, split.source)
     if key is None and workers == 0:
         return _ahead(split, plan)  # threads read while the last batch is used
     wanted = config, spec, workers
@@ -79,7 +79,8 @@ def _read(
         transform = None if key is None else PictureTransform(config, spec)
         pictures = Pictures(split.source, split.names, spec, split.images, split.photos, transform, crops(config))
         split.loader = wanted, Loader(pictures, workers)
-    return zip(plan, split.loader[1].batches(plan, key), strict=True)
+    batches = split.loader[1].batches(plan, key)
+    return zip(plan, batches if key is not None else (images.contiguous() for images in batches), strict=True)
 
 
 def evaluation_batches(split: Split, spec: InputSpec, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,22 +1,24 @@
 """Training pictures from processes of their own, the same whatever their number.
 
-plan of an epoch (rows, key) -> DataLoader -> worker: read -> transform, seeded by (key, row) -> uint8 (B, 3, S, S)
+plan of an epoch (rows, key) -> DataLoader -> worker: read -> transform, seeded by (key, row) -> uint8 (B, S, S, 3)
 
 The processes stay from epoch to epoch. They are left alone by Ctrl-C, which is the main process's to handle.
 """
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -32,8 +34,6 @@ MOST = 4
 """Workers that are started where no number is set."""
 AHEAD = 2
 """Batches that each worker has ready."""
-SHARED = Path("/dev/shm")
-"""Where Linux keeps the memory in which workers hand over their batches; containers have often little of it."""
 START = "fork" if sys.platform == "linux" else None
 """How workers start: a fork shares all pictures in memory; elsewhere it is the system's own way."""
 
@@ -60,13 +60,16 @@ class Pictures(Dataset[Tensor]):
     transform: PictureTransform | None
     crops: bool
 
-    def __getitem__(self, wanted: Wanted) -> Tensor | str:  # type: ignore[override]
-        """A batch, uint8 (B, 3, S, S); or what is wrong with one of its pictures, as no exception keeps its type and text."""
+    def __getitem__(self, wanted: Wanted) -> NDArray[np.uint8] | str:  # type: ignore[override]
+        """A batch, uint8 (B, S, S, 3); or what is wrong with one of its pictures, as no exception keeps its type and text.
+
+        An array goes through a pipe. A tensor would need shared memory, of which containers often have little.
+        """
         rows, key = wanted
         try:
             if self.transform is None or key is None:
-                return torch.stack([self._square(row) for row in rows])
-            return torch.stack([self._augmented(row, key) for row in rows]).permute(0, 3, 1, 2)
+                return torch.stack([self._square(row).permute(1, 2, 0) for row in rows]).numpy()
+            return torch.stack([self._augmented(row, key) for row in rows]).numpy()
         except NettailorError as error:
             return str(error)
 
@@ -106,14 +109,19 @@ class Loader:
     """
 
     def __init__(self, pictures: Pictures, workers: int) -> None:
+        self.pictures, self.workers = pictures, workers
         self._plan, self._epochs = _Plan(), 0
-        self._loader: DataLoader[Tensor] = DataLoader(
-            pictures,
+        self._loader = self._unstarted()
+
+    def _unstarted(self) -> DataLoader[Tensor]:
+        self._started, workers = False, self.workers
+        return DataLoader(
+            self.pictures,
             batch_size=None,  # batches are the plan's, and so are their rows
             sampler=self._plan,
             num_workers=workers,
             collate_fn=_as_it_is,
-            worker_init_fn=_heed_no_interrupts,
+            worker_init_fn=_begin_worker,
             multiprocessing_context=START if workers else None,
             generator=torch.Generator(),  # the default one is the training's, and must not be drawn from
             prefetch_factor=AHEAD if workers else None,
@@ -121,7 +129,7 @@ class Loader:
         )
 
     def batches(self, plan: list[Tensor], key: int | None) -> Iterator[Tensor]:
-        """The pictures of one epoch, uint8 (B, 3, S, S) for each tensor of rows in the plan.
+        """The pictures of one epoch, uint8 (B, 3, S, S), channels last in memory, for each tensor of rows in the plan.
 
         Raises:
             DataError: a picture is damaged, or a worker was killed.
@@ -130,42 +138,57 @@ class Loader:
         epoch = self._epochs
         self._plan.batches = [(rows.tolist(), key) for rows in plan]
         try:
-            with no_interrupts():
+            with no_interrupts(), nullcontext() if self._started else _no_collection():
                 found = iter(self._loader)
+            self._started = True
             for _ in plan:
                 if epoch != self._epochs:
                     raise RuntimeError("a later epoch of the same pictures has begun; only one can run at a time")
                 images = next(found)
                 if isinstance(images, str):
+                    del found  # what the traceback holds on to would end its workers late, and slowly
+                    self._loader = self._unstarted()
                     raise DataError(images)
-                yield images
+                yield torch.from_numpy(images).permute(0, 3, 1, 2)
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
             raise DataError(
                 f"a process that reads pictures has ended ({str(error).splitlines()[0]}); "
-                f"if memory is short, set data.workers=0, or give {SHARED} more"
+                f"if memory is short, set data.workers=0"
             ) from error
 
 
-def worker_count(wanted: int | None, source: Source, batch_bytes: int) -> int:
+def worker_count(wanted: int | None, source: Source) -> int:
     """Processes that read a split's pictures.
 
     Args:
         wanted: the recipe's; None for a number that leaves the training a core.
-        batch_bytes: of one batch; all that are ready must fit into the shared memory.
     """
     if multiprocessing.current_process().daemon or (START != "fork" and isinstance(source, MemorySource)):
         return 0  # a daemon may start no process; what only this process holds can't be sent to another
-    count = min(MOST, usable_cores() - 1) if wanted is None else wanted
-    if SHARED.is_dir():
-        count = min(count, shutil.disk_usage(SHARED).free // ((AHEAD + 1) * batch_bytes))
-    return max(0, count)
+    return max(0, min(MOST, usable_cores() - 1)) if wanted is None else wanted
 
 
 def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _heed_no_interrupts(worker: int) -> None:
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Collect garbage now and not inside: a loader that is garbage must end its workers here, not in a new worker."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _begin_worker(worker: int) -> None:
+    """Leave Ctrl-C to the main process, and what came from it to its garbage collection: both of memory and of loaders."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()
+    gc.enable()
