@@ -98,7 +98,8 @@ def measure_speed(root: Path, options: argparse.Namespace) -> dict[str, Any]:
         now.update(x=x, labels=labels)
         step()
 
-    configs = {name: DataConfig(**{**asdict(config), "source": str(root)}) for name, config in PASSES.items()}
+    own = {"source": str(root), "workers": options.workers}
+    configs = {name: DataConfig(**{**asdict(config), **own}) for name, config in PASSES.items()}
     splits = {name: load_task(config, spec).train for name, config in configs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in splits}
     order = random.Random(0)
@@ -110,24 +111,22 @@ def measure_speed(root: Path, options: argparse.Namespace) -> dict[str, Any]:
                 seconds[name].append(time.perf_counter() - start)
     plain = statistics.median(seconds["in memory"])
     ratios = {name: statistics.median(taken) / plain for name, taken in seconds.items() if name != "in memory"}
-    workers = worker_count(None, splits["photo"].source)
+    workers = worker_count(options.workers, splits["photo"].source)
     return {"seconds": seconds, "ratios": ratios, "workers": workers, "pictures": len(splits["photo"])}
 
 
-def measure_memory(root: Path, size: int, batch: int) -> dict[str, float]:
+def measure_memory(root: Path, size: int, batch: int, workers: int | None) -> dict[str, float]:
     """MiB at the peak of one streamed pass in this process: its own, and that of each of its workers."""
-    config, spec = (
-        DataConfig(source=str(root), augment="photo", memory_gib=STREAMED),
-        InputSpec(size, (0.5,) * 3, (0.5,) * 3),
-    )
+    config = DataConfig(source=str(root), augment="photo", memory_gib=STREAMED, workers=workers)
+    spec = InputSpec(size, (0.5,) * 3, (0.5,) * 3)
     train = load_task(config, spec).train
     one_pass(train, config, spec, batch, 0, lambda x, labels: None)
-    workers = worker_count(None, train.source)
+    count = worker_count(workers, train.source)
     train.loader = None  # ends the workers, so that their memory is known
     unit = 1 if sys.platform == "darwin" else 1024
-    each = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit if workers else 0
+    each = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit if count else 0
     own = largest_resident()
-    return {"pictures": len(train), "own": own / MIB, "worker": each / MIB, "all": (own + workers * each) / MIB}
+    return {"pictures": len(train), "own": own / MIB, "worker": each / MIB, "all": (own + count * each) / MIB}
 
 
 def memory_of(count: int, options: argparse.Namespace) -> dict[str, float]:
@@ -136,6 +135,7 @@ def memory_of(count: int, options: argparse.Namespace) -> dict[str, float]:
         write_photographs(Path(folder), count, options.longest)
         command = [sys.executable, "-m", "recipes.benchmarks.loader", "--root", folder]
         command += [f"--size={options.size}", f"--batch={options.memory_batch}"]
+        command += [] if options.workers is None else [f"--workers={options.workers}"]
         said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         return dict(json.loads(said.splitlines()[-1]))
 
@@ -152,6 +152,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--pictures", type=int, default=128, help="of a pass whose time is taken")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, help="as data.workers; as many as a recipe starts if left out")
     parser.add_argument("--counts", type=int, nargs=2, default=[1000, 10000], help="pictures whose memory is compared")
     parser.add_argument("--memory-batch", type=int, default=64)
     parser.add_argument("--only", choices=["speed", "memory"])
@@ -159,7 +160,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--out", type=Path, help="also write the figures as JSON")
     options = parser.parse_args(arguments)
     if options.root is not None:
-        found = measure_memory(options.root, options.size, options.batch)
+        found = measure_memory(options.root, options.size, options.batch, options.workers)
         print(json.dumps(found))
         return dict(found)
     result: dict[str, Any] = {"options": json.loads(json.dumps(vars(options), default=str)), "versions": versions()}

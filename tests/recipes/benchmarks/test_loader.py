@@ -35,7 +35,7 @@ def test_speed_is_the_ratio_of_median_passes(tmp_path: Path, capsys: pytest.Capt
 
 @pytest.mark.slow
 def test_ten_times_the_pictures_take_no_more_memory() -> None:
-    result = main([*SMALL, "--only", "memory", "--counts", "1000", "10000"])
+    result = main([*SMALL, "--only", "memory", "--counts", "1000", "10000", "--workers", "1"])
     few, many = result["memory"]["few"], result["memory"]["many"]
     assert (few["pictures"], many["pictures"]) == (1000, 10000)
     assert min(few["own"], few["worker"], many["worker"]) > 50
