@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,6 +34,26 @@ def pick_device(name: str) -> torch.device:
     if not here[kind]:
         raise DataError(f"--device {name}: this machine has none; --device auto takes what there is")
     return torch.device(name)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; as many as OMP_NUM_THREADS where that is set and less."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(given)) if given.isdigit() and int(given) > 0 else cores
+
+
+@contextmanager
+def no_interrupts() -> Iterator[None]:
+    """What is started inside never sees Ctrl-C, not even while it starts; ours is only put off until the end."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def versions() -> dict[str, str]:

@@ -21,7 +21,8 @@ class AdaptOptions(JobOptions):
 
     Without arguments: the embedded backbone on scikit-learn's handwritten digits. A run that was stopped goes on; one
     that is finished is not run again. Every key of the recipe can be set as section.key=value; `nettailor recipes cat
-    default` shows them all.
+    default` shows them all. For photographs, data.augment=photo is recommended: random resized crops, mirroring and
+    colour jitter in place of the small shifts and rotations that fit signs and characters.
     """
 
     recipe: str | None = option("a shipped recipe, or a YAML file of one or several tasks", metavar="NAME|FILE")

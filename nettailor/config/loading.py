@@ -104,10 +104,14 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+WHERE_AND_HOW_FAST = ("machine.", "data.workers")
+"""Keys, by how they begin, that no result depends on."""
+
+
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The keys in which two recipes, as trees, differ; where and how fast they run does not count."""
     mine, theirs = dict(_leaves(one)), dict(_leaves(other))
-    return [key for key in mine if mine[key] != theirs[key] and not key.startswith("machine.")]
+    return [key for key in mine if mine[key] != theirs[key] and not key.startswith(WHERE_AND_HOW_FAST)]
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,5 +1,7 @@
 """Pictures to network input: order, augmentation and normalisation of batches, decided by generators alone.
 
+    split, order -> squares in memory, or a loader's processes -> augment -> normalise -> (x, labels, rows)
+
 The order and the augmentation of an epoch come from one generator seeded with (seed, stage, epoch), so an epoch can be
 repeated without having run those before it.
 """
@@ -15,9 +17,11 @@ from torch import Tensor
 
 from blocks import InputSpec
 from blocks.batching import batch_slices
-from nettailor.data.augment import augment
+from nettailor.data.augment import augment, augmentations, crops
 from nettailor.data.config import DataConfig
+from nettailor.data.loader import Loader, Pictures, worker_count
 from nettailor.data.task import Split
+from nettailor.data.transforms import PictureTransform
 
 EVALUATION_BATCH = 250
 EVALUATION_PIXELS = 32 * 224 * 224
@@ -45,13 +49,38 @@ def steps_per_epoch(split: Split, batch: int) -> int:
 def training_batches(
     split: Split, config: DataConfig, spec: InputSpec, batch: int, generator: torch.Generator, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """One epoch of normalised, augmented batches (B, 3, S, S) with labels (B,) and rows, in random order."""
+    """One epoch of normalised, augmented batches (B, 3, S, S) with labels (B,) and rows, in random order.
+
+    Neither the number of workers nor what was drawn before has a part in it: all comes from the generator.
+
+    Raises:
+        DataError: a picture that is not in memory is damaged.
+    """
     order = torch.randperm(len(split), generator=generator)
     steps = steps_per_epoch(split, batch)
     plan = [order[step * batch : (step + 1) * batch] for step in range(steps)]
-    for rows, images in _ahead(split, plan):
+    key = int(torch.randint(2**31, (1,), generator=generator)) if augmentations(config) else None
+    for rows, images in _read(split, config, spec, plan, key):
         augmented = augment(images, config, generator)
         yield normalise(augmented, spec, device), split.labels[rows].to(device), rows
+
+
+def _read(
+    split: Split, config: DataConfig, spec: InputSpec, plan: list[Tensor], key: int | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of a plan, uint8 (B, 3, S, S); each picture is augmented on its own where there is a key for it."""
+    if key is None and split.images is not None:
+        return _ahead(split, plan)
+    workers = worker_count(config.workers, split.source)
+    if key is None and workers == 0:
+        return _ahead(split, plan)  # threads read while the last batch is used
+    wanted = config, spec, workers
+    if split.loader is None or split.loader[0] != wanted:
+        transform = None if key is None else PictureTransform(config, spec)
+        pictures = Pictures(split.source, split.names, spec, split.images, split.photos, transform, crops(config))
+        split.loader = wanted, Loader(pictures, workers)
+    batches = split.loader[1].batches(plan, key)
+    return zip(plan, batches if key is not None else (images.contiguous() for images in batches), strict=True)
 
 
 def evaluation_batches(split: Split, spec: InputSpec, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

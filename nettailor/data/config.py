@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
+from nettailor.errors import did_you_mean
 from nettailor.schema import STRICT, Fraction, Positive
+
+SIGN, PHOTO, NONE = "sign", "photo", "none"
+AUGMENTATIONS = ("random_resized_crop", "flip", "rand_augment", "colour_jitter", "affine", "random_erasing")
+"""What a list of `data.augment` may name; applied in this order, whatever the list's."""
+STRENGTHS = {"colour_jitter": "0.4", "rand_augment": "9", "random_erasing": "0.25"}
+"""Augmentations with a strength of the same name, where 0 is off, and a usual value of it."""
+READ_BY = {"crop_area": "random_resized_crop", **{name: name for name in STRENGTHS}}
+"""Settings that are read only where one augmentation is on: another value is refused elsewhere."""
+
+
+def _augmentations(value: Any) -> str | tuple[str, ...]:
+    """`data.augment` as it is kept: one of the three words, or the names of a list in the order of `AUGMENTATIONS`."""
+    if value in (SIGN, PHOTO, NONE):
+        return value
+    names = list(value) if isinstance(value, list | tuple) else [value]
+    strange = [name for name in names if name not in AUGMENTATIONS]
+    if not isinstance(value, list | tuple) or not names or strange or len(set(names)) < len(names):
+        near = did_you_mean(strange[0], AUGMENTATIONS) if strange and isinstance(strange[0], str) else ""
+        known = f"input should be sign, photo, none or a list of some of {', '.join(AUGMENTATIONS)}, each once{near}"
+        raise PydanticCustomError("augment", known)  # type: ignore[arg-type]
+    return tuple(name for name in AUGMENTATIONS if name in names)
 
 
 @dataclass(config=STRICT, frozen=True)
@@ -32,8 +55,54 @@ class DataConfig:
         ),
     ] = None
     skip_bad: Annotated[bool, Field(description="go on without pictures that can't be read")] = False
-    shift: Annotated[Fraction, Field(description="largest random shift, as a fraction of the side")] = 0.08
-    scale: Annotated[Fraction, Field(description="largest random change of size, as a fraction")] = 0.1
-    rotate: Annotated[float, Field(ge=0, le=180, description="largest random rotation, in degrees")] = 8.0
-    flip: Annotated[bool, Field(description="mirror half of the pictures; wrong for signs and characters")] = False
+    augment: Annotated[
+        str | tuple[str, ...],
+        BeforeValidator(_augmentations),
+        Field(
+            description="sign: shift, scale, rotate, flip as below; photo, recommended for photographs: random resized crop, "
+            "flip, colour jitter; none; or a list of names"
+        ),
+    ] = SIGN
+    shift: Annotated[Fraction, Field(description="sign, affine: largest random shift, as a fraction of the side")] = (
+        0.08
+    )
+    scale: Annotated[Fraction, Field(description="sign, affine: largest random change of size, as a fraction")] = 0.1
+    rotate: Annotated[float, Field(ge=0, le=180, description="sign, affine: largest random rotation, in degrees")] = 8.0
+    flip: Annotated[
+        bool, Field(description="sign: mirror half of the pictures; wrong for signs and characters; photo always does")
+    ] = False
+    crop_area: Annotated[
+        float, Field(gt=0, le=1, description="photo: a random crop shows at least this part of the picture's area")
+    ] = 0.35
+    colour_jitter: Annotated[
+        float, Field(ge=0, le=1, description="photo: largest change of brightness, contrast and saturation; 0 is off")
+    ] = 0.4
+    rand_augment: Annotated[
+        int, Field(ge=0, le=30, description="photo: magnitude of RandAugment's two operations, 9 is usual; 0 is off")
+    ] = 0
+    random_erasing: Annotated[
+        float, Field(ge=0, le=1, description="photo: part of the pictures in which a rectangle is erased; 0 is off")
+    ] = 0.0
     memory_gib: Annotated[Positive, Field(description="keep decoded pictures in memory up to this size")] = 2.0
+    workers: Annotated[
+        int | None,
+        Field(
+            ge=0, description="processes that read and augment pictures; by the cores if left out; results are the same"
+        ),
+    ] = None
+
+    @field_validator(*READ_BY)
+    @classmethod
+    def _acts(cls, value: float, info: ValidationInfo) -> float:
+        """Refuse an augmentation that is asked for without a strength, and a strength that nothing would read."""
+        setting, augment = str(info.field_name), info.data.get("augment", PHOTO)
+        if augment == PHOTO:
+            return value
+        name, listed = READ_BY[setting], isinstance(augment, tuple) and READ_BY[setting] in augment
+        if listed and value == 0:
+            message = f"data.augment names it, so it must be above 0; {STRENGTHS[name]} is usual"
+            raise PydanticCustomError("no_strength", message)  # type: ignore[arg-type]
+        if not listed and value != cls.__dataclass_fields__[setting].default:  # type: ignore[attr-defined]
+            message = f"acts only where data.augment is photo or a list that names {name}"
+            raise PydanticCustomError("not_read", message)  # type: ignore[arg-type]
+        return value

@@ -11,15 +11,17 @@ from __future__ import annotations
 import hashlib
 import io
 import lzma
+import os
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -29,6 +31,7 @@ Image.init()
 READABLE = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
 WIDE = {"I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 SCALED = ("PNG", "PPM")  # formats whose wide pictures Pillow hands out as 0..65535, in mode I where it is an old one
+DRAFTED = ("JPEG", "MPO")  # formats that libjpeg can decode at a smaller size
 BITS_PER_SAMPLE = 258  # TIFF's tag
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 # what Pillow's decoders raise for damaged files beside those
@@ -44,8 +47,13 @@ class Source(Protocol):
     names: list[str]
     folders: set[str]
 
-    def open(self, name: str) -> Image.Image:
-        """Decode one picture; raises OSError or ValueError where it can't."""
+    def open(self, name: str, shortest: int | None = None) -> Image.Image:
+        """Decode one picture; raises OSError or ValueError where it can't.
+
+        Args:
+            shortest: pixels of the shorter side that will do; a JPEG is decoded at a half, quarter or eighth where that
+                leaves as many, which is far quicker. Left out, it is decoded in full.
+        """
         ...
 
     def content(self, name: str) -> bytes:
@@ -64,35 +72,45 @@ class FolderSource:
         self.names = [name for path, name in relative if path.is_file() and _is_picture(name)]
         self.folders = {name for path, name in relative if path.is_dir()}
 
-    def open(self, name: str) -> Image.Image:
-        return _decoded(self.content(name))
+    def open(self, name: str, shortest: int | None = None) -> Image.Image:
+        return _decoded(self.content(name), shortest)
 
     def content(self, name: str) -> bytes:
         return (self._root / name).read_bytes()
 
 
 class ZipSource:
-    """Pictures in a zip, read in place: nothing is extracted."""
+    """Pictures in a zip, read in place: nothing is extracted. Each process opens it anew: they can't share a place in it."""
 
     def __init__(self, path: Path) -> None:
         self.where = str(path)
+        self._path = path.absolute()
+        self._opened: tuple[int, zipfile.ZipFile] | None = None  # the process that opened it
         try:
-            self._archive = zipfile.ZipFile(path)
+            archive = self._archive()
         except (zipfile.BadZipFile, OSError) as error:
             raise FileError(path, f"is no readable zip ({error})") from error
-        members = [info for info in self._archive.infolist() if not _hidden(info.filename)]
+        members = [info for info in archive.infolist() if not _hidden(info.filename)]
         self.names = sorted(info.filename for info in members if not info.is_dir() and _is_picture(info.filename))
         above = {str(parent) for info in members for parent in PurePosixPath(info.filename).parents} - {"."}
         self.folders = above | {info.filename.rstrip("/") for info in members if info.is_dir()}
 
-    def open(self, name: str) -> Image.Image:
-        return _decoded(self.content(name))
+    def open(self, name: str, shortest: int | None = None) -> Image.Image:
+        return _decoded(self.content(name), shortest)
 
     def content(self, name: str) -> bytes:
         try:
-            return self._archive.read(name)
-        except DAMAGED_MEMBER as error:
+            return self._archive().read(name)
+        except (*DAMAGED_MEMBER, KeyError) as error:
             raise OSError(f"{type(error).__name__}: {error}") from error
+
+    def _archive(self) -> zipfile.ZipFile:
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = os.getpid(), zipfile.ZipFile(self._path)
+        return self._opened[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
 
 
 class FileSource:
@@ -104,8 +122,8 @@ class FileSource:
         self.folders: set[str] = set()
         self._path = path
 
-    def open(self, name: str) -> Image.Image:
-        return _decoded(self.content(name))
+    def open(self, name: str, shortest: int | None = None) -> Image.Image:
+        return _decoded(self.content(name), shortest)
 
     def content(self, name: str) -> bytes:
         return self._path.read_bytes()
@@ -121,7 +139,7 @@ class MemorySource:
         self._place = {name: index for index, name in enumerate(self.names)}
         self._get = get
 
-    def open(self, name: str) -> Image.Image:
+    def open(self, name: str, shortest: int | None = None) -> Image.Image:
         return self._get(self._place[name])
 
     def content(self, name: str) -> bytes:
@@ -137,8 +155,12 @@ def square(picture: Image.Image, size: int, interpolation: str = "bilinear", cro
     wanted = max(size, round(width * scale)), max(size, round(height * scale))
     rgb = rgb.resize(wanted, Image.Resampling[interpolation.upper()])
     left, top = (rgb.width - size) // 2, (rgb.height - size) // 2
-    pixels = np.asarray(rgb.crop((left, top, left + size, top + size)))
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+    return torch.from_numpy(array_of(rgb.crop((left, top, left + size, top + size)))).permute(2, 0, 1)
+
+
+def array_of(rgb: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of an RGB picture, (H, W, 3), to be written to."""
+    return np.array(rgb, dtype=np.uint8)
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
@@ -165,8 +187,20 @@ def read_square(source: Source, name: str, size: int, interpolation: str = "bili
     Raises:
         DataError: the picture is damaged; the message names it.
     """
+    return square(read_rgb(source, name), size, interpolation, crop)
+
+
+def read_rgb(source: Source, name: str, shortest: int | None = None) -> Image.Image:
+    """Decode one picture: upright RGB.
+
+    Args:
+        shortest: pixels of the shorter side that will do, as for `Source.open`.
+
+    Raises:
+        DataError: the picture is damaged; the message names it.
+    """
     try:
-        return square(source.open(name), size, interpolation, crop)
+        return to_rgb(source.open(name, shortest))
     except UNREADABLE as error:
         raise _unreadable(source, name, error) from error
 
@@ -190,9 +224,12 @@ def _unreadable(source: Source, name: str, error: Exception) -> DataError:
     )
 
 
-def _decoded(data: bytes) -> Image.Image:
+def _decoded(data: bytes, shortest: int | None = None) -> Image.Image:
     try:
         picture = Image.open(io.BytesIO(data))
+        if shortest is not None and picture.format in DRAFTED and min(picture.size) > shortest:
+            part = shortest / min(picture.size)
+            picture.draft(None, (int(picture.width * part), int(picture.height * part)))
         picture.load()
     except DAMAGED_PICTURE as error:
         raise OSError(f"{type(error).__name__}: {error}") from error

@@ -13,26 +13,32 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from blocks import InputSpec
+from nettailor.data.augment import crops
 from nettailor.data.config import DataConfig
 from nettailor.data.datasets import DIGITS, digits, is_named, torchvision_source
-from nettailor.data.images import FolderSource, Source, ZipSource, content_hash, read_square
+from nettailor.data.images import FolderSource, Source, ZipSource, content_hash, read_rgb, read_square, square
 from nettailor.data.layout import SPLITS, Layout, check, class_folders
+from nettailor.data.loader import Loader
+from nettailor.data.photos import Photos, shortest_side
 from nettailor.data.splits import Members, carve, recorded
 from nettailor.errors import DataError, FileError, NettailorError
 
 DECODERS = 4
+TOGETHER = 64  # pictures that are decoded before those of random crops are put away
 
 
 @dataclass
 class Split:
-    """Pictures of one split with their labels (N,), `images` (N, 3, S, S) uint8.
+    """Pictures of one split with their labels (N,), `images` (N, 3, S, S) uint8 as evaluation sees them.
 
     `images` is None where they do not fit in memory. `size`, `interpolation` and `crop` are a backbone's (`InputSpec`).
+    `photos` are the same pictures as random crops are taken from them, where training takes such and they fit, too.
     """
 
     source: Source
@@ -42,6 +48,12 @@ class Split:
     images: Tensor | None = None
     interpolation: str = "bilinear"
     crop: float = 1.0
+    photos: Photos | None = None
+    loader: tuple[object, Loader] | None = field(default=None, init=False, repr=False, compare=False)
+    """What reads training batches, with the settings that it was made for; it belongs to this process alone."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "loader": None}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -133,8 +145,13 @@ def load_task(
     skipped = _drop_unreadable(layout) if config.skip_bad else []
     splits = {split: recorded(layout, record, split) for split in SPLITS} if record else carve(layout, config, seed)
     bytes_needed = sum(len(members) for members in splits.values()) * 3 * size * size
-    in_memory = bytes_needed <= config.memory_gib * 2**30
-    made = {split: _decode(layout.source, members, spec, in_memory) for split, members in splits.items()}
+    limit = int(config.memory_gib * 2**30)
+    in_memory = bytes_needed <= limit
+    photos = Photos(shortest_side(spec), spec.interpolation, limit - bytes_needed) if crops(config) else None
+    kept = {"train": photos}
+    made = {
+        split: _decode(layout.source, members, spec, in_memory, kept.get(split)) for split, members in splits.items()
+    }
     task = Task(
         check_name(name or layout.name), layout.classes, made["train"], made["val"], made["test"], size, skipped
     )
@@ -232,11 +249,30 @@ def check_name(name: str) -> str:
     return name
 
 
-def _decode(source: Source, members: Members, spec: InputSpec, in_memory: bool) -> Split:
+def _decode(source: Source, members: Members, spec: InputSpec, in_memory: bool, photos: Photos | None = None) -> Split:
+    """A split, its pictures decoded once where they are kept in memory.
+
+    Args:
+        photos: filled with the pictures at the size of random crops; left out of the split where they do not fit.
+    """
     names, labels = [name for name, _ in members], torch.tensor([label for _, label in members])
     split = Split(source, names, labels, spec.size, None, spec.interpolation, spec.crop)
-    if in_memory and len(split):
-        split.images = split.batch(torch.arange(len(split)))
+    if not (in_memory and len(split)):
+        return split
+    images = torch.empty(len(split), 3, spec.size, spec.size, dtype=torch.uint8)
+
+    def read(row: int) -> Tensor | None:
+        picture = read_rgb(source, names[row])
+        images[row] = square(picture, spec.size, spec.interpolation, spec.crop)
+        return None if photos is None else photos.scaled(picture)
+
+    fits = photos is not None
+    with ThreadPoolExecutor(DECODERS) as pool:
+        for part in range(0, len(split), TOGETHER):
+            for pixels in pool.map(read, range(part, min(part + TOGETHER, len(split)))):
+                fits = fits and photos is not None and pixels is not None and photos.append(pixels)
+            photos = photos if fits else None
+    split.images, split.photos = images, photos
     return split
 
 

@@ -23,6 +23,7 @@ from multiprocessing.context import SpawnProcess
 import torch
 
 from nettailor.artifacts.lock import wait_until_free
+from nettailor.environment import no_interrupts, usable_cores
 from nettailor.jobs.job import Backbones, Job, JobQueue, Result, run_job
 from nettailor.progress import Display, RemoteDisplay
 from nettailor.views.job_table import JobTable
@@ -96,13 +97,6 @@ def shares(count: int, jobs: Sequence[Job]) -> list[Share]:
     return [Share(threads, gpus[index % len(gpus)] if gpus else None) for index in range(count)]
 
 
-def usable_cores() -> int:
-    """Cores that this process may use; as many as OMP_NUM_THREADS where that is set and less."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(given)) if given.isdigit() and int(given) > 0 else cores
-
-
 def _fill(workers: list[_Worker], queue: JobQueue, table: JobTable) -> bool:
     """Give idle workers what may start; whether anything runs."""
     for worker in workers:
@@ -173,7 +167,7 @@ def _start(share: Share) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, share.threads), daemon=True)
-    with _environment(share.environment()), _no_interrupts():
+    with _environment(share.environment()), no_interrupts():
         process.start()
     theirs.close()
     return _Worker(share, process, ours)
@@ -205,19 +199,6 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """What is started inside never sees Ctrl-C, not even while it starts; ours is only put off until the end."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(pipe: Connection, threads: int) -> None:

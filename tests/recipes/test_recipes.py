@@ -13,7 +13,7 @@ from nettailor.jobs.recipe import Recipe, read_recipes
 from tests.conftest import CommandLine
 
 RECIPES = 3
-PROCEDURES = 7
+PROCEDURES = 8
 
 
 def test_every_recipe_is_found() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from nettailor.data.augment import augment
+from nettailor.data.augment import augment, augmentations, augments, crops
 from nettailor.data.config import DataConfig
 
 
@@ -17,3 +18,28 @@ def test_pictures_are_mirrored_only_where_that_is_wanted() -> None:
     same = [torch.allclose(a, b, atol=1e-4) for a, b in zip(flipped, images, strict=True)]
     assert 16 < sum(mirrored) < 48
     assert [a or b for a, b in zip(mirrored, same, strict=True)] == [True] * 64
+
+
+@pytest.mark.parametrize(
+    ("config", "names", "varies"),
+    [
+        (DataConfig(), (), True),
+        (DataConfig(augment="none"), (), False),
+        (DataConfig(augment="photo"), ("random_resized_crop", "flip", "colour_jitter"), True),
+        (DataConfig(augment="photo", colour_jitter=0), ("random_resized_crop", "flip"), True),
+        (
+            DataConfig(augment="photo", rand_augment=9, random_erasing=0.2),
+            ("random_resized_crop", "flip", "rand_augment", "colour_jitter", "random_erasing"),
+            True,
+        ),
+        (DataConfig(augment=("affine",)), ("affine",), True),
+        (DataConfig(augment=("affine",), shift=0, scale=0, rotate=0), ("affine",), False),
+    ],
+)
+def test_what_is_applied_follows_from_the_config(config: DataConfig, names: tuple[str, ...], varies: bool) -> None:
+    images = torch.rand(4, 3, 8, 8)
+    assert augmentations(config) == names
+    assert augments(config) == varies
+    assert crops(config) == ("random_resized_crop" in names)
+    if config.augment != "sign":
+        assert augment(images, config, torch.Generator()) is images, "pictures were augmented one by one, or not at all"

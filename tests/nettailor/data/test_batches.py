@@ -11,14 +11,16 @@ import torch
 from PIL import Image
 
 from blocks import Backbone, InputSpec, compact
+from blocks.counting import tensors_of
 from nettailor.data.batches import epoch_generator, evaluation_batches, steps_per_epoch, training_batches
 from nettailor.data.config import DataConfig
 from nettailor.data.images import MemorySource
 from nettailor.data.task import Split, Task, load_task
 from nettailor.errors import DataError
-from nettailor.training.config import StudentConfig
+from nettailor.training.checkpoint import Checkpoints
+from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.loop import Run
-from nettailor.training.stages import recalibrate, tailor
+from nettailor.training.stages import finetune, recalibrate, tailor
 
 
 @pytest.fixture
@@ -93,3 +95,68 @@ def test_a_training_split_of_one_picture_is_refused(tmp_path: Path) -> None:
         Image.new("L", (8, 8)).save(tmp_path / split / label / "1.png")
     with pytest.raises(DataError, match="only one class"):
         load_task(str(tmp_path), 16)
+
+
+KINDS = {
+    "gray.png": Image.new("L", (50, 40), 100),
+    "sixteen.png": Image.fromarray(np.full((40, 50), 100 * 257, dtype=np.uint16)),
+    "alpha.png": Image.new("RGBA", (50, 40), (100, 100, 100, 255)),
+    "large.jpg": Image.new("RGB", (500, 400), (100, 100, 100)),
+    "bit.png": Image.new("1", (9, 70), 1),
+}
+
+
+@pytest.mark.parametrize("memory", [2.0, 1e-9])
+def test_photographs_of_every_kind_are_trained_on(tmp_path: Path, backbone: Backbone, memory: float) -> None:
+    for split in ("train", "val", "test"):
+        for label in ("a", "b"):
+            (tmp_path / split / label).mkdir(parents=True)
+            for name, picture in KINDS.items():
+                picture.save(tmp_path / split / label / name)
+    config = DataConfig(source=str(tmp_path), augment="photo", colour_jitter=0, memory_gib=memory)
+    train = load_task(config, backbone.spec).train
+    assert (train.photos is None) == (memory < 1)
+    generator = epoch_generator(0, "teacher", 0)
+    ((x, labels, rows),) = training_batches(train, config, backbone.spec, 10, generator, torch.device("cpu"))
+    assert x.shape == (10, 3, 16, 16)
+    assert torch.equal(labels, train.labels[rows])
+    shown = (x * 0.25 + 0.5) * 255
+    for picture, row in zip(shown, rows.tolist(), strict=True):
+        white = train.names[row].endswith("bit.png")
+        assert float((picture - (255 if white else 100)).abs().max()) < 2, train.names[row]
+
+
+@pytest.mark.parametrize("memory", [2.0, 1e-9])
+def test_unvaried_pictures_are_those_of_evaluation(digit_folder: Path, backbone: Backbone, memory: float) -> None:
+    config = DataConfig(source=str(digit_folder), augment="none", memory_gib=memory)
+    train, device = load_task(config, backbone.spec).train, torch.device("cpu")
+    seen = torch.cat([x for x, _ in evaluation_batches(train, backbone.spec, device)])
+    for x, labels, rows in training_batches(train, config, backbone.spec, 16, epoch_generator(0, "s", 0), device):
+        assert torch.equal(x, seen[rows])
+        assert torch.equal(labels, train.labels[rows])
+
+
+def test_a_stage_on_photographs_goes_on_as_if_it_had_not_been_stopped(
+    digit_folder: Path, backbone: Backbone, tmp_path: Path
+) -> None:
+    def teacher(workers: int, folder: Path, stop: bool = False) -> dict[str, torch.Tensor]:
+        config = DataConfig(source=str(digit_folder), augment="photo", workers=workers)
+        run = Run(augmentation=config, checkpoints=Checkpoints(folder))
+        if stop:
+            run.scalars = _stop_in_second_epoch
+        task = load_task(config, backbone.spec)
+        return tensors_of(finetune(backbone, task, TeacherConfig(epochs=3, batch=16), run))
+
+    for folder in ("whole", "stopped"):
+        (tmp_path / folder).mkdir()
+    whole = teacher(0, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        teacher(2, tmp_path / "stopped", stop=True)
+    assert (tmp_path / "stopped" / "teacher.safetensors").is_file()
+    gone_on = teacher(1, tmp_path / "stopped")
+    assert all(torch.equal(tensor, gone_on[name]) for name, tensor in whole.items())
+
+
+def _stop_in_second_epoch(tag: str, value: float, step: int) -> None:
+    if step == 2:
+        raise KeyboardInterrupt

@@ -8,8 +8,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from nettailor.config.loading import differences, parse_overrides
 from nettailor.data.augment import augment, augments
 from nettailor.data.config import DataConfig
+from nettailor.errors import UsageError
+from nettailor.jobs.recipe import Recipe, parse_recipe
 
 STILL = DataConfig(shift=0, scale=0, rotate=0, flip=False)
 
@@ -39,3 +42,47 @@ def test_each_setting_of_augmentation_works_alone(setting: str, value: float) ->
 def test_what_leaves_no_picture_is_refused_by_the_name_of_its_setting(setting: str, value: object) -> None:
     with pytest.raises(ValidationError, match=setting):
         DataConfig(**{setting: value})  # type: ignore[arg-type]
+
+
+def test_a_list_of_augmentations_is_kept_in_the_order_in_which_they_are_applied() -> None:
+    given = ["flip", "random_erasing", "random_resized_crop"]
+    assert DataConfig(augment=given, random_erasing=0.5).augment == ("random_resized_crop", "flip", "random_erasing")  # type: ignore[arg-type]
+    assert [DataConfig(augment=word).augment for word in ("sign", "photo", "none")] == ["sign", "photo", "none"]
+    assert DataConfig().augment == "sign"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"augment": "photos"}, "input should be sign, photo, none or a list of some of random_resized_crop, flip"),
+        ({"augment": []}, "list of some of"),
+        ({"augment": ["flip", "flip"]}, "each once"),
+        ({"augment": ["flip", "sign"]}, "list of some of"),
+        ({"augment": ["color_jitter"]}, "did you mean 'colour_jitter'"),
+        ({"augment": ["flip", "rand_augment"]}, r"rand_augment.*\n.*names it, so it must be above 0; 9 is usual"),
+        ({"rand_augment": 9}, "acts only where data.augment is photo or a list that names rand_augment"),
+        ({"augment": "none", "crop_area": 0.5}, "or a list that names random_resized_crop"),
+        ({"augment": ["flip"], "random_erasing": 0.5}, "or a list that names random_erasing"),
+        ({"augment": "photo", "rand_augment": 31}, "rand_augment"),
+        ({"augment": "photo", "crop_area": 0}, "crop_area"),
+        ({"workers": -1}, "workers"),
+    ],
+)
+def test_augmentations_that_can_not_act_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        DataConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_a_recipe_names_augmentations_and_says_what_is_wrong_with_them() -> None:
+    recipe = parse_recipe(parse_overrides(["data.augment=[flip, affine]"]), "command line")
+    assert recipe.data.augment == ("flip", "affine")
+    assert parse_recipe(recipe.as_dict(), "written").data == recipe.data
+    with pytest.raises(
+        UsageError, match=r"^command line: data.augment: input should be sign, .* but it is 'photograph'$"
+    ):
+        parse_recipe(parse_overrides(["data.augment=photograph"]), "command line")
+
+
+def test_the_number_of_workers_is_no_difference_between_runs() -> None:
+    one, other = (Recipe(data=DataConfig(workers=workers)).as_dict() for workers in (0, 3))
+    assert not differences(one, other)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import pickle
 import struct
 import zipfile
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nettailor.data.images import FolderSource, ZipSource, content_hash, read_square, square
+from nettailor.data.images import FolderSource, ZipSource, content_hash, read_rgb, read_square, square
 from nettailor.errors import DataError, FileError
 
 RAMP = np.linspace(0, 255, 64 * 48).reshape(48, 64)
@@ -194,3 +196,74 @@ def test_training_and_prediction_see_a_picture_alike(tmp_path: Path) -> None:
     seen = load_task(str(tmp_path), spec).test.batch(torch.tensor([0]))[0]
     assert torch.equal(seen, square(GRAY, 16, "bicubic", 0.5))
     assert not torch.equal(seen, square(GRAY, 16))
+
+
+COLOURS = Image.fromarray(np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], -1).astype(np.uint8)).resize((640, 480))
+
+
+@pytest.mark.parametrize(
+    ("shortest", "size"),
+    [(None, (640, 480)), (481, (640, 480)), (300, (640, 480)), (240, (320, 240)), (60, (80, 60)), (5, (80, 60))],
+)
+def test_a_large_jpeg_is_decoded_no_larger_than_it_must_be(
+    tmp_path: Path, shortest: int | None, size: tuple[int, int]
+) -> None:
+    COLOURS.save(tmp_path / "large.jpg", quality=95)
+    found = read_rgb(FolderSource(tmp_path), "large.jpg", shortest)
+    assert (found.mode, found.size) == ("RGB", size)
+    wanted = np.asarray(COLOURS.resize(size, Image.Resampling.BOX), dtype=float)
+    assert np.abs(np.asarray(found, dtype=float) - wanted).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_that_lies_on_its_side_is_upright_at_any_size(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    COLOURS.save(tmp_path / "side.jpg", quality=95, exif=exif)
+    whole, small = (read_rgb(FolderSource(tmp_path), "side.jpg", shortest) for shortest in (None, 100))
+    assert whole.size == ((480, 640) if orientation > 4 else (640, 480))
+    assert small.size == ((120, 160) if orientation > 4 else (160, 120))
+    difference = np.asarray(whole.resize(small.size, Image.Resampling.BOX), dtype=float) - np.asarray(small)
+    assert np.abs(difference).mean() < 3
+
+
+@pytest.mark.parametrize("name", [*LOOKS_ALIKE, "gray.mpo"])
+def test_every_kind_of_picture_can_be_asked_for_at_less(tmp_path: Path, name: str) -> None:
+    picture = LOOKS_ALIKE.get(name, GRAY.convert("RGB"))
+    if name.endswith(".mpo"):
+        picture.save(tmp_path / name, "MPO", save_all=True, append_images=[picture])
+    else:
+        picture.save(tmp_path / name)
+    found = read_rgb(FolderSource(tmp_path), name, 20)
+    assert found.mode == "RGB"
+    assert found.size == ((32, 24) if name.endswith((".jpg", ".mpo")) else (64, 48))
+    wanted = np.asarray(GRAY.resize(found.size, Image.Resampling.BOX), dtype=float)
+    assert np.abs(np.asarray(found, dtype=float).mean(-1) - wanted).mean() < 3
+
+
+def test_a_damaged_jpeg_is_named_at_any_size(tmp_path: Path) -> None:
+    data = io.BytesIO()
+    COLOURS.save(data, "JPEG")
+    (tmp_path / "half.jpg").write_bytes(data.getvalue()[: len(data.getvalue()) // 2])
+    with pytest.raises(DataError, match=r"half.jpg: can't be read \(.*; mend it or leave it out"):
+        read_rgb(FolderSource(tmp_path), "half.jpg", 60)
+
+
+def test_a_zip_is_opened_anew_by_each_process_and_can_be_sent_to_one(digit_folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
+        for name in FolderSource(digit_folder).names:
+            archive.write(digit_folder / name, name)
+    source = ZipSource(tmp_path / "d.zip")
+    first, opened = source.content(source.names[0]), source._opened
+    assert source._opened is opened
+    sent = pickle.loads(pickle.dumps(source))
+    assert sent._opened is None
+    assert sent.content(source.names[0]) == first
+    if (child := os.fork()) == 0:
+        source.content(source.names[0])
+        os._exit(0 if source._opened is not opened and source._opened[0] == os.getpid() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert source._opened is opened
+    (tmp_path / "d.zip").unlink()
+    with pytest.raises(DataError, match=r"d.zip: .*: can't be read \("):
+        read_rgb(pickle.loads(pickle.dumps(source)), source.names[0])

@@ -69,3 +69,39 @@ def test_streamed_pictures_of_a_data_set_in_memory_are_hashed_too() -> None:
     one = load_task(DataConfig(memory_gib=1e-9), 32)
     assert one.fingerprint() == load_task(DataConfig(memory_gib=1e-9), 32).fingerprint()
     assert one.fingerprint() != one.fingerprint(pixels=False)
+
+
+def photographs(root: Path) -> Path:
+    """Pictures of 60 x 40, larger than they are needed."""
+    for split in ("train", "val", "test"):
+        for label in ("a", "b"):
+            (root / split / label).mkdir(parents=True)
+            for number in range(4):
+                noise = np.random.default_rng(number).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+                Image.fromarray(noise).resize((60, 40)).save(root / split / label / f"{number}.png")
+    return root
+
+
+def test_training_pictures_are_kept_at_a_useful_size_where_crops_are_taken_and_memory_allows(tmp_path: Path) -> None:
+    root = photographs(tmp_path / "p")
+    squares, kept = 24 * 3 * 16 * 16, 8 * 3 * 20 * 30
+    for augment, spare, photos in (("photo", 1, True), ("photo", -1, False), ("sign", 1, False), (("flip",), 1, False)):
+        config = DataConfig(source=str(root), augment=augment, memory_gib=(squares + kept + spare) / 2**30)  # type: ignore[arg-type]
+        task = load_task(config, 16)
+        assert (task.train.photos is not None) == photos
+        assert task.val.photos is None
+        assert task.train.images is not None
+        assert torch.equal(task.train.images, load_task(str(root), 16).train.images), "evaluation sees them as ever"
+    assert load_task(DataConfig(source=str(root), augment="photo", memory_gib=1e-9), 16).train.photos is None
+    whole = load_task(DataConfig(source=str(root), augment="photo"), 16).train
+    assert whole.photos is not None
+    assert [whole.photos[row].size for row in range(8)] == [(30, 20)] * 8
+    with Image.open(root / whole.names[5]) as picture:
+        wanted = picture.convert("RGB").resize((30, 20), Image.Resampling.BILINEAR)
+    assert np.array_equal(np.asarray(whole.photos[5]), np.asarray(wanted))
+
+
+def test_the_pictures_hash_does_not_depend_on_their_augmentation(tmp_path: Path) -> None:
+    root = photographs(tmp_path / "p")
+    hashes = {load_task(DataConfig(source=str(root), augment=a), 16).fingerprint() for a in ("sign", "photo", "none")}
+    assert len(hashes) == 1

@@ -79,7 +79,7 @@ def test_a_new_process_alone_sees_its_share(monkeypatch: pytest.MonkeyPatch) -> 
 def test_ctrl_c_is_put_off_while_a_process_starts() -> None:
     if not hasattr(signal, "pthread_sigmask"):
         pytest.skip("this system masks no signals")
-    with workers._no_interrupts():
+    with workers.no_interrupts():
         assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, set())
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
 
