@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from nettailor.jobs.recipe import Recipe
     from nettailor.pruning.graph import BlockGraph
     from nettailor.pruning.prune import prune
-    from nettailor.training.loop import Run, accuracy
+    from nettailor.training.loop import accuracy
+    from nettailor.training.run import Run
     from nettailor.training.stages import finetune, recover, tailor, train
 
 _WHERE = {
@@ -34,7 +35,7 @@ _WHERE = {
     "NettailorError": "nettailor.errors",
     "Recipe": "nettailor.jobs.recipe",
     "Report": "nettailor.artifacts.report",
-    "Run": "nettailor.training.loop",
+    "Run": "nettailor.training.run",
     "TailoredNet": "blocks",
     "Task": "nettailor.data.task",
     "accuracy": "nettailor.training.loop",

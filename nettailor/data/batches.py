@@ -59,10 +59,17 @@ def training_batches(
     order = torch.randperm(len(split), generator=generator)
     steps = steps_per_epoch(split, batch)
     plan = [order[step * batch : (step + 1) * batch] for step in range(steps)]
+    for rows, images in augmented_batches(split, config, spec, plan, generator):
+        yield normalise(images, spec, device), split.labels[rows].to(device), rows
+
+
+def augmented_batches(
+    split: Split, config: DataConfig, spec: InputSpec, plan: list[Tensor], generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each tensor of rows in a plan the rows and their augmented pictures, 0..255 (B, 3, S, S), uint8 or float."""
     key = int(torch.randint(2**31, (1,), generator=generator)) if augmentations(config) else None
     for rows, images in _read(split, config, spec, plan, key):
-        augmented = augment(images, config, generator)
-        yield normalise(augmented, spec, device), split.labels[rows].to(device), rows
+        yield rows, augment(images, config, generator)
 
 
 def _read(
@@ -89,9 +96,14 @@ def evaluation_batches(split: Split, spec: InputSpec, device: torch.device) -> I
     Fewer are taken at once where they are large, so that their activations fit in memory.
     """
     order = torch.arange(len(split))
-    size = max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // spec.size**2))
-    for rows, images in _ahead(split, [order[part] for part in batch_slices(len(split), size)]):
+    plan = [order[part] for part in batch_slices(len(split), evaluation_size(spec))]
+    for rows, images in _ahead(split, plan):
         yield normalise(images, spec, device), split.labels[rows].to(device)
+
+
+def evaluation_size(spec: InputSpec) -> int:
+    """How many pictures are evaluated together."""
+    return max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // spec.size**2))
 
 
 def _ahead(split: Split, plan: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:

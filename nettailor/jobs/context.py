@@ -20,7 +20,7 @@ from nettailor.environment import pick_device
 from nettailor.jobs.recipe import DEFAULT_METHOD, Recipe
 from nettailor.methods._protocol import Context
 from nettailor.progress import Display
-from nettailor.training.loop import Run
+from nettailor.training.run import Run
 from nettailor.training.stage_seconds import StageSeconds
 from nettailor.training.tensorboard import event_writer
 

@@ -20,7 +20,7 @@ from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.schema import STRICT
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig, TrainingConfig
-from nettailor.training.loop import Run
+from nettailor.training.run import Run
 
 
 @settings(config=STRICT, frozen=True)

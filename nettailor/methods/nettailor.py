@@ -26,9 +26,10 @@ from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.pruning.prune import Pruned, check_budget, prune, snapshot
 from nettailor.pruning.recover import Recovered, recover_leanest
 from nettailor.training.checkpoint import restore
-from nettailor.training.loop import Run, accuracy
+from nettailor.training.loop import accuracy
 from nettailor.training.losses import expected_complexity
 from nettailor.training.proxy_forms import find_form
+from nettailor.training.run import Run
 from nettailor.training.stages import begin, finetune, new_student, plan_of, train
 
 USUAL_REST = 0.2  # of the paths' cost is about what the networks of docs/board.md keep

@@ -19,8 +19,9 @@ from nettailor.artifacts.report import Report
 from nettailor.methods._protocol import Context, MethodSettings, Plain, Sections, Trained
 from nettailor.schema import STRICT
 from nettailor.training.layerwise import layerwise_groups
-from nettailor.training.loop import Run, Schedule
+from nettailor.training.loop import Schedule
 from nettailor.training.rates import loss_on, search_rate, trial_epochs
+from nettailor.training.run import Run
 from nettailor.training.stages import fit_to_labels
 
 ROUNDING = 1e-9  # a part of the MACs is a quotient; it must not ask for a block more by its last bit

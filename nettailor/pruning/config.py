@@ -51,20 +51,19 @@ class PruneConfig:
     ] = 0.82
     largest_loss: Annotated[
         NotNegative,
-        Field(
-            description="a round takes up to four steps of `shrink` at once, while importances add up to no more loss"
-        ),
-    ] = 0.1
+        Field(description="a round takes up to four steps of shrink at once, where that adds no more loss untrained"),
+    ] = 2.5
     front: Annotated[
         bool, Field(description="go on below the choice, for the whole curve of accuracy against cost")
     ] = False
-    patience: Annotated[int, Field(ge=0, description="tolerance: rounds to go on after one that fell below")] = 2
+    patience: Annotated[
+        int,
+        Field(ge=0, description="tolerance: rounds to go on after one that fell below what recovery can bring back"),
+    ] = 1
     epochs: Annotated[
         Count,
-        Field(
-            description="training in each round, at most: it ends once it is within the drop; paper: for each number"
-        ),
-    ] = 3
+        Field(description="training in each round, or for each number of removed blocks"),
+    ] = 2
     fade_epochs: Annotated[
         NotNegative,
         Field(description="of these, how many a removed path takes to fade out, at most half; 0 is at once"),

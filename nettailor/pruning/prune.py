@@ -6,16 +6,14 @@
                  again; ends at the leanest network within the drop
     budget       the same rounds, down to a given cost
 
-The drop is counted in points of accuracy against the teacher, on the validation split. A round of `tolerance` ends once its
-network is within the drop, or after `epochs` passes. Where none comes that near to the teacher, the drop is counted from the
-most accurate network so far, and where none is within that either, all blocks are kept and no proxy: what is chosen never
-costs more than the teacher.
+The drop is counted in points of accuracy against the teacher, on the validation split. Where no student of `tolerance` comes
+that near to the teacher, the drop is counted from the most accurate network so far, and where none is within that either, all
+blocks are kept and no proxy: what is chosen never costs more than the teacher.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,13 +28,14 @@ from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.fade import Fade
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.importance import kind_for, loss_left_with, option_losses, pictures_run
-from nettailor.pruning.solver import cheapest, loss_of, smaller, within_budget
+from nettailor.pruning.solver import cheapest, smaller, within_budget
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
-from nettailor.training.loop import Run, accuracy
+from nettailor.training.loop import accuracy
+from nettailor.training.run import Run
 from nettailor.training.stages import fit_student, student_rate
 
-ADAPT = os.environ.get("ADAPT")
+RECOVERABLE = 0.06  # of accuracy: what recovery is expected to bring; 0.03 to 0.05 on traffic signs
 FAR_BELOW = 0.25  # under the teacher: the rest of a front is of no use to anybody
 SMALLEST_STEP = 0.97  # of the price: rounds that save less than 3 % are not worth their training
 
@@ -139,10 +138,6 @@ class _Job:
         """Fade out what is not in `left`, train on, and measure."""
         config, run = self.config, self.run
         fade = Fade(self.student, left, min(config.fade_epochs, config.epochs / 2), self.task.val)
-
-        def enough(metrics: dict[str, float]) -> bool:
-            return fade.is_over and metrics["val_accuracy"] >= self.floor - config.drop / 100 - ROUNDING
-
         fitted = fit_student(
             stage,
             self.student,
@@ -153,7 +148,6 @@ class _Job:
             student_rate(config.lr, run),
             run,
             fade,
-            enough if ADAPT else None,
         )
         value = fitted.metrics["val_accuracy"]
         if not fade.is_over:  # a training of a single step has no time to fade
@@ -262,20 +256,6 @@ def _next(job: _Job, state: _Rounds, graph: BlockGraph, goal: float | None) -> B
         except GraphError:
             continue
         loss = loss_left_with(job.student, left, job.task, job.config.measured_on) if part < job.config.shrink else 0.0
-        if os.environ.get("DBG"):
-            print(
-                "   part",
-                round(part, 3),
-                "price",
-                round(
-                    left.price() / sum(job.student.cost_model.paths[p] for p in job.student.paths if p.is_universal), 3
-                ),
-                "est loss",
-                round(loss_of(left, options), 4),
-                kind,
-                "joint",
-                round(loss_left_with(job.student, left, job.task, job.config.measured_on), 3),
-            )
         if loss <= job.config.largest_loss:
             return left
     if goal is not None:
@@ -301,18 +281,14 @@ class _Rounds:
 
         The first rounds may leave more than a network without any proxy costs.
         """
-        value, whole = (
-            trial.val_accuracy,
-            sum(student.cost_model.paths[path] for path in student.paths if path.is_universal),
-        )
+        value = trial.val_accuracy
+        whole = sum(student.cost_model.paths[path] for path in student.paths if path.is_universal)
         self.trials.append(trial)
         self.steps.append(snapshot(student))
         self.peak = max(self.peak, value)
-        if value < (least if self.peak >= least else self.peak - allowed):
-            self.misses += 1
-            return
-        self.misses = 0
-        if trial.price <= whole:
+        enough = least if self.peak >= least else self.peak - allowed
+        self.misses = 0 if value >= enough - RECOVERABLE else self.misses + 1
+        if trial.price <= whole and value >= enough:
             self.best, self.best_value = self.steps[-1], value
 
     @classmethod

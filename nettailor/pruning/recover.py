@@ -1,7 +1,7 @@
 """After pruning: the leanest network that is within the drop once what is left of it has been trained.
 
-Pruned.trials, steps -> the chosen network, and some leaner ones that are a little below -> recover one after the other
-                     -> the first whose drop, judged picture by picture (`criterion`), is within what is allowed -> Recovered
+Pruned.trials, steps -> the chosen network, and the leaner ones that are a little below -> recover one after the other
+                     -> the leanest that is within the drop, judged picture by picture (`criterion`) -> Recovered
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ from blocks import Backbone, TailoredNet
 from nettailor.data.task import Task
 from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.pruning.graph import BlockGraph
-from nettailor.pruning.prune import Pruned, snapshot
+from nettailor.pruning.prune import RECOVERABLE, Pruned, snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig
-from nettailor.training.loop import Run
+from nettailor.training.run import Run
 from nettailor.training.stages import recover
-
-NEAR = 0.015  # of accuracy below the drop: what recovery is expected to bring before it has been tried
 
 
 @dataclass
@@ -70,9 +68,10 @@ def recover_leanest(
 ) -> Recovered:
     """Recover a pruned student in place: the leanest that is within the drop afterwards.
 
-    Of what pruning passed below its choice, the leanest that recovery may bring within the drop is tried first, by what it
-    brought those tried so far; at most `config.leaner` of them, then the choice. Where none is accepted, the most accurate
-    of them is taken. A network that recovery does not help stays as it was.
+    Of what pruning passed, the leanest that recovery may bring within the drop is tried first. Where it is accepted, the next
+    leaner one is tried that may be, by what recovery brought so far; where it is not, the next more costly one. At most
+    `config.leaner` networks below the choice are tried, and the choice itself only where none of them is accepted. Where that
+    is not either, the most accurate of all is taken. A network that recovery does not help stays as it was.
 
     Args:
         drop: in points.
@@ -81,24 +80,31 @@ def recover_leanest(
     if not config.epochs:
         return result
     job = _Job(student, teacher, task, config, drop, settings, run or Run(), result)
-    chosen = _Candidate("recover", pruned.graph.price(), snapshot(student), pruned.val_accuracy)
-    left = [*_leaner(pruned), chosen]  # the leanest first
-    ended: list[tuple[Attempt, dict[str, Tensor]]] = []
-    gain = NEAR
-    while left:
-        near = [candidate for candidate in left[:-1] if candidate.val_accuracy + gain >= pruned.least]
-        tried = near[0] if near and len(ended) < config.leaner else chosen
-        left = left[left.index(tried) + 1 :]
-        ended.append(job.attempt(tried))
-        attempt = ended[-1][0]
-        if attempt.accepted:
-            break
-        gain = min(gain, attempt.after - attempt.before)
-    accepted = [entry for entry in ended if entry[0].accepted]
-    best = accepted[0] if accepted else max(ended, key=lambda entry: (entry[0].after, -entry[0].macs))
-    restore(student.task_tensors(), best[1], "student")
-    result.graph, result.val_accuracy = BlockGraph.of(student), best[0].after
+    candidates = [*_leaner(pruned), _Candidate("recover", pruned.graph.price(), snapshot(student), pruned.val_accuracy)]
+    ended: dict[int, tuple[Attempt, dict[str, Tensor]]] = {}
+    while (place := _next_place(candidates, ended, pruned.least, config.leaner)) is not None:
+        ended[place] = job.attempt(candidates[place])
+    accepted = [place for place, (attempt, _) in sorted(ended.items()) if attempt.accepted]
+    taken = accepted[0] if accepted else max(ended, key=lambda place: (ended[place][0].after, -place))
+    attempt, tensors = ended[taken]
+    restore(student.task_tensors(), tensors, "student")
+    result.graph, result.val_accuracy = BlockGraph.of(student), attempt.after
     return result
+
+
+def _next_place(
+    candidates: list[_Candidate], ended: dict[int, tuple[Attempt, dict[str, Tensor]]], least: float, leaner: int
+) -> int | None:
+    """Which candidate to recover next; None at the end. The leanest stands first, the choice last."""
+    last = len(candidates) - 1
+    gain = min((attempt.after - attempt.before for attempt, _ in ended.values()), default=RECOVERABLE)
+    accepted = [place for place, (attempt, _) in ended.items() if attempt.accepted]
+    rejected = [place for place, (attempt, _) in ended.items() if not attempt.accepted]
+    low, high = max(rejected, default=-1), min(accepted, default=last)
+    may = [place for place in range(low + 1, high) if candidates[place].val_accuracy + gain >= least]
+    if may and len(ended) < leaner:
+        return may[-1] if accepted else may[0]
+    return None if accepted or last in ended else last
 
 
 @dataclass

@@ -83,12 +83,6 @@ def within_budget(
     return found
 
 
-def loss_of(graph: BlockGraph, options: Sequence[Option]) -> float:
-    """What the options add up to that a graph takes."""
-    kept = _by_target(graph)
-    return sum(option.loss for option in options if option.kept == frozenset(kept.get(option.layer, [])))
-
-
 def cheapest(graph: BlockGraph) -> BlockGraph:
     """The sub-graph that costs least and holds together, whatever it loses."""
     sets = [(layer, kept) for layer, several in layer_options(graph).items() for kept in several]

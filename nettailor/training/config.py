@@ -120,10 +120,17 @@ class StudentConfig:
         Matching,
         Field(description="end_to_end, or local: each layer learns to imitate the teacher on its own"),
     ] = "end_to_end"
-    matching_weight: Annotated[NotNegative, Field(description="g2, weight of the matching of activations")] = 0.3
+    matching_weight: Annotated[NotNegative, Field(description="g2, weight of the matching of activations")] = 0.0
     distill_weight: Annotated[
         NotNegative, Field(description="weight of the softened KL divergence to the teacher's answers")
     ] = 1.0
+    views: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="fixed augmented views of each picture, answered by the teacher once; 0: new ones every pass",
+        ),
+    ] = 8
     temperature: Annotated[Positive, Field(description="of that softening")] = 4.0
 
 
@@ -131,7 +138,7 @@ class StudentConfig:
 class RecoverConfig:
     """The last training of what is left: teacher kept, complexity off."""
 
-    epochs: Annotated[int, Field(ge=0)] = 12
+    epochs: Annotated[int, Field(ge=0)] = 8
     lr: PeakRate = None
     leaner: Annotated[
         int,

@@ -14,9 +14,9 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,18 +24,15 @@ from torch import Tensor, nn
 from blocks import Backbone, CompactNet, InputSpec, TailoredNet
 from blocks.shallow import ShallowNet
 from nettailor.data.batches import epoch_generator, evaluation_batches, steps_per_epoch, training_batches
-from nettailor.data.config import DataConfig
 from nettailor.data.task import Split, Task
 from nettailor.errors import TrainingError
-from nettailor.progress import Display
 from nettailor.training.averaging import WeightAverage
-from nettailor.training.checkpoint import Checkpoints, optimizer_tensors, restore, restore_optimizer
-from nettailor.training.config import TrainingConfig
+from nettailor.training.checkpoint import optimizer_tensors, restore, restore_optimizer
 from nettailor.training.early_stopping import BestPass
 from nettailor.training.losses import Step
 from nettailor.training.mixing import mixed
 from nettailor.training.optimizers import make_optimizer, step_factor
-from nettailor.training.stage_seconds import StageSeconds
+from nettailor.training.run import BeforeStep, Fitted, Run
 
 WARMUP = 0.1  # of all steps
 FEWEST_STEPS = 8  # of a pass: what is trained by steps must not be starved by few pictures in large batches
@@ -43,84 +40,12 @@ SMALLEST_BATCH = 16
 LARGEST_GRADIENT = 5.0  # norm; a first step through fresh proxies can be far larger than any later one
 
 
-class Scalars(Protocol):
-    """Where figures go, after every epoch: a TensorBoard writer, or nothing."""
-
-    def __call__(self, tag: str, value: float, step: int, /) -> None: ...
-
-
-def no_scalars(tag: str, value: float, step: int) -> None:
-    """Keep no figures."""
-
-
-class BeforeStep(Protocol):
-    """Something that happens while a net trains, such as paths that fade out; `memory` is what it has found so far."""
-
-    memory: dict[str, float]
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it will not change the net any more: no pass before that is one to go back to."""
-        ...
-
-    def __call__(self, epoch: float, /) -> None: ...
-
-
-@dataclass
-class Fitted:
-    """What a stage leaves behind: the metrics of the net that it ends with, its seconds, and the epochs that really ran."""
-
-    metrics: dict[str, float]
-    seconds: float
-    epochs: int = 0
-
-
-def no_text(tag: str, text: str, /) -> None:
-    """Keep no text."""
-
-
-@dataclass
-class Run:
-    """What stages need beside nets and data. The default keeps nothing, shows nothing and runs on the CPU.
-
-    `fitted` fills with what each stage measured, by the stage's name; `seconds` with where the time went; `rate` is the peak
-    learning rate of the teacher, once it is known.
-    """
-
-    seed: int = 0
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    precision: str = "float32"
-    augmentation: DataConfig = field(default_factory=DataConfig)
-    checkpoints: Checkpoints = field(default_factory=lambda: Checkpoints(None))
-    display: Display = field(default_factory=lambda: Display(quiet=True))
-    scalars: Scalars = no_scalars
-    write_text: Callable[[str, str], None] = no_text
-    fitted: dict[str, Fitted] = field(default_factory=dict)
-    seconds: StageSeconds = field(default_factory=StageSeconds)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    rate: float | None = None
-
-    def timed(self, stage: str) -> AbstractContextManager[None]:
-        """Count the time inside for a stage."""
-        return self.seconds.stage(stage)
-
-    def passes(self, stage: str) -> int:
-        """Passes over the training pictures that a stage took, with the search for its rate."""
-        search = self.fitted.get(f"{stage}-rate")
-        return self.fitted[stage].epochs + (0 if search is None else search.epochs)
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """bfloat16 autocast where the recipe wants it."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
-
-
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: warm-up over a tenth of the steps, then a cosine down to zero, or the peak to the end."""
+    """How long and how fast: warm-up over a tenth of the steps, then a cosine down to zero."""
 
     epochs: int
     batch: int
-    constant: bool = False
 
     def batch_of(self, pictures: int) -> int:
         """Pictures in a step: `batch`, or fewer where a pass over `pictures` would be of too few steps."""
@@ -131,8 +56,6 @@ class Schedule:
         warmup = max(1, round(WARMUP * steps))
         if step < warmup:
             return (step + 1) / warmup
-        if self.constant:
-            return 1.0
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
@@ -148,7 +71,7 @@ def fit(
     evaluate: Callable[[int], dict[str, float]],
     run: Run,
     before_step: BeforeStep | None = None,
-    enough: Callable[[dict[str, float]], bool] | None = None,
+    fixed: Callable[[int, torch.Generator], Iterator[tuple[Tensor, Tensor, Tensor]]] | None = None,
 ) -> Fitted:
     """Train `net` as `run.training` says.
 
@@ -160,7 +83,7 @@ def fit(
             stop early.
         before_step: called before every optimiser step with the number of epochs done so far, with fractions; its memory is
             kept with the checkpoint.
-        enough: asked after every epoch, once `before_step` is over, whether its metrics are enough: no further epoch follows.
+        fixed: gives the batches of an epoch, of a size and in the order of a generator, in place of newly augmented ones.
 
     Raises:
         TrainingError: a gradient is not finite; the checkpoint of the last whole epoch stays.
@@ -179,13 +102,14 @@ def fit(
             generator = epoch_generator(run.seed, stage, epoch)
             torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
             net.train()
-            batches = training_batches(task.train, run.augmentation, spec, batch, generator, run.device)
+            if fixed is not None:
+                batches = fixed(batch, generator)
+            else:
+                batches = training_batches(task.train, run.augmentation, spec, batch, generator, run.device)
             losses = stepper.epoch(epoch, mixed(batches, run.training, len(task.classes)), shown.step)
             with state.averaged():
                 metrics = evaluate(epoch + 1)
-                settled = before_step is None or before_step.is_over
-                over = state.see(metrics, settled) or epoch + 1 == schedule.epochs
-                over = over or (settled and enough is not None and enough(metrics))
+                over = state.see(metrics, before_step is None or before_step.is_over) or epoch + 1 == schedule.epochs
             if over:
                 state.finish()
             state.fitted.seconds += time.perf_counter() - start

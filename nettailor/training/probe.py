@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from blocks import Backbone
 from nettailor.data.batches import evaluation_batches
 from nettailor.data.task import Split, Task
-from nettailor.training.loop import Run
+from nettailor.training.run import Run
 
 STRENGTHS = (0.003, 0.03, 0.3)
 """Inverse weights of the penalty on standardised features; the best on the validation split is taken."""

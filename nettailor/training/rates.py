@@ -22,7 +22,8 @@ from nettailor.data.task import Split, Task
 from nettailor.errors import TrainingError
 from nettailor.progress import Display
 from nettailor.training.checkpoint import Checkpoints
-from nettailor.training.loop import Fitted, Run, Schedule, no_scalars
+from nettailor.training.loop import Schedule
+from nettailor.training.run import Fitted, Run, no_scalars
 
 RATES = (2e-3, 5e-4, 1.25e-4)
 USUAL = RATES[0]

@@ -5,8 +5,7 @@ backbone -> finetune -> teacher          backbone -> tailor -> student -> train 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,13 +20,12 @@ from blocks.inherit import inherit
 from blocks.memory import map_large_tensors, pictures_at_once
 from blocks.shallow import ShallowNet
 from blocks.warm_start import warm_start
-from nettailor.data.augment import augments
 from nettailor.data.batches import evaluation_batches, normalise
-from nettailor.data.task import Split, Task
+from nettailor.data.task import Task
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
 from nettailor.training.layerwise import layerwise_groups
-from nettailor.training.loop import BeforeStep, Fitted, Run, Schedule, accuracy, fit, parameter_groups
+from nettailor.training.loop import Schedule, accuracy, fit, parameter_groups
 from nettailor.training.losses import (
     backward,
     classifier_parameters,
@@ -35,10 +33,11 @@ from nettailor.training.losses import (
     label_loss,
     weights_of_classes,
 )
-from nettailor.training.mixing import mixes
 from nettailor.training.probe import Probe, fit_probe
 from nettailor.training.proxy_forms import find_form
 from nettailor.training.rates import HIGH_RATE, STUDENT_FACTOR, USUAL, loss_on, search_rate, trial_epochs
+from nettailor.training.run import BeforeStep, Fitted, Run
+from nettailor.training.targets import TeacherTargets
 
 WARM_BATCH = 64
 FEWEST_FOR_STATISTICS = 16  # pictures; statistics of fewer vary too much from batch to batch
@@ -237,15 +236,9 @@ def fit_student(
     lr: float,
     run: Run,
     before_step: BeforeStep | None = None,
-    enough: Callable[[dict[str, float]], bool] | None = None,
 ) -> Fitted:
-    """Train a student for some epochs; the gates' learning rate keeps its ratio to the others'.
-
-    Args:
-        enough: ends the training after an epoch whose metrics it answers with True; the rate then stays at its peak, because
-            nobody knows when that will be.
-    """
-    answers, weights = TeacherTargets(teacher, task.train, run), class_weights(task, run)
+    """Train a student for some epochs; the gates' learning rate keeps its ratio to the others'."""
+    targets, weights = TeacherTargets.of(teacher, task.train, config, run), class_weights(task, run)
     trained = live_parameters(student)
     groups = parameter_groups(trained, lr, config.weight_decay)
     groups.append(
@@ -257,7 +250,7 @@ def fit_student(
     )
 
     def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        return backward(student, answers.teacher, x, labels, config, answers.known(rows), weights)
+        return backward(student, targets.teacher, x, labels, config, targets.known(rows), weights)
 
     def evaluate(epoch: int) -> dict[str, float]:
         gates = student.gates().detach()
@@ -268,35 +261,9 @@ def fit_student(
             "expected_complexity": float(expected_complexity(student, gates, config.complexity)),
         }
 
-    schedule = Schedule(epochs, config.batch, constant=enough is not None)
-    own = student.task_tensors()
-    return fit(stage, student, own, groups, schedule, task, student.spec, step, evaluate, run, before_step, enough)
-
-
-class TeacherTargets:
-    """A teacher's activations and logits for training pictures.
-
-    Where training shows every picture unvaried and unmixed, and they fit into the memory that the recipe allows, they are
-    computed once.
-
-    Attributes:
-        teacher: its norms folded, for pictures whose answers are not known.
-    """
-
-    def __init__(self, teacher: Backbone, split: Split, run: Run) -> None:
-        self.teacher = teacher.frozen_copy()
-        self._known: list[Tensor] = []
-        size = sum(math.prod(shape) for shape in teacher.shapes)
-        varied = augments(run.augmentation) or mixes(run.training)
-        if varied or 4 * size * len(split) > run.augmentation.memory_gib * 2**30:
-            return
-        with torch.no_grad(), run.autocast():
-            batches = [self.teacher.activations(x) for x, _ in evaluation_batches(split, teacher.spec, run.device)]
-        self._known = [torch.cat(layer) for layer in zip(*batches, strict=True)]
-
-    def known(self, rows: Tensor) -> list[Tensor] | None:
-        """x_0..x_L and the logits of some pictures of the split, or None."""
-        return [layer[rows.to(layer.device)] for layer in self._known] or None
+    schedule = Schedule(epochs, config.batch)
+    own, batches = student.task_tensors(), targets.batches if targets.has_views else None
+    return fit(stage, student, own, groups, schedule, task, student.spec, step, evaluate, run, before_step, batches)
 
 
 def live_parameters(student: TailoredNet) -> list[torch.nn.Parameter]:

@@ -33,7 +33,7 @@ from nettailor.files import write_json
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.prune import prune
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
-from nettailor.training.loop import Run
+from nettailor.training.run import Run
 from nettailor.training.stages import finetune, recover, tailor, train
 
 CLASSES = 10

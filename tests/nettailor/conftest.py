@@ -9,7 +9,7 @@ import pytest
 from nettailor.data.task import Task, load_task
 from nettailor.training.config import StudentConfig, TeacherConfig
 
-TEACHER = TeacherConfig(epochs=3, batch=16, lr=2e-3)
+TEACHER = TeacherConfig(epochs=3, batch=16, start="fresh", lr=2e-3)
 STUDENT = StudentConfig(epochs=3, batch=16)
 
 

@@ -19,7 +19,7 @@ from nettailor.data.task import Split, Task, load_task
 from nettailor.errors import DataError
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig, TeacherConfig
-from nettailor.training.loop import Run
+from nettailor.training.run import Run
 from nettailor.training.stages import finetune, recalibrate, tailor
 
 

@@ -30,7 +30,7 @@ from nettailor.jobs.recipe import Recipe
 from nettailor.methods._protocol import Context, Trained
 from nettailor.progress import Display
 from nettailor.pruning.config import PruneConfig
-from nettailor.training.loop import Run
+from nettailor.training.run import Run
 from tests import fabricated
 
 QUIET = Display(quiet=True)

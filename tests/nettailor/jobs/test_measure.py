@@ -15,7 +15,8 @@ from nettailor.jobs.measure import measure
 from nettailor.jobs.recipe import Recipe
 from nettailor.methods._protocol import Context, Trained
 from nettailor.training.config import StudentConfig
-from nettailor.training.loop import Fitted, Run, accuracy
+from nettailor.training.loop import accuracy
+from nettailor.training.run import Fitted, Run
 from nettailor.training.stages import plan_of
 
 

@@ -14,7 +14,7 @@ from nettailor.jobs.recipe import Recipe
 from nettailor.methods._frozen_backbone import FrozenBackbone
 from nettailor.methods._protocol import Context
 from nettailor.training.config import StudentConfig
-from nettailor.training.loop import Run
+from nettailor.training.run import Run
 
 NAMES = [name for name in methods.names() if isinstance(methods.find(name), FrozenBackbone)]
 

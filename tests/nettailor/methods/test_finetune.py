@@ -11,7 +11,7 @@ from nettailor.jobs.recipe import Recipe
 from nettailor.methods._protocol import Context
 from nettailor.methods.finetune import METHOD
 from nettailor.training.config import StudentConfig, TeacherConfig
-from nettailor.training.loop import Fitted, Run
+from nettailor.training.run import Fitted, Run
 
 
 def test_it_is_the_teachers_stage_and_owns_every_tensor(

@@ -12,7 +12,7 @@ from nettailor.jobs.recipe import Recipe
 from nettailor.methods._protocol import Context
 from nettailor.methods.shallow import METHOD, Settings
 from nettailor.training.config import TeacherConfig
-from nettailor.training.loop import Fitted, Run
+from nettailor.training.run import Fitted, Run
 
 
 def report(macs: int, of: int) -> object:

@@ -10,7 +10,8 @@ from nettailor.data.batches import evaluation_batches
 from nettailor.data.task import Task
 from nettailor.pruning.fade import Fade
 from nettailor.pruning.graph import BlockGraph
-from nettailor.training.loop import Run, accuracy
+from nettailor.training.loop import accuracy
+from nettailor.training.run import Run
 from nettailor.training.stages import tailor
 from tests.nettailor.conftest import STUDENT
 

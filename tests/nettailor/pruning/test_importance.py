@@ -20,7 +20,7 @@ from nettailor.pruning.importance import (
     taylor,
 )
 from nettailor.training.config import StudentConfig
-from nettailor.training.loop import Run
+from nettailor.training.run import Run
 from nettailor.training.stages import tailor
 from tests import tiny
 

@@ -14,7 +14,8 @@ from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.prune import ROUNDING, Trial, _Rounds, prune, snapshot, weak_proxies, weakest_blocks
 from nettailor.training.config import StudentConfig, TeacherConfig
-from nettailor.training.loop import Run, accuracy
+from nettailor.training.loop import accuracy
+from nettailor.training.run import Run
 from nettailor.training.stages import finetune, tailor, train
 from tests import tiny
 from tests.nettailor.conftest import STUDENT, TEACHER
@@ -55,7 +56,7 @@ def test_paper_pruning_keeps_the_leanest_within_the_drop(backbone: Backbone, tas
 
 
 def test_gradual_pruning_keeps_the_last_network_that_stayed_within_the_drop(backbone: Backbone, task: Task) -> None:
-    teacher = finetune(backbone, task, TeacherConfig(epochs=15, batch=16), Run())
+    teacher = finetune(backbone, task, TeacherConfig(epochs=15, batch=16, start="fresh", lr=2e-3), Run())
     student = tailor(backbone, task, STUDENT, Run())
     train(student, teacher, task, STUDENT, Run())
     accuracy_before = accuracy(student, task.val)
@@ -73,7 +74,7 @@ def test_gradual_pruning_keeps_the_last_network_that_stayed_within_the_drop(back
 
 
 def test_rounds_go_on_below_the_drop_as_long_as_there_is_patience(backbone: Backbone, task: Task) -> None:
-    teacher = finetune(backbone, task, TeacherConfig(epochs=15, batch=16), Run())
+    teacher = finetune(backbone, task, TeacherConfig(epochs=15, batch=16, start="fresh", lr=2e-3), Run())
     ends = []
     for patience, front in ((0, False), (1, False), (0, True)):
         student = tailor(backbone, task, STUDENT, Run())
@@ -128,7 +129,10 @@ def test_a_budget_that_nothing_meets_is_refused(backbone: Backbone, task: Task) 
         prune(student, teacher, task, PruneConfig(how="budget", budget=0.01, epochs=1), STUDENT, Run())
 
 
-def test_a_training_of_one_step_still_cuts_what_it_should(backbone: Backbone, task: Task) -> None:
+def test_a_training_of_one_step_still_cuts_what_it_should(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nettailor.training.loop.FEWEST_STEPS", 1)
     student = tailor(backbone, task, StudentConfig(batch=48), Run())
     teacher = backbone.teacher(len(task.classes))
     choice = PruneConfig(how="budget", budget=0.6, shrink=0.5, epochs=1, fade_epochs=1)

@@ -16,8 +16,9 @@ from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.prune import prune
 from nettailor.training.config import RecoverConfig
-from nettailor.training.loop import BeforeStep, Fitted, Run, Schedule, accuracy, fit, parameter_groups
+from nettailor.training.loop import Schedule, accuracy, fit, parameter_groups
 from nettailor.training.losses import label_loss
+from nettailor.training.run import BeforeStep, Fitted, Run
 from nettailor.training.stages import finetune, recover, tailor, train
 from tests.nettailor.conftest import STUDENT, TEACHER
 

@@ -15,7 +15,7 @@ from nettailor.data.task import Task
 from nettailor.training.averaging import WeightAverage
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import TrainingConfig
-from nettailor.training.loop import Run
+from nettailor.training.run import Run
 from tests.nettailor.training.conftest import fit_small, same_bits, small_net
 
 

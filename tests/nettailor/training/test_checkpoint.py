@@ -12,7 +12,7 @@ from nettailor.data.task import Task
 from nettailor.errors import FileError
 from nettailor.training.checkpoint import Checkpoints, optimizer_tensors, restore, restore_optimizer
 from nettailor.training.config import TrainingConfig
-from nettailor.training.loop import Run
+from nettailor.training.run import Run
 from tests.nettailor.training.conftest import everything
 
 

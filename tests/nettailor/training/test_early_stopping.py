@@ -12,7 +12,7 @@ from nettailor.data.task import Task
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import TrainingConfig
 from nettailor.training.early_stopping import BestPass
-from nettailor.training.loop import Run
+from nettailor.training.run import Run
 from tests.nettailor.training.conftest import Steps, Stopped, fit_small, same_bits, small_net
 
 VALUES = (0.5, 0.7, 0.6, 0.7, 0.9, 0.9)

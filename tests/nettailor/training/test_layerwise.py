@@ -11,7 +11,8 @@ from blocks import Backbone
 from blocks.shallow import ShallowNet
 from nettailor.data.task import Task
 from nettailor.training.layerwise import layerwise_groups
-from nettailor.training.loop import Run, parameter_groups
+from nettailor.training.loop import parameter_groups
+from nettailor.training.run import Run
 from nettailor.training.stages import finetune
 from tests.nettailor.conftest import TEACHER
 

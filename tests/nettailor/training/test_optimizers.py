@@ -11,8 +11,9 @@ from torch import nn
 from nettailor.data.task import Task
 from nettailor.training.checkpoint import Checkpoints, optimizer_tensors, restore_optimizer
 from nettailor.training.config import TrainingConfig
-from nettailor.training.loop import Run, parameter_groups
+from nettailor.training.loop import parameter_groups
 from nettailor.training.optimizers import make_optimizer, step_factor
+from nettailor.training.run import Run
 from tests.nettailor.training.conftest import STILL, Steps, fit_small, same_bits, small_net
 
 CONSTANT_SGD = {"optimizer": "sgd", "momentum": 0.0, "schedule": "constant"}

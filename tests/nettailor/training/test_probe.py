@@ -15,9 +15,10 @@ from nettailor.data.task import Task, load_task
 from nettailor.training import stages
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import TeacherConfig
-from nettailor.training.loop import Run, accuracy
+from nettailor.training.loop import accuracy
 from nettailor.training.probe import Probe, features, fit_probe
 from nettailor.training.rates import RATES, loss_on
+from nettailor.training.run import Run
 from nettailor.training.stages import finetune
 from tests.nettailor.conftest import TEACHER
 

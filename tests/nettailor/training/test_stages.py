@@ -12,8 +12,10 @@ from nettailor.data.batches import normalise
 from nettailor.data.config import DataConfig
 from nettailor.data.task import Task
 from nettailor.training.config import StudentConfig, TeacherConfig
-from nettailor.training.loop import Run, accuracy
-from nettailor.training.stages import TeacherTargets, finetune, tailor, train
+from nettailor.training.loop import accuracy
+from nettailor.training.run import Run
+from nettailor.training.stages import finetune, tailor, train
+from nettailor.training.targets import TeacherTargets
 from tests.nettailor.conftest import STUDENT, TEACHER
 from tests.nettailor.training.conftest import everything
 
@@ -55,7 +57,7 @@ def test_seeds_decide_and_nothing_else(backbone: Backbone, task: Task) -> None:
 
 def test_a_teacher_learns(backbone: Backbone, task: Task) -> None:
     run = Run()
-    teacher = finetune(backbone, task, TeacherConfig(epochs=15, batch=16), run)
+    teacher = finetune(backbone, task, TeacherConfig(epochs=15, batch=16, start="fresh", lr=2e-3), run)
     assert accuracy(teacher, task.train) > 0.7
     assert run.fitted["teacher"].seconds > 0
 
