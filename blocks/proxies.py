@@ -68,14 +68,10 @@ class Resampled:
 
     def through(self, proxy: Proxy, source: int, x: Tensor) -> Tensor:
         """What a proxy makes of activation `x`, which is x_`source`."""
-        return proxy.transform(self.resample(proxy, source, x))
-
-    def resample(self, proxy: Proxy, source: int, x: Tensor) -> Tensor:
-        """What a proxy reads of activation `x`, which is x_`source`."""
         place = source, proxy.resolution
         if place not in self._done:
             self._done[place] = proxy.resample(x)
-        return self._done[place]
+        return proxy.transform(self._done[place])
 
 
 def resampling(source: Shape, target: Shape) -> nn.Module:

@@ -25,7 +25,6 @@ from blocks.gates import Gates, without_gates
 from blocks.memory import worth_recomputing
 from blocks.paths import UNIVERSAL, Path
 from blocks.proxies import Proxy, Resampled, form_for
-from blocks.proxy_sum import LinearTerm, Moments, linear_parts, proxy_sum
 from blocks.recompute import recomputed
 from blocks.wiring import Layer, Term, Wiring
 
@@ -132,10 +131,9 @@ class TailoredNet(nn.Module):
         xs: list[Tensor | None] = list(known) or [(self._quick(0, self.stem) if self.training else self.stem)(x)]
         live = [[p for p in self._into(layer) if fades[p.target - 1][p.slot]] for layer in range(1, self.depth + 1)]
         resampled = None if torch.is_grad_enabled() and self.keeps_much() else Resampled()
-        moments = Moments() if self.training and torch.is_grad_enabled() and resampled is not None else None
         for layer in range(len(xs), self.depth + 1):
             paths = [path for path in live[layer - 1] if xs[path.source] is not None]
-            total = self._mixture(paths, rows[layer - 1], xs, resampled, moments) if paths else None
+            total = self._mixture(paths, rows[layer - 1], xs, resampled) if paths else None
             xs.append(None if total is None else self.acts[layer - 1](total))
         last = xs[-1]
         if last is None:
@@ -232,21 +230,13 @@ class TailoredNet(nn.Module):
     def _into(self, layer: int) -> Iterator[Path]:
         return (path for path in self.paths if path.target == layer)
 
-    def _mixture(
-        self,
-        paths: list[Path],
-        row: Tensor,
-        xs: list[Tensor | None],
-        resampled: Resampled | None,
-        moments: Moments | None,
-    ) -> Tensor:
+    def _mixture(self, paths: list[Path], row: Tensor, xs: list[Tensor | None], resampled: Resampled | None) -> Tensor:
         """What the paths into a layer give, weighted by their gates.
 
         Args:
             row: the gates of the layer (1 + k).
             resampled: what was resampled for the layers before; None where the mixture is computed again in the backward
                 pass. The block is computed once in any case.
-            moments: of what was resampled, where proxies that are linear are summed up as one convolution.
         """
         modules = [self.module_of(path) for path in paths]
         inputs = [xs[path.source] for path in paths]
@@ -256,19 +246,13 @@ class TailoredNet(nn.Module):
 
         def mix(row: Tensor, *inputs: Tensor) -> Tensor:
             weights, shared = row.unbind(0), resampled or Resampled()
-            terms: list[Tensor] = []
-            linear: list[LinearTerm] = []
+            total: Tensor | None = None
             for path, module, x in zip(paths, modules, inputs, strict=True):
-                parts = linear_parts(module) if moments is not None else None
-                if parts is not None and isinstance(module, Proxy):
-                    read = shared.resample(module, path.source, x)
-                    linear.append(LinearTerm(*parts, read, weights[path.slot]))
-                    continue
                 given = shared.through(module, path.source, x) if isinstance(module, Proxy) else x
-                terms.append(weights[path.slot] * given)
-            if linear and moments is not None:
-                terms.append(proxy_sum(linear, moments))
-            return sum(terms[1:], terms[0])
+                out = weights[path.slot] * given
+                total = out if total is None else total + out
+            assert total is not None
+            return total
 
         proxies = [module for module in modules if isinstance(module, Proxy)]
         if resampled is None and proxies:

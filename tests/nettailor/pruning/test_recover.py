@@ -125,14 +125,23 @@ def test_the_leanest_that_may_come_within_the_drop_is_tried_first(
 
 
 def test_what_fell_too_far_is_not_tried(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = Scripted(backbone, (0.88, 0.9 - RECOVERABLE - 0.001, 0.2), monkeypatch)
+    script = Scripted(backbone, (0.83, 0.9 - RECOVERABLE - 0.001, 0.2), monkeypatch)
     script.after = {"recover": 0.92}
-    assert script.recover().graph is not None
+    script.recover()
     assert script.stages == ["recover"]
-    script = Scripted(backbone, (0.9 - RECOVERABLE + 0.001, 0.88, 0.2), monkeypatch)
-    script.after = {"recover-1": 0.95}
-    assert script.recover().graph.paths == script.graphs[1].paths
-    assert script.stages == ["recover-1"]
+
+
+def test_what_recovery_brought_says_which_leaner_one_is_tried_next(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for before, after, stages in (
+        ((0.85, 0.83, 0.2), {"recover-1": 0.91}, ["recover-1"]),  # 0.06 would not bring 0.83 far enough
+        ((0.85, 0.83, 0.2), {"recover-1": 0.93, "recover-2": 0.85}, ["recover-1", "recover-2"]),
+    ):
+        script = Scripted(backbone, before, monkeypatch)
+        script.after = after
+        assert script.recover().graph.paths == script.graphs[1].paths, "the one that was accepted"
+        assert script.stages == stages
 
 
 def test_a_network_that_recovery_does_not_help_stays_as_it_was(

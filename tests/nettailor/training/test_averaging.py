@@ -19,6 +19,12 @@ from nettailor.training.run import Run
 from tests.nettailor.training.conftest import fit_small, same_bits, small_net
 
 
+@pytest.fixture(autouse=True)
+def _any_number_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass of 48 pictures may be a single step here."""
+    monkeypatch.setattr("nettailor.training.loop.FEWEST_STEPS", 1)
+
+
 @pytest.mark.parametrize("decay", [0.3, 0.999])
 def test_it_is_timms_average_with_its_warm_up(decay: float) -> None:
     net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))

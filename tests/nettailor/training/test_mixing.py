@@ -85,8 +85,8 @@ def test_a_teacher_and_its_student_train_on_mixtures_that_the_teacher_answers_it
     plain = finetune(backbone, task, TEACHER, Run(augmentation=STILL))
     assert not torch.equal(teacher.head.get_submodule("fc").weight, plain.head.get_submodule("fc").weight)
     rows = torch.tensor([0])
-    assert TeacherTargets(teacher, task.train, Run(augmentation=STILL)).known(rows) is not None
-    assert TeacherTargets(teacher, task.train, run).known(rows) is None, "a mixture is no picture of the split"
+    assert TeacherTargets(teacher, task.train, STUDENT, Run(augmentation=STILL)).known(rows) is not None
+    assert TeacherTargets(teacher, task.train, STUDENT, run).known(rows) is None, "a mixture is no picture of the split"
     asked: list[torch.Size] = []
     answer = Backbone.activations
 

@@ -19,6 +19,12 @@ from tests.nettailor.training.conftest import STILL, Steps, fit_small, same_bits
 CONSTANT_SGD = {"optimizer": "sgd", "momentum": 0.0, "schedule": "constant"}
 
 
+@pytest.fixture(autouse=True)
+def _any_number_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass of 48 pictures may be a single step here."""
+    monkeypatch.setattr("nettailor.training.loop.FEWEST_STEPS", 1)
+
+
 def run_of(**settings: object) -> Run:
     return Run(augmentation=STILL, training=TrainingConfig(**settings))  # type: ignore[arg-type]
 

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from blocks import Backbone
-from nettailor.data.batches import normalise
-from nettailor.data.config import DataConfig
 from nettailor.data.task import Task
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
-from nettailor.training.stages import finetune, tailor, train
-from nettailor.training.targets import TeacherTargets
-from tests.nettailor.conftest import STUDENT, TEACHER
+from nettailor.training.stages import finetune, tailor
+from tests.nettailor.conftest import TEACHER
 from tests.nettailor.training.conftest import everything
-
-
-def test_a_teacher_answers_once_where_pictures_are_not_varied(backbone: Backbone, task: Task) -> None:
-    still = DataConfig(shift=0, scale=0, rotate=0)
-    teacher = finetune(backbone, task, TEACHER, Run(augmentation=still))
-    tensors = []
-    for memory in (2.0, 1e-9):
-        run = Run(augmentation=replace(still, memory_gib=memory))
-        answers = TeacherTargets(teacher, task.train, run)
-        assert (answers.known(torch.tensor([3, 1])) is None) == (memory < 1)
-        student = tailor(backbone, task, STUDENT, run)
-        train(student, teacher, task, STUDENT, run)
-        tensors.append(student.task_tensors())
-    assert all(torch.allclose(tensors[0][name], tensors[1][name], atol=1e-3) for name in tensors[0])
-    known = TeacherTargets(teacher, task.train, Run(augmentation=still)).known(torch.tensor([3, 1]))
-    assert known is not None
-    x = normalise(task.train.batch(torch.tensor([3, 1])), backbone.spec, torch.device("cpu"))
-    for ours, theirs in zip(known, teacher.activations(x), strict=True):
-        assert torch.allclose(ours, theirs, atol=1e-4)
-    assert TeacherTargets(teacher, task.train, Run()).known(torch.tensor([0])) is None, (
-        "augmented pictures are new ones"
-    )
 
 
 def test_the_backbone_is_the_same_after_a_whole_run(backbone: Backbone, task: Task) -> None:
