@@ -24,6 +24,9 @@ QUICK = (
     "prune.measured_on=20",
     "student.warm_start=32",
     "recover.epochs=1",
+    "prune.largest_loss=0",
+    "teacher.lr=0.002",
+    "student.lr=0.004",
     "teacher.batch=16",
     "student.batch=16",
 )

@@ -32,8 +32,12 @@ from nettailor.schema import STRICT
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig, TrainingConfig
 
 DEFAULT_METHOD = "nettailor"
-STARTS_BEFORE = {"teacher": "fresh", "student": "backbone"}
-"""How a run began that says nothing about it: with random classifiers, the student as the backbone."""
+BEFORE: dict[str, dict[str, Any]] = {
+    "teacher": {"start": "fresh"},
+    "student": {"start": "backbone", "views": 0},
+    "prune": {"largest_loss": 0.0},
+}
+"""What runs did before there were these settings."""
 
 
 def _default_method() -> MethodSettings:
@@ -88,10 +92,7 @@ class Recipe:
         ((tree, origin),) = read_trees(path)
         if "method" not in tree:
             tree["method"] = {"name": _method_of_old_run(tree, path.parent / "report.json")}
-        for section, start in STARTS_BEFORE.items():  # a run's recipe has every key of the version that wrote it
-            if isinstance(tree.get(section), dict):
-                tree[section].setdefault("start", start)
-        return parse_recipe(tree, origin)
+        return parse_recipe(_as_it_meant(tree), origin)
 
 
 def parse_recipe(tree: dict[str, Any], origin: str) -> Recipe:
@@ -119,7 +120,7 @@ def read_recipes(path: Path, overrides: dict[str, Any] | None = None) -> list[Re
     Raises:
         UsageError: no such file, no valid YAML, or no valid recipe.
     """
-    return [parse_recipe(tree, origin) for tree, origin in read_trees(path, overrides)]
+    return [parse_recipe(_as_it_meant(tree), origin) for tree, origin in read_trees(path, overrides)]
 
 
 def with_costs_of(recipe: Recipe, path: Path, out: Path) -> Recipe:
@@ -129,6 +130,14 @@ def with_costs_of(recipe: Recipe, path: Path, out: Path) -> Recipe:
     if not is_runs or recipe.cost != "latency" or recipe.cost_table is not None:
         return recipe
     return replace(recipe, cost_table=str(costs.resolve()))
+
+
+def _as_it_meant(tree: dict[str, Any]) -> dict[str, Any]:
+    """The recipe of an older version's run, which has every key of that version, with the settings that it lacks."""
+    whole = all(isinstance(tree.get(section), dict) for section in ("data", "backbone", *BEFORE, "recover", "machine"))
+    if not whole or "label_smoothing" not in tree["teacher"]:
+        return tree
+    return {**tree, **{section: {**settings, **tree[section]} for section, settings in BEFORE.items()}}
 
 
 def _method_of_old_run(tree: dict[str, Any], report: Path) -> str:

@@ -91,7 +91,7 @@ def confusion_table(confusion: Confusion) -> Table:
     return table
 
 
-def _what_is_known(prune: PruneFigures) -> str:
+def _what_is_known(prune: PruneFigures) -> str | None:
     """How much the network loses by the pictures that it was chosen by, and what those can tell."""
     lines = [] if prune.within_drop else [f"none was found within {prune.drop_allowed} points of the teacher"]
     if (drop := prune.drop) is not None:
@@ -101,7 +101,7 @@ def _what_is_known(prune: PruneFigures) -> str:
         )
         if not drop.can_tell:
             lines.append(f"they are too few to tell a drop of {prune.drop_allowed} points from none")
-    return "\n".join(lines)
+    return "\n".join(lines) or None
 
 
 def files_text(report: Report, out: Path) -> str:

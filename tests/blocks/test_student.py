@@ -122,7 +122,7 @@ def test_local_matching_does_not_walk_back_through_earlier_layers(backbone: Back
     student = student_of(backbone).train()
     seen: list[int] = []
     student.acts[0].register_forward_hook(lambda _, __, out: out.register_hook(lambda g: seen.append(1)) and None)
-    backward(student, teacher, *pictures(), StudentConfig(matching="local"))
+    backward(student, teacher, *pictures(), StudentConfig(matching="local", matching_weight=1.0))
     assert len(seen) == 2
 
 

@@ -98,7 +98,7 @@ def test_scalars_go_to_tensorboard(finished: Path) -> None:
     events = EventAccumulator(str(finished))
     events.Reload()
     tags = set(events.Tags()["scalars"])
-    wanted = {f"student/loss/{name}" for name in ("ce", "complexity", "matching", "distill", "total")}
+    wanted = {f"student/loss/{name}" for name in ("ce", "complexity", "distill", "total")}
     wanted |= {"teacher/val_accuracy", "student/val_accuracy", "student/expected_complexity", "teacher/loss/ce"}
     gates = {f"student/gates/G{n}" for n in range(1, 17)} | {"student/gates/A0-1", "student/gates/A13-16"}
     assert wanted | gates <= tags

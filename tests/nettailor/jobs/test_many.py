@@ -56,5 +56,5 @@ def test_the_stages_of_a_method_follow_the_recipe() -> None:
     assert paper.find_method().stages(paper)["prune"] == 6
     half = replace(recipe, prune=replace(recipe.prune, how="budget", budget=0.5, shrink=0.5, epochs=3))
     assert half.find_method().stages(half)["prune"] == 3
-    assert recipe.with_method("linear").find_method().stages(recipe) == {"linear": recipe.student.epochs}
+    assert recipe.with_method("linear").find_method().stages(recipe) == {"linear": recipe.teacher.epochs}
     assert recipe.with_method("shallow").find_method().stages(recipe) == {"shallow": recipe.teacher.epochs}

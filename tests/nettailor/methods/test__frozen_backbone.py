@@ -13,8 +13,8 @@ from nettailor.data.task import Task
 from nettailor.jobs.recipe import Recipe
 from nettailor.methods._frozen_backbone import FrozenBackbone
 from nettailor.methods._protocol import Context
-from nettailor.training.config import StudentConfig
-from nettailor.training.run import Run
+from nettailor.training.config import StudentConfig, TeacherConfig
+from nettailor.training.run import Fitted, Run
 
 NAMES = [name for name in methods.names() if isinstance(methods.find(name), FrozenBackbone)]
 
@@ -24,8 +24,15 @@ def test_the_section_student_trains_all_that_is_not_the_backbones(
     name: str, backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []
-    monkeypatch.setattr("nettailor.methods._frozen_backbone.fit_to_labels", lambda *words: given.append(words))
-    recipe = Recipe(student=StudentConfig(epochs=7, batch=5, lr=0.25, weight_decay=0.125)).with_method(name)
+
+    def fit(*words: Any) -> None:
+        given.append(words)
+        words[6].fitted[name] = Fitted({}, 0.0, epochs=7)
+
+    monkeypatch.setattr("nettailor.methods._frozen_backbone.fit_to_labels", fit)
+    monkeypatch.setattr("nettailor.methods.linear.fit_probe", lambda *_: None)  # as where there is no linear classifier
+    student = StudentConfig(batch=5, lr=0.25, weight_decay=0.125)
+    recipe = Recipe(teacher=TeacherConfig(epochs=7), student=student).with_method(name)
     method = methods.find(name)
     nets = []
     for seed in (0, 0, 1):
@@ -44,6 +51,8 @@ def test_the_section_student_trains_all_that_is_not_the_backbones(
     assert {group["weight_decay"] for group in groups} == {0.125, 0.0}
     assert {group["lr"] for group in groups} == {0.25}
     x = torch.randn(2, 3, 16, 16)
+    monkeypatch.setattr("nettailor.methods._frozen_backbone.fit_probe", lambda *_: None)
+    nets = [method.train(Context(recipe, backbone, task, Run(seed=seed), None, "")).net for seed in (0, 0, 1)]  # type: ignore[arg-type]
     with torch.no_grad():
         one, same, other = (compact_net(x) for compact_net in nets)
     assert torch.equal(one, same)

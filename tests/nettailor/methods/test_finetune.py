@@ -31,7 +31,7 @@ def test_it_is_the_teachers_stage_and_owns_every_tensor(
     assert asked == [recipe.teacher]
     assert METHOD.stages(recipe) == {"teacher": 6}
     assert trained.epochs == {"teacher": 4}, "those that really ran: it may have stopped early"
-    assert trained.keep == ("teacher",), "a later run of a method with a teacher begins with it"
+    assert trained.keep == ("teacher", "teacher-rate"), "a later run of a method with a teacher begins with it"
     assert set(run.seconds.totals) == {"teacher"}
     shared = {tensor.data_ptr() for tensor in backbone.state_dict().values()}
     assert not any(tensor.data_ptr() in shared for tensor in trained.net.state_dict().values())
