@@ -19,7 +19,7 @@ from tests.tiny import QUICK
 def finished(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One finished run on the small digits."""
     out = tmp_path_factory.mktemp("runs") / "four"
-    assert main(["adapt", "--data", str(digit_folder), "--out", str(out), *QUICK]) == 0
+    assert main(["adapt", "--data", str(digit_folder), "--out", str(out), *QUICK, "teacher.start=fresh"]) == 0
     return out
 
 
