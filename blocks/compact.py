@@ -130,16 +130,18 @@ class CompactNet(nn.Module):
         return resampled.through(module, path.source, source) if isinstance(module, Proxy) else module(source)
 
 
-def compact(net: TailoredNet | ShallowNet | Backbone, backbone: Backbone | None = None) -> CompactNet:
+def compact(net: TailoredNet | ShallowNet | Backbone | CompactNet, backbone: Backbone | None = None) -> CompactNet:
     """A trained network as one that only answers. Its logits equal those of the network in eval mode.
 
     Args:
         net: a student, whose live paths must be closed under the exclusion rules, as `nettailor.pruning.graph` leaves them;
-            or a network that was trained as a whole.
+            or a network that was trained as a whole (a `WholeNet` too, which is a compact net that trains).
         backbone: of a network that was trained as a whole; a student knows its own.
     """
     if isinstance(net, TailoredNet):
         return _compact_student(net)
+    if isinstance(net, CompactNet):
+        return _copy_of(net)
     if backbone is None:
         raise ValueError("a network that was trained as a whole needs the backbone that it came from")
     result = CompactNet(backbone, _whole_plan(net))
@@ -148,6 +150,16 @@ def compact(net: TailoredNet | ShallowNet | Backbone, backbone: Backbone | None 
         for name, tensor in result.task_tensors().items():
             tensor.copy_(trained[name])
     return result
+
+
+def _copy_of(net: CompactNet) -> CompactNet:
+    """A compact net of the same plan with the same task tensors, that shares nothing else with it but the backbone."""
+    result = CompactNet(net.backbone, net.plan)
+    own = net.task_tensors()
+    with torch.no_grad():
+        for name, tensor in result.task_tensors().items():
+            tensor.copy_(own[name])
+    return result.to(next(net.parameters()).device)
 
 
 def _compact_student(student: TailoredNet) -> CompactNet:

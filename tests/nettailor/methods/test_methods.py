@@ -23,7 +23,17 @@ from nettailor.methods._protocol import Context, Trained
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
 
-NAMES = ["adapters", "batch_norm", "finetune", "linear", "nettailor", "paper", "shallow"]
+NAMES = [
+    "adapters",
+    "batch_norm",
+    "blocks_per_stage",
+    "finetune",
+    "linear",
+    "nettailor",
+    "paper",
+    "random_weights",
+    "shallow",
+]
 FAST_PAPER = ("prune.remove=[1,2]", "prune.proxies_below=0.001")
 
 
@@ -96,7 +106,7 @@ def test_every_second_is_in_one_stage(digit_folder: Path, tmp_path: Path) -> Non
 def test_a_method_has_its_own_settings_and_no_others(nettailor: CommandLine, digit_folder: Path) -> None:
     assert parse_recipe({"method": "shallow"}, "t").method == methods.find("shallow").settings(name="shallow")
     recipe = parse_recipe({"method": {"name": "shallow", "macs": 0.5}}, "t")
-    assert recipe.as_dict()["method"] == {"name": "shallow", "macs": 0.5}
+    assert recipe.as_dict()["method"] == {"name": "shallow", "passes": None, "distill": False, "macs": 0.5}
     for words, says in (
         (["--method", "shalow"], "did you mean 'shallow'"),
         (["--method", "linear", "method.macs=0.5"], "method.macs: no such key"),
