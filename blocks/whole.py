@@ -14,9 +14,6 @@ from blocks.backbone import Backbone
 from blocks.compact import CompactNet
 from blocks.paths import UNIVERSAL, Path
 
-REPEATABLE = (nn.Identity, nn.ReLU, nn.ReLU6)
-"""Activations that do nothing the second time: what they gave may go through another of them."""
-
 
 class WholeNet(CompactNet):
     """A compact net that trains: a deep copy of the backbone's parts, free to change.
@@ -66,14 +63,24 @@ def first_of_each_stage(backbone: Backbone, count: int) -> tuple[Path, ...]:
         paths += [Path(layer, 0, UNIVERSAL) for layer in stage[:count]]
         last = stage[-1]
         if len(stage) > count:
-            act = backbone.acts[last - 1]
-            if not isinstance(act, REPEATABLE):
+            if not _acts_once(backbone, last):
                 raise ValueError(
-                    f"block {backbone.block_names[last - 1]} of {backbone.name} ends with {type(act).__name__}, which would "
-                    "act a second time on what the block before it gave"
+                    f"block {backbone.block_names[last - 1]} of {backbone.name} ends with an activation that would act twice "
+                    "on what the block before it gave"
                 )
             paths.append(Path(last, len(stage) - count, "identity"))
     return tuple(paths)
+
+
+@torch.no_grad()
+def _acts_once(backbone: Backbone, layer: int) -> bool:
+    """Whether the activation behind a layer does nothing the second time, as a ReLU: the identity goes through it, too."""
+    act, noise = (
+        backbone.acts[layer - 1],
+        torch.randn(1, *backbone.shapes[layer], generator=torch.Generator().manual_seed(0)),
+    )
+    once = act(8 * noise.to(next(backbone.parameters()).device))
+    return torch.equal(act(once), once)
 
 
 @torch.no_grad()

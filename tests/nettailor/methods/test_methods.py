@@ -30,7 +30,10 @@ NAMES = [
     "finetune",
     "linear",
     "nettailor",
+    "nettailor_pruned_as_paper",
     "paper",
+    "paper_pruned_as_nettailor",
+    "paper_text",
     "random_weights",
     "shallow",
 ]
@@ -38,8 +41,9 @@ FAST_PAPER = ("prune.remove=[1,2]", "prune.proxies_below=0.001")
 
 
 def words_for(name: str) -> tuple[str, ...]:
-    quick = tuple(word for word in QUICK if not word.startswith("recover")) if name == "paper" else QUICK
-    return ("--method", name, *quick, *(FAST_PAPER if name == "paper" else ()))
+    as_paper = name in ("paper", "paper_text", "nettailor_pruned_as_paper")
+    quick = tuple(word for word in QUICK if not word.startswith("recover")) if as_paper else QUICK
+    return ("--method", name, *quick, *(FAST_PAPER if as_paper else ()))
 
 
 def test_methods_are_the_files_of_their_room() -> None:
