@@ -59,6 +59,7 @@ class NetPlan:
         head: the backbone's own with a new classifier, or "pooled": the mean over positions and a linear layer, for a network
             that ends before the backbone does.
         gated: whether paths have weights; without them every path counts fully.
+        widths: layers with fewer channels than the backbone's, by name (`blocks.narrow`); of a copied net without proxies.
     """
 
     paths: tuple[Path, ...]
@@ -69,6 +70,7 @@ class NetPlan:
     copied: bool = False
     head: HeadKind = "backbone"
     gated: bool = True
+    widths: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
     def depth(self) -> int:

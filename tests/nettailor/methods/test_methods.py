@@ -27,6 +27,7 @@ NAMES = [
     "adapters",
     "batch_norm",
     "blocks_per_stage",
+    "channel_pruning",
     "finetune",
     "linear",
     "nettailor",
