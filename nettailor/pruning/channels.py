@@ -3,8 +3,11 @@
     net, importance -> ChannelPruner -> shrink_to(MACs): the least important channels of all layers go first, in place
 
 Channels that hang together (through residual additions, norms, depthwise convolutions) go together, in groups that
-Torch-Pruning finds; all groups are ranked together, each group's importances divided by their mean. Layers keep multiples of
-`ROUND_TO` channels, which kernels are made for; classifiers keep their outputs.
+Torch-Pruning finds; all groups are ranked together, each group's importances divided by their mean. Classifiers keep
+their outputs.
+
+The network then computes with channels first: with any number of channels last, convolutions on the CPU overwrite memory
+that is not theirs when gradients are computed (seen with torch 2.15, oneDNN; training of a pruned network ends in a crash).
 """
 
 from __future__ import annotations
@@ -20,7 +23,6 @@ from nettailor.errors import UsageError
 
 ChannelImportance = Literal["group_norm", "magnitude"]
 STEPS = 400  # a step takes about so many a part of all channels, so that a wanted size is met within a percent
-ROUND_TO = 4  # with odd numbers of channels training crashed here (torch 2.15, CPU)
 LARGEST_PART = 0.95  # of a layer's channels that may go
 
 
@@ -50,6 +52,7 @@ class ChannelPruner:
             "magnitude": {"p": 1, "group_reduction": "first"},
         }
         self._net = net.eval()
+        net.register_forward_pre_hook(lambda _, given: (given[0].contiguous(memory_format=torch.contiguous_format),))
         self._example = torch.zeros(1, 3, net.spec.size, net.spec.size, device=next(net.parameters()).device)
         self._pruner = torch_pruning.pruner.BasePruner(
             net,
@@ -59,7 +62,6 @@ class ChannelPruner:
             pruning_ratio=1.0,
             max_pruning_ratio=LARGEST_PART,
             iterative_steps=STEPS,
-            round_to=ROUND_TO,
             ignored_layers=[net.head.get_submodule(path) for path in net.classifier_paths],
             in_channel_groups={},
             out_channel_groups={},
@@ -75,6 +77,7 @@ class ChannelPruner:
         self._net.eval()
         while (left := self.macs) > macs and self._pruner.current_step < STEPS:
             self._pruner.step()
+        self._net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         for parameter in self._net.parameters():
             parameter.grad = None  # of the shape before
         return left
