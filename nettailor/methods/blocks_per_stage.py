@@ -34,7 +34,7 @@ class BlocksPerStage(WholeNetMethod):
     name = "blocks_per_stage"
     summary = "the first blocks of every stage of the backbone, fine-tuned"
     settings: type[MethodSettings] = Settings
-    variants: Mapping[str, Mapping[str, Any]] = {**WholeNetMethod.variants, "two": {"blocks": 2}}
+    variants: Mapping[str, Mapping[str, Any]] = {"two": {"blocks": 2}, **WholeNetMethod.variants}
 
     def build(self, context: Context) -> WholeNet:
         """Copies of those blocks."""
