@@ -31,8 +31,8 @@ class Plan:
 
     Attributes:
         skips: k, how many activations back a layer's proxies reach; 0 for none.
-        proxies: form of the proxies, a key of `blocks.proxies.FORMS`, or "auto": conv1x1, and a bottleneck where that would
-            cost more than a tenth of the block.
+        proxies: form of the proxies, a key of `blocks.proxies.FORMS`; or "auto": conv1x1, and a bottleneck where that would
+            cost more than a tenth of the block; or "by_block": a bottleneck beside a block that has one.
         gates: kind of the gates, a key of `blocks.gates.KINDS`.
         batch_norm: who owns the backbone's batch norms, see `blocks.norms`.
         rank: of what the task adds to each dense convolution of the backbone, see `blocks.adapters`; 0 for nothing.
@@ -59,6 +59,7 @@ class NetPlan:
         head: the backbone's own with a new classifier, or "pooled": the mean over positions and a linear layer, for a network
             that ends before the backbone does.
         gated: whether paths have weights; without them every path counts fully.
+        widths: layers with fewer channels than the backbone's, by name (`blocks.narrow`); of a copied net without proxies.
     """
 
     paths: tuple[Path, ...]
@@ -69,6 +70,7 @@ class NetPlan:
     copied: bool = False
     head: HeadKind = "backbone"
     gated: bool = True
+    widths: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
     def depth(self) -> int:

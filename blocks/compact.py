@@ -16,9 +16,10 @@ from torch import Tensor, fx, nn
 
 from blocks.assembly import NetPlan, build_parts, end_costs, path_costs
 from blocks.backbone import Backbone
-from blocks.counting import Cost, count_params, tensors_of
+from blocks.counting import Cost, count_params, measure, tensors_of
 from blocks.fold import fold
 from blocks.gates import without_gates
+from blocks.narrow import WidthError, narrow, widths_of
 from blocks.paths import UNIVERSAL, Path
 from blocks.proxies import Proxy, Resampled
 from blocks.shallow import ShallowNet
@@ -47,6 +48,10 @@ class CompactNet(nn.Module):
         self.proxies = nn.ModuleDict({proxy_key(*ends): proxy for ends, proxy in parts.proxies.items()})
         self.acts = nn.ModuleDict({str(target): act for target, act in parts.acts.items()})
         self.head = parts.head
+        if plan.widths:
+            if not plan.copied or any(not path.is_universal for path in plan.paths):
+                raise WidthError("only a copied net without proxies can have fewer channels than its backbone")
+            narrow(self, dict(plan.widths))
         self._backbone = (backbone,)
         self._layers: dict[int, list[Path]] = defaultdict(list)
         for path in self.paths:
@@ -93,6 +98,8 @@ class CompactNet(nn.Module):
 
     def cost(self) -> Cost:
         """MACs of one picture, and elements of all tensors in this module."""
+        if self.plan.widths:
+            return measure(self, self._picture())
         macs = end_costs(self.backbone, self.plan, self.stem, self.head).macs
         macs += sum(self.path_cost(path).macs for path in self.paths)
         return Cost(macs, count_params(tensors_of(self).values()))
@@ -123,31 +130,66 @@ class CompactNet(nn.Module):
 
     def path_cost(self, path: Path) -> Cost:
         """MACs and parameters of one kept path."""
+        if self.plan.widths:
+            return self._narrow_cost(path)
         return path_costs(self.backbone, path, self.module_of(path))
+
+    def _picture(self) -> Tensor:
+        return torch.zeros(1, 3, self.spec.size, self.spec.size, device=next(self.parameters()).device)
+
+    def _narrow_cost(self, path: Path) -> Cost:
+        """Of a block that has other channels than the backbone's: measured on what reaches it."""
+        block, seen = self.module_of(path), []
+        handle = block.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        try:
+            with torch.no_grad():
+                self(self._picture())
+        finally:
+            handle.remove()
+        return measure(block, seen[0])
 
     def _through(self, path: Path, source: Tensor, resampled: Resampled) -> Tensor:
         module = self.module_of(path)
         return resampled.through(module, path.source, source) if isinstance(module, Proxy) else module(source)
 
 
-def compact(net: TailoredNet | ShallowNet | Backbone, backbone: Backbone | None = None) -> CompactNet:
+def compact(net: TailoredNet | ShallowNet | Backbone | CompactNet, backbone: Backbone | None = None) -> CompactNet:
     """A trained network as one that only answers. Its logits equal those of the network in eval mode.
 
     Args:
         net: a student, whose live paths must be closed under the exclusion rules, as `nettailor.pruning.graph` leaves them;
-            or a network that was trained as a whole.
+            or a network that was trained as a whole (a `WholeNet` too, which is a compact net that trains).
         backbone: of a network that was trained as a whole; a student knows its own.
     """
     if isinstance(net, TailoredNet):
         return _compact_student(net)
+    if isinstance(net, CompactNet):
+        return _copy_of(net)
     if backbone is None:
         raise ValueError("a network that was trained as a whole needs the backbone that it came from")
-    result = CompactNet(backbone, _whole_plan(net))
+    plan = _whole_plan(net)
+    result = CompactNet(backbone, plan)
+    wide = widths_of(result)
+    narrower = {
+        _name_in_compact(name): width for name, width in widths_of(net).items() if width != wide[_name_in_compact(name)]
+    }
+    if narrower:
+        result = CompactNet(backbone, replace(plan, widths=tuple(sorted(narrower.items()))))
     trained = {_name_in_compact(name): tensor for name, tensor in tensors_of(net).items()}
     with torch.no_grad():
         for name, tensor in result.task_tensors().items():
             tensor.copy_(trained[name])
     return result
+
+
+def _copy_of(net: CompactNet) -> CompactNet:
+    """A compact net of the same plan with the same task tensors, that shares nothing else with it but the backbone."""
+    result = CompactNet(net.backbone, net.plan)
+    own = net.task_tensors()
+    with torch.no_grad():
+        for name, tensor in result.task_tensors().items():
+            tensor.copy_(own[name])
+    return result.to(next(net.parameters()).device)
 
 
 def _compact_student(student: TailoredNet) -> CompactNet:

@@ -6,6 +6,7 @@
     bottleneck   1x1 convolution, batch norm, ReLU, 1x1 convolution, batch norm; hidden width a quarter of the block's own
     identity     nothing, where the shapes agree; a conv1x1 where they don't
     auto         conv1x1, or a bottleneck where conv1x1 would cost more than a tenth of the block: chosen path by path
+    by_block     the paper's choice: a bottleneck beside a block that has one itself, else conv1x1
 
 A user adds a form in a few lines. It is given the place that the proxy stands at, and returns the module that turns what
 was resampled (B, C, H', W') into (B, C', H', W'):
@@ -31,7 +32,9 @@ from blocks.paths import UNIVERSAL
 Shape = tuple[int, int, int]
 """Channels, height, width."""
 
-AUTO = "auto"
+AUTO, BY_BLOCK = "auto", "by_block"
+CHOSEN = (AUTO, BY_BLOCK)
+"""Words for a form that is chosen path by path (`form_for`)."""
 AFFORDABLE = 0.1
 """The part of its block's MACs that a conv1x1 may cost before a bottleneck is taken instead."""
 
@@ -94,7 +97,7 @@ def register(name: str) -> Callable[[Callable[[Site], nn.Module]], Callable[[Sit
     Raises:
         ValueError: the name is taken, by a form or by a word that has a meaning of its own.
     """
-    if name in FORMS or name in (AUTO, UNIVERSAL):
+    if name in FORMS or name in (*CHOSEN, UNIVERSAL):
         raise ValueError(f"there is a proxy {name!r} already; take another name")
 
     def add(form: Callable[[Site], nn.Module]) -> Callable[[Site], nn.Module]:
@@ -136,7 +139,9 @@ def hidden_width(site: Site) -> int:
 
 
 def form_for(wanted: str, site: Site, block_macs: int) -> str:
-    """The form of one proxy: `wanted`, or what "auto" chooses beside a block of `block_macs`."""
+    """The form of one proxy: `wanted`, or what "auto" or "by_block" chooses beside a block of `block_macs`."""
+    if wanted == BY_BLOCK:
+        return "bottleneck" if site.width < site.target[0] else "conv1x1"
     if wanted != AUTO:
         return wanted
     pixels = site.target[1] * site.target[2]

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from blocks import Backbone, CompactNet, InputSpec
+from blocks.narrow import WidthError
 from nettailor.artifacts.delta_tensors import read_checked, wanted_tensors
 from nettailor.artifacts.description import (
     CARD,
@@ -92,7 +93,7 @@ def save(
             none for each logit, or more than `MOST_BYTES` of them.
         DataError: the task's name is none.
     """
-    folder, backbone, plan = Path(folder), net.backbone, net.plan
+    folder, backbone = Path(folder), net.backbone
     tensors_path, description_path = folder / TENSORS, folder / DESCRIPTION
     if len(classes) != net.classes:
         raise FileError(description_path, f"classes: are {len(classes)}, but the network has {net.classes} logits")
@@ -107,7 +108,7 @@ def save(
             "geometry_sha256": geometry_sha256(backbone),
             "classifier_sha256": classifier_sha256(backbone),
         },
-        "plan": {"depth": net.depth} | {key: getattr(plan, key) for key in PLAN_KEYS},
+        "plan": _plan_tree(net),
         "graph": BlockGraph.of(net).to_json(),
         "method": method,
         "tensors_sha256": "0" * 64,
@@ -122,6 +123,11 @@ def save(
         card or f"# {task}\n\nA nettailor delta over {backbone.name}: `nettailor predict {folder} IMAGE`.\n",
     )
     write_json(description_path, tree | {"tensors_sha256": sha256_of(tensors_path)})
+
+
+def _plan_tree(net: CompactNet) -> dict[str, Any]:
+    tree = {"depth": net.depth} | {key: getattr(net.plan, key) for key in PLAN_KEYS}
+    return tree | ({"widths": {name: list(width) for name, width in net.plan.widths}} if net.plan.widths else {})
 
 
 PLAN_KEYS = ("batch_norm", "rank", "adapters", "copied", "head", "gated")
@@ -156,13 +162,17 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> Delta:
         raise FileError(
             folder / TENSORS, f"is not the file that {DESCRIPTION} describes: cut short or altered; get it anew"
         )
-    tensors, notes = read_checked(folder / TENSORS, wanted_tensors(backbone, plan))
-    if description.says_all and notes.get("plan") != asdict(description.plan):
+    try:
+        wanted = wanted_tensors(backbone, plan)
+    except WidthError as error:
+        raise FileError(path, f"plan.widths: {error}") from error
+    tensors, notes = read_checked(folder / TENSORS, wanted)
+    if description.says_all and notes.get("plan") != description.plan.as_tree():
         raise FileError(path, f"plan: is not the one with which {TENSORS} was written; get both anew")
     net = CompactNet(backbone, plan)
     restore(net.task_tensors(), tensors, folder / TENSORS)
     _check_gates(description, net, path)
-    _check_answers(net, folder / TENSORS)
+    _check_answers(net, folder / TENSORS, path)
     return Delta(net, description)
 
 
@@ -208,13 +218,21 @@ def _check_gates(description: Description, net: CompactNet, path: Path) -> None:
             )
 
 
-def _check_answers(net: CompactNet, path: Path) -> None:
-    """Finite tensors can still be too large to compute with: two pictures tell, one even and one of noise."""
+def _check_answers(net: CompactNet, path: Path, description: Path) -> None:
+    """Widths have to fit together, as only running the net tells, and finite tensors can still be too large to compute with.
+
+    Two pictures tell, one even and one of noise.
+    """
     size = net.spec.size
     noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     tensor = next(iter(net.task_tensors().values()))
-    with torch.no_grad():
-        logits = net(torch.cat([torch.zeros_like(noise), noise]).to(tensor))
+    try:
+        with torch.no_grad():
+            logits = net(torch.cat([torch.zeros_like(noise), noise]).to(tensor))
+    except RuntimeError as error:
+        if not net.plan.widths:
+            raise
+        raise FileError(description, "plan.widths: its layers do not fit together; get the file anew") from error
     if not torch.isfinite(logits).all():
         raise FileError(path, "gives answers that are not finite: its values are too large; get the file anew")
 

@@ -91,6 +91,14 @@ class PlanFields:
     copied: bool = False
     head: HeadKind = "backbone"
     gated: bool = True
+    widths: dict[str, list[int]] = field(default_factory=dict)
+
+    def as_tree(self) -> dict[str, Any]:
+        """As it is written: without widths where there are none, as before there were any."""
+        tree = asdict(self)
+        if not self.widths:
+            del tree["widths"]
+        return tree
 
 
 @schema(config=STRICT, frozen=True)
@@ -123,6 +131,7 @@ class Description:
             FileError: the graph is none of a network of this depth, or has a form of proxy that is not known.
         """
         fields = asdict(self.plan)
+        widths = tuple((name, tuple(width)) for name, width in sorted(fields.pop("widths").items()))
         try:
             paths = BlockGraph.from_json(self.graph, fields.pop("depth")).paths
         except GraphError as error:
@@ -133,7 +142,7 @@ class Description:
                 raise FileError(
                     path, f"graph: {kept.key} is a {kept.form!r}; {known or 'there are ' + ', '.join(FORMS)}"
                 )
-        return NetPlan(tuple(paths), len(self.classes), **fields)
+        return NetPlan(tuple(paths), len(self.classes), widths=widths, **fields)
 
     def gates(self) -> dict[NetPath, float]:
         """The weight of every path, as the graph says it."""

@@ -20,7 +20,8 @@ class CompareOptions(JobOptions):
     """
 
     methods: str | None = option(
-        f"methods of {', '.join(names())}, with commas between them (default: finetune,nettailor,shallow,linear)",
+        f"methods of {', '.join(names())}, with commas between them, variants as in shallow+distill; all: every row "
+        "that a reviewer would ask for (default: finetune,nettailor,shallow,linear)",
         metavar="NAMES",
     )
     seeds: int = option("how many seeds", default=1, metavar="N")
@@ -30,7 +31,6 @@ class CompareOptions(JobOptions):
 def compare(options: CompareOptions) -> int:
     """`nettailor compare`."""
     from nettailor.config.loading import merge, parse_overrides
-    from nettailor.jobs.compare import SHORT
     from nettailor.jobs.compare import compare as run_board
     from nettailor.jobs.context import resolve
     from nettailor.jobs.recipe import parse_recipe, read_recipes
@@ -48,7 +48,7 @@ def compare(options: CompareOptions) -> int:
     if len(recipes) > 1:
         raise UsageError("--recipe: has several tasks, a board has one; name a recipe of one task")
     recipe = resolve(recipes[0])
-    wanted = SHORT if options.methods is None else tuple(name.strip() for name in options.methods.split(","))
+    wanted = _rows(options.methods)
     out = options.out or Path("boards") / str(recipe.task)
     display = Display()
     board = run_board(recipe, wanted, options.seeds, out, display, options.workers, options.on)
@@ -57,3 +57,13 @@ def compare(options: CompareOptions) -> int:
         display.console.print(weights)
     display.say(f"board    {out / 'board.json'}  {out / 'board.png'}")
     return 0
+
+
+def _rows(methods: str | None) -> tuple[str, ...]:
+    """The rows that `--methods` names; `all` may stand among them."""
+    from nettailor.jobs.board_rows import ALL, SHORT
+
+    if methods is None:
+        return SHORT
+    named = [name.strip() for name in methods.split(",")]
+    return tuple(row for name in named for row in (ALL if name == "all" else (name,)))

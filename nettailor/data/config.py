@@ -54,6 +54,10 @@ class DataConfig:
             description="regular expression on file names, or on paths if it has a /; what agrees in its group stays together"
         ),
     ] = None
+    classes: Annotated[
+        str | None,
+        Field(description="regular expression; only classes are used whose whole name matches it; all if left out"),
+    ] = None
     skip_bad: Annotated[bool, Field(description="go on without pictures that can't be read")] = False
     augment: Annotated[
         str | tuple[str, ...],

@@ -5,8 +5,9 @@ source (folder, zip) -> class_folders -> Layout: (name, class) by split, before 
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nettailor.data.images import Source
 from nettailor.errors import DataError
@@ -60,6 +61,33 @@ def check(layout: Layout) -> None:
         )
     if len(layout.classes) < 2:
         raise DataError(f"{layout.source.where}: only one class ({layout.classes[0]}); a task needs at least two")
+
+
+def only_classes(layout: Layout, pattern: str | None) -> Layout:
+    """A layout without the classes whose whole name does not match `data.classes`; as it is where that is None.
+
+    Raises:
+        DataError: it is no regular expression, or fewer than two classes match it.
+    """
+    if pattern is None or not layout.classes:
+        return layout
+    try:
+        matches = re.compile(pattern).fullmatch
+    except re.error as error:
+        raise DataError(f"data.classes: {pattern!r} is no regular expression ({error})") from error
+    kept = [label for label in layout.classes if matches(label)]
+    if len(kept) < 2:
+        known = ", ".join(layout.classes[:3])
+        raise DataError(
+            f"data.classes: {pattern!r} matches {len(kept)} of the {len(layout.classes)} classes of {layout.source.where} "
+            f"({known}, ...); a task needs at least two"
+        )
+    number = {layout.classes.index(label): index for index, label in enumerate(kept)}
+    splits = {
+        split: [(name, number[label]) for name, label in members if label in number]
+        for split, members in layout.splits.items()
+    }
+    return replace(layout, classes=kept, splits=splits)
 
 
 def _split_of(folder: str) -> str | None:

@@ -23,7 +23,7 @@ from nettailor.data.augment import crops
 from nettailor.data.config import DataConfig
 from nettailor.data.datasets import DIGITS, digits, is_named, torchvision_source
 from nettailor.data.images import FolderSource, Source, ZipSource, content_hash, read_rgb, read_square, square
-from nettailor.data.layout import SPLITS, Layout, check, class_folders
+from nettailor.data.layout import SPLITS, Layout, check, class_folders, only_classes
 from nettailor.data.loader import Loader
 from nettailor.data.photos import Photos, shortest_side
 from nettailor.data.splits import Members, carve, recorded
@@ -203,7 +203,14 @@ def find_layout(config: DataConfig, fetch: bool = True) -> Layout:
 
     Args:
         fetch: download a data set of torchvision that is not there.
+
+    Raises:
+        DataError, FileError: nothing is there, or too few of its classes are wanted.
     """
+    return only_classes(_whole_layout(config, fetch), config.classes)
+
+
+def _whole_layout(config: DataConfig, fetch: bool) -> Layout:
     path = data_path(config.source)
     if path is not None and path.is_dir():
         return class_folders(FolderSource(path), path.name or path.resolve().name)

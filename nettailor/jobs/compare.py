@@ -13,22 +13,21 @@ from dataclasses import dataclass as plain
 from dataclasses import replace
 from pathlib import Path
 
-from nettailor import methods
+from blocks import Path as NetPath
 from nettailor.artifacts.board import Board, Figure, Row
+from nettailor.artifacts.delta import read_description
 from nettailor.artifacts.pareto import Front, FrontPoint
 from nettailor.artifacts.report import CompactFigures, Report, StudentFigures
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.artifacts.weight_of_tasks import weigh
 from nettailor.errors import NettailorError, UsageError
+from nettailor.jobs.board_rows import OURS, PAPER, SHORT, TEACHER, BoardRow, in_order
 from nettailor.jobs.context import resolve
 from nettailor.jobs.many import Job, run_jobs
 from nettailor.jobs.recipe import Recipe
+from nettailor.methods._protocol import FinishedRun
 from nettailor.progress import Display
 from nettailor.views.plots import Curve, draw_curves, need_matplotlib
-
-OURS, PAPER, TEACHER = "nettailor", "paper", "finetune"
-SHORT = (TEACHER, OURS, "shallow", "linear")
-"""What runs where no methods are named."""
 
 
 @plain(frozen=True)
@@ -57,20 +56,23 @@ def compare(
 
     Args:
         recipe: ours; the other methods read its data, backbone, teacher and machine, the baselines its epochs too.
-        wanted: names of methods; fine-tuning is always among them, because it is the teacher of the others.
+        wanted: rows (`board_rows`): names of methods, with variants; fine-tuning is always among them: it is the teacher of
+            the others.
         seeds: how many, counted from the recipe's own.
         workers, on: as `run_jobs` takes them.
 
     Raises:
-        UsageError: no such method, or matplotlib is missing.
+        UsageError: no such method, a recipe of another method's student, or matplotlib is missing.
         NettailorError: a cell failed; what others ended with is on disk.
     """
     display = display or Display()
-    ordered = in_order(wanted)
+    rows = in_order(wanted)
+    ordered = [row.label for row in rows]
+    _check_ours(recipe)
     need_matplotlib()
     recipe = resolve(recipe)
     over = range(recipe.seed, recipe.seed + seeds)
-    jobs = [job for seed in over for job in cells(replace(recipe, seed=seed), ordered, out / f"seed-{seed}")]
+    jobs = [job for seed in over for job in cells(replace(recipe, seed=seed), rows, out / f"seed-{seed}")]
     outcome = run_jobs(jobs, display, workers, on, take_size)
     if outcome.failed:
         name, reason = next(iter(outcome.failed.items()))
@@ -82,38 +84,38 @@ def compare(
     return board
 
 
-def in_order(wanted: Sequence[str]) -> list[str]:
-    """Methods in the order of the board: fine-tuning, ours, the others as they are named.
+def _check_ours(recipe: Recipe) -> None:
+    """Refuse a recipe whose student and pruning are another method's: with ours they would be called ours."""
+    name = recipe.method.name
+    if name != OURS and recipe.find_method().defaults:
+        raise UsageError(
+            f"--recipe: is of the method {name}, but compare reads {OURS}'s settings from it; leave it out and name {name} "
+            "with --methods"
+        )
+
+
+def cells(recipe: Recipe, rows: Sequence[BoardRow], folder: Path) -> list[Job]:
+    """One job for each row, for one seed.
 
     Raises:
-        UsageError: no such method, or one that takes its size from a method that is not compared.
+        UsageError: a row's recipe is refused before anything runs.
     """
-    wanted = [methods.find(name, "--methods").name for name in wanted]
-    for name in wanted:
-        sized_like = methods.find(name).sized_like
-        if sized_like is not None and sized_like not in wanted:
-            raise UsageError(f"{name}: is cut to the size of {sized_like}'s compact net; compare that too")
-    first = [TEACHER, *(name for name in (OURS, PAPER) if name in wanted)]
-    return [*first, *(name for name in dict.fromkeys(wanted) if name not in first)]
-
-
-def cells(recipe: Recipe, ordered: Sequence[str], folder: Path) -> list[Job]:
-    """One job for each method, for one seed."""
     nets = RunFolder(folder / TEACHER).nets
     jobs = []
-    for name in ordered:
-        method = methods.find(name)
-        own = recipe.with_method(name) if name != recipe.method.name else recipe
-        if name == OURS:
+    for row in rows:
+        own = row.recipe(recipe)
+        row.method.check(own)
+        if row.label == OURS:
             own = replace(own, prune=replace(own.prune, front=True))
-        after = [TEACHER] if method.needs_teacher else []
-        after += [method.sized_like] if method.sized_like is not None else []
+        learns = row.method.wants_teacher(own.method)
+        after = [TEACHER] if learns else []
+        after += [row.method.sized_like] if row.method.sized_like is not None else []
         jobs.append(
             Job(
-                name=f"{folder.name}/{name}",
+                name=f"{folder.name}/{row.label}",
                 recipe=own,
-                out=folder / name,
-                begin_with=nets if method.needs_teacher else None,
+                out=folder / row.label,
+                begin_with=nets if learns else None,
                 after=tuple(f"{folder.name}/{other}" for other in after),
             )
         )
@@ -121,12 +123,15 @@ def cells(recipe: Recipe, ordered: Sequence[str], folder: Path) -> list[Job]:
 
 
 def take_size(job: Job) -> Job:
-    """A job in the size of another method's network, where its method takes it from there; called once that one has ended."""
+    """A job with size and passes of another method's run, once that has ended, where its method takes them from there."""
     method = job.recipe.find_method()
     if method.sized_like is None:
         return job
-    report = Report.read(RunFolder(job.out.parent / method.sized_like).report)
-    return replace(job, recipe=replace(job.recipe, method=method.sized(job.recipe.method, report)))
+    folder = RunFolder(job.out.parent / method.sized_like)
+    kept = read_description(folder.delta).graph.edges
+    paths = tuple(sorted(NetPath(edge.target, edge.slot, edge.form) for edge in kept))
+    other = FinishedRun(Report.read(folder.report), paths)
+    return replace(job, recipe=replace(job.recipe, method=method.sized(job.recipe.method, other)))
 
 
 def read_board(out: Path, seeds: Sequence[int], ordered: Sequence[str]) -> Board:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pydantic.dataclasses import dataclass as settings
 
-from blocks import Backbone, CompactNet
+from blocks import Backbone, CompactNet, Path
 from nettailor.artifacts.pareto import FrontPoint
 from nettailor.artifacts.report import PruneFigures, Report, StudentFigures
 from nettailor.artifacts.run_folder import RunFolder
@@ -67,6 +67,19 @@ class Context:
     data_hash: str
 
 
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a method may take over of another one's finished run: its report, and the kept paths of its compact net."""
+
+    report: Report
+    paths: tuple[Path, ...]
+
+    @property
+    def passes(self) -> float:
+        """All passes over the training pictures that the run took, its teacher's included."""
+        return sum(self.report.epochs.values())
+
+
 @dataclass
 class Trained:
     """What a method ends with.
@@ -96,10 +109,11 @@ class Method(Protocol):
     Attributes:
         name: as people type it.
         summary: one line for lists.
-        needs_teacher: whether it learns from a fine-tuned network, which is then trained first.
+        needs_teacher: whether it always learns from a fine-tuned network, which is then trained first.
         settings: dataclass of what stands under `method`.
         defaults: settings of other sections of the recipe that go with it; what the user sets lies over them.
-        sized_like: another method whose compact net's size `sized` takes over where `compare` runs both; None for most.
+        sized_like: another method whose size and passes `sized` takes over where `compare` runs both; None for most.
+        variants: settings of its own by a name that `compare` takes after a plus, as in `shallow+distill`.
     """
 
     name: str
@@ -108,6 +122,7 @@ class Method(Protocol):
     settings: type[MethodSettings]
     defaults: Mapping[str, Any]
     sized_like: str | None
+    variants: Mapping[str, Mapping[str, Any]]
 
     def check(self, recipe: Sections) -> None:
         """Refuse a recipe before anything is loaded.
@@ -125,8 +140,12 @@ class Method(Protocol):
         """Train what the recipe says, going on from checkpoints where there are any."""
         ...
 
-    def sized(self, own: MethodSettings, report: Report) -> MethodSettings:
-        """These settings for a network of the size of another run's."""
+    def wants_teacher(self, own: MethodSettings) -> bool:
+        """Whether it learns from a fine-tuned network with these settings."""
+        ...
+
+    def sized(self, own: MethodSettings, other: FinishedRun) -> MethodSettings:
+        """These settings for a network of the size of another run's, trained for as many passes."""
         ...
 
 
@@ -137,10 +156,15 @@ class Plain:
     settings: type[MethodSettings] = MethodSettings
     defaults: Mapping[str, Any] = {}
     sized_like: str | None = None
+    variants: Mapping[str, Mapping[str, Any]] = {}
 
     def check(self, recipe: Sections) -> None:
         """Nothing to refuse."""
 
-    def sized(self, own: MethodSettings, report: Report) -> MethodSettings:
+    def wants_teacher(self, own: MethodSettings) -> bool:
+        """If it always needs one."""
+        return self.needs_teacher
+
+    def sized(self, own: MethodSettings, other: FinishedRun) -> MethodSettings:
         """The settings as they are."""
         return own

@@ -8,6 +8,7 @@ Its settings are the sections teacher, student, prune and recover of the recipe,
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,10 +23,12 @@ from nettailor.artifacts.report import DropFigures, PruneFigures, StudentFigures
 from nettailor.data.task import Task
 from nettailor.errors import UsageError
 from nettailor.methods._protocol import Context, Plain, Sections, Trained
+from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.pruning.prune import Pruned, check_budget, prune, snapshot
 from nettailor.pruning.recover import Recovered, recover_leanest
 from nettailor.training.checkpoint import restore
+from nettailor.training.config import StudentConfig
 from nettailor.training.loop import accuracy
 from nettailor.training.losses import expected_complexity
 from nettailor.training.proxy_forms import find_form
@@ -33,6 +36,15 @@ from nettailor.training.run import Run
 from nettailor.training.stages import begin, finetune, new_student, plan_of, train
 
 USUAL_REST = 0.2  # of the paths' cost is about what the networks of docs/board.md keep
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """What a stage reads: its run, with optimiser and schedule, and the sections with the rates that it trains at."""
+
+    run: Run
+    student: StudentConfig
+    prune: PruneConfig
 
 
 class NetTailor(Plain):
@@ -79,15 +91,17 @@ class NetTailor(Plain):
         with run.timed("teacher"):
             teacher = finetune(backbone, task, recipe.teacher, run)
         with run.timed("student"):
-            begin(student, task, recipe.student, run, teacher)
-            train(student, teacher, task, recipe.student, run)
+            trained = self.student_stage(context, teacher)
+            begin(student, task, trained.student, trained.run, teacher)
+            train(student, teacher, task, trained.student, trained.run)
             unpruned = snapshot(student)
             expected = float(expected_complexity(student, student.gates().detach(), recipe.student.complexity))
         with run.timed("prune"):
-            pruned = prune(student, teacher, task, recipe.prune, recipe.student, run)
+            after = self.prune_stage(context, trained)
+            pruned = prune(student, teacher, task, after.prune, after.student, after.run)
         with run.timed("recover"):
             config, drop = recipe.recover, recipe.prune.drop
-            recovered = recover_leanest(student, teacher, task, pruned, config, drop, recipe.student, run)
+            recovered = recover_leanest(student, teacher, task, pruned, config, drop, after.student, after.run)
             run.write_text("graph", _as_markdown(recovered))
         return Trained(
             net=compact(student),
@@ -96,8 +110,16 @@ class NetTailor(Plain):
             prune=_prune_figures(recipe, student, teacher, task, pruned, recovered),
             student=lambda: _student_figures(context, student, unpruned, expected),
             front=(lambda: _measure_front(student, pruned, task)) if recipe.prune.front else None,
-            keep=("teacher", "teacher-rate", "student"),
+            keep=("teacher", "teacher-rate", "student", "student-rate"),
         )
+
+    def student_stage(self, context: Context, teacher: Backbone) -> StageSettings:
+        """How the student is trained: as the recipe says; for methods that train it otherwise."""
+        return StageSettings(context.run, context.recipe.student, context.recipe.prune)
+
+    def prune_stage(self, context: Context, trained: StageSettings) -> StageSettings:
+        """How what pruning leaves is trained, after a student that was trained as `trained` says."""
+        return StageSettings(context.run, context.recipe.student, context.recipe.prune)
 
 
 def _cost_table(context: Context) -> CostTable:
@@ -115,7 +137,7 @@ def _cost_table(context: Context) -> CostTable:
 def _epochs(recipe: Sections, run: Run, pruned: Pruned, recovered: Recovered) -> dict[str, float]:
     return {
         "teacher": run.passes("teacher"),
-        "student": run.fitted["student"].epochs,
+        "student": run.passes("student"),
         "prune": pruned.epochs,
         "importance": pruned.importance_passes,
         "recover": recovered.epochs,

@@ -85,7 +85,7 @@ class StudentConfig:
         str,
         Field(
             pattern=r"^\w+$|^[\w.]+:\w+$",
-            description="conv1x1, bottleneck, identity, auto (by cost), or package.module:function of your own",
+            description="conv1x1, bottleneck, identity, auto (by cost), by_block (as the paper), or package.module:function",
         ),
     ] = "auto"
     gates: Annotated[

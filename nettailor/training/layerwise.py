@@ -9,12 +9,15 @@ from typing import Any
 
 from torch import nn
 
-from blocks import Backbone
+from blocks import Backbone, CompactNet
 from blocks.shallow import ShallowNet
 from nettailor.training.loop import parameter_groups
 
+Whole = Backbone | ShallowNet | CompactNet
+"""Networks that are trained as a whole."""
 
-def layerwise_groups(net: Backbone | ShallowNet, lr: float, weight_decay: float, decay: float) -> list[dict[str, Any]]:
+
+def layerwise_groups(net: Whole, lr: float, weight_decay: float, decay: float) -> list[dict[str, Any]]:
     """Parameter groups with learning rates that go down from the head to the stem.
 
     Args:
@@ -24,8 +27,7 @@ def layerwise_groups(net: Backbone | ShallowNet, lr: float, weight_decay: float,
     """
     if decay == 1:
         return parameter_groups(list(net.parameters()), lr, weight_decay)
-    layers = [nn.ModuleList(layer) for layer in zip(net.blocks, net.acts, strict=True)]
-    parts = [net.head if isinstance(net, Backbone) else net.classifier, *reversed(layers), net.stem]
+    parts = [net.classifier if isinstance(net, ShallowNet) else net.head, *reversed(_layers(net)), net.stem]
     groups: list[dict[str, Any]] = []
     seen: set[int] = set()
     for below, part in enumerate(parts):
@@ -33,3 +35,13 @@ def layerwise_groups(net: Backbone | ShallowNet, lr: float, weight_decay: float,
         seen |= {id(parameter) for parameter in parameters}
         groups += parameter_groups(parameters, lr * decay**below, weight_decay)
     return groups
+
+
+def _layers(net: Whole) -> list[nn.Module]:
+    """Blocks, proxies and activation of each layer, from the stem to the head; layers without any are left out."""
+    if not isinstance(net, CompactNet):
+        return [nn.ModuleList(layer) for layer in zip(net.blocks, net.acts, strict=True)]
+    by_layer: dict[int, list[nn.Module]] = {path.target: [net.acts[str(path.target)]] for path in net.paths}
+    for path in net.paths:
+        by_layer[path.target].append(net.module_of(path))
+    return [nn.ModuleList(by_layer[layer]) for layer in sorted(by_layer)]

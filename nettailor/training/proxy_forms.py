@@ -11,7 +11,7 @@ code that the file names, the user names it with --proxies when the delta is use
 
 from __future__ import annotations
 
-from blocks.proxies import AUTO, FORMS, register
+from blocks.proxies import CHOSEN, FORMS, register
 from nettailor.errors import UsageError, did_you_mean
 from nettailor.user_code import ImportPathError, import_path
 
@@ -22,10 +22,10 @@ def find_form(name: str) -> str:
     Raises:
         UsageError: there is no such form, or it can't be imported.
     """
-    if name == AUTO or name in FORMS:
+    if name in CHOSEN or name in FORMS:
         return name
     if ":" not in name:
-        known = [*FORMS, AUTO]
+        known = [*FORMS, *CHOSEN]
         hint = did_you_mean(name, known, f"; there are {', '.join(known)}, and package.module:function")
         raise UsageError(f"student.proxies: there is no {name!r}{hint}")
     try:

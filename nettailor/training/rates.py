@@ -9,7 +9,7 @@ the number of pictures says which. The trials count as part of the stage that th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -34,20 +34,28 @@ STUDENT_FACTOR = 2.0
 """A student's own tensors are few and new: twice the teacher's rate."""
 
 
-def search_rate(stage: str, trial: Callable[[float, Run], float], task: Task, batch: int, run: Run) -> float:
+def search_rate(
+    stage: str,
+    trial: Callable[[float, Run], float],
+    task: Task,
+    batch: int,
+    run: Run,
+    rates: Sequence[float] = RATES,
+) -> float:
     """The rate whose short training ends with the lowest loss.
 
     Args:
         stage: that the rate is for; what was found is kept as its checkpoint `STAGE-rate`.
         trial: trains a fresh net at a rate for `trial_epochs`, in a run that keeps and shows nothing, and returns the loss on
             validation.
+        rates: that are tried; those of AdamW if left out.
     """
     name, kept = f"{stage}-rate", run.checkpoints.load(f"{stage}-rate")
     if kept is None:
         epochs = trial_epochs(len(task.train), batch)
         quiet = replace(run, checkpoints=Checkpoints(None), display=Display(quiet=True), scalars=no_scalars, fitted={})
         losses: dict[float, float] = {}
-        for rate in RATES:
+        for rate in rates:
             try:
                 losses[rate] = trial(rate, quiet)
             except TrainingError:  # a gradient that is not finite: this rate is too high
@@ -55,7 +63,7 @@ def search_rate(stage: str, trial: Callable[[float, Run], float], task: Task, ba
             run.display.say(f"{stage:<10} rate {rate:g}: loss {losses[rate]:.3f} on validation after {epochs} pass(es)")
         best = min(losses, key=lambda rate: losses[rate] if math.isfinite(losses[rate]) else math.inf)
         tried = {f"{rate:g}": loss if math.isfinite(loss) else None for rate, loss in losses.items()}
-        kept = {}, {"rate": best, "tried": tried, "epochs": epochs * len(RATES), "seconds": 0.0}
+        kept = {}, {"rate": best, "tried": tried, "epochs": epochs * len(rates), "seconds": 0.0}
         run.checkpoints.save(name, *kept)
     notes = kept[1]
     run.fitted[name] = Fitted({"rate": notes["rate"]}, notes["seconds"], notes["epochs"])

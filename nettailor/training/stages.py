@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blocks import Backbone, Plan, TailoredNet
+from blocks import Backbone, CompactNet, Plan, TailoredNet
 from blocks.batching import batch_slices
 from blocks.bn_statistics import recalibrate_norms
 from blocks.counting import tensors_of
@@ -106,7 +106,7 @@ def _take_probe_if_better(teacher: Backbone, start: Backbone, task: Task, run: R
 
 def fit_to_labels(
     stage: str,
-    net: Backbone | TailoredNet | ShallowNet,
+    net: Backbone | TailoredNet | ShallowNet | CompactNet,
     own: dict[str, Tensor],
     groups: list[dict[str, Any]],
     schedule: Schedule,

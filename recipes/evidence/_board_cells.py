@@ -16,7 +16,7 @@ from nettailor.artifacts.board import Board
 from nettailor.artifacts.pareto import Front
 from nettailor.artifacts.report import CompactFigures, Report
 from nettailor.errors import FileError
-from nettailor.jobs.compare import OURS
+from nettailor.jobs.board_rows import OURS
 from nettailor.methods import OLD_NAMES
 
 FINETUNE, SHALLOW = "finetune", "shallow"

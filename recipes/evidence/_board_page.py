@@ -14,7 +14,7 @@ from statistics import mean
 
 from nettailor.artifacts.board import Board, Row
 from nettailor.artifacts.report import Report
-from nettailor.jobs.compare import OURS, PAPER
+from nettailor.jobs.board_rows import OURS, PAPER
 from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.prune import Trial
 from recipes.evidence._board_cells import FINETUNE, SHALLOW, Cells

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nettailor.artifacts.weight_of_tasks import TASKS, TasksWeight, weigh
-from nettailor.jobs.compare import OURS
+from nettailor.jobs.board_rows import OURS
 from nettailor.views.tables import weight_cells
 from recipes.evidence._board_cells import Cells
 

@@ -26,7 +26,8 @@ from functools import partial
 from pathlib import Path
 
 from nettailor.files import write_atomic, write_text
-from nettailor.jobs.compare import OURS, draw_board
+from nettailor.jobs.board_rows import OURS
+from nettailor.jobs.compare import draw_board
 from nettailor.views.plots import Curve, draw_curves
 from recipes.evidence._board_cells import FINETUNE, Cells, raw_files, read_boards
 from recipes.evidence._board_page import of_one_backbone, page

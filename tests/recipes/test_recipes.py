@@ -51,7 +51,7 @@ def test_the_default_recipe_is_the_defaults_written_out() -> None:
 def test_the_papers_recipe_is_the_papers() -> None:
     (recipe,) = read_recipes(shipped_recipes()["paper"])
     student, prune = recipe.student, recipe.prune
-    assert (student.gates, student.skips, student.complexity, student.proxies) == ("softmax", 3, "paper", "conv1x1")
+    assert (student.gates, student.skips, student.complexity, student.proxies) == ("softmax", 3, "paper", "by_block")
     assert (student.complexity_weight, student.matching_weight, student.distill_weight) == (0.3, 10.0, 0.0)
     assert (student.batch_norm, prune.how, prune.proxies_below, prune.drop) == ("source", "paper", 0.05, 0.5)
     assert len(prune.remove) > 2

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from blocks import Backbone, CompactNet, Plan, TailoredNet, compact, count_params
-from blocks.counting import tensors_of
+from blocks.counting import Cost, tensors_of
+from blocks.narrow import narrow
 from nettailor.artifacts import delta
 from nettailor.backbones import resnet34_tiny as embedded
 from nettailor.backbones.load import load_backbone
@@ -350,3 +352,45 @@ def test_the_embedded_backbone_is_as_small_as_it_says() -> None:
     card = embedded.CARD.read_text()
     for word in ("data", "command", "seed", "epochs", "top-1", "top-5"):
         assert f"| {word} |" in card
+
+
+def test_a_net_with_fewer_channels_keeps_its_widths_and_false_ones_are_named(
+    backbone: Backbone, tmp_path: Path
+) -> None:
+    pruned = backbone.teacher(3)
+    inner = {"blocks.4.layer3.0.conv1": (5, 8), "blocks.4.layer3.0.bn1": (5,), "blocks.4.layer3.0.conv2": (16, 5)}
+    narrow(pruned, inner)
+    for tensor in tensors_of(pruned).values():
+        torch.nn.init.uniform_(tensor.detach(), 0.5, 1)
+    net = compact(pruned.eval(), backbone)
+    delta.save(net, tmp_path, "t", ["a", "b", "c"])
+    x = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(delta.load(tmp_path, backbone).net(x), net(x))
+    text = (tmp_path / delta.DESCRIPTION).read_text()
+
+    def says(name: str, width: list[int]) -> str:
+        tree = json.loads(text)
+        tree["plan"]["widths"][name] = width
+        (tmp_path / delta.DESCRIPTION).write_text(json.dumps(tree))
+        with pytest.raises(FileError) as raised:
+            delta.load(tmp_path, backbone)
+        return str(raised.value)
+
+    assert "plan.widths: 'blocks.9' is no convolution" in says("blocks.9", [1])
+    assert "plan.widths: 'blocks.5.layer3.0.bn1' is to have [99] channels" in says("blocks.5.layer3.0.bn1", [99])
+    assert "tensor 'blocks.5.layer3.0.bn1.bias' does not fit" in says("blocks.5.layer3.0.bn1", [4])
+    plain = compact(backbone.teacher(3), backbone)
+    delta.save(plain, tmp_path / "plain", "t", ["a", "b", "c"])
+    assert "widths" not in (tmp_path / "plain" / delta.DESCRIPTION).read_text(), "as older versions read it"
+
+
+def test_widths_that_do_not_fit_together_are_refused_where_the_tensors_have_them(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = compact(backbone.teacher(3), backbone).plan
+    net = CompactNet(backbone, replace(plan, widths=(("blocks.5.layer3.0.conv1", (5, 8)),)))
+    monkeypatch.setattr(CompactNet, "path_cost", lambda *_: Cost(0, 0))  # as somebody would write it who means it
+    delta.save(net, tmp_path, "t", ["a", "b", "c"])
+    with pytest.raises(FileError, match=r"plan\.widths: its layers do not fit together"):
+        delta.load(tmp_path, backbone)

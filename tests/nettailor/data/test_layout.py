@@ -122,3 +122,37 @@ def test_the_name_of_a_data_set_goes_before_a_folder(tmp_path: Path, monkeypatch
     make(tmp_path / "MNIST", "a", "b")
     with pytest.raises(DataError, match=r"is not fetched here.*write --data \./MNIST"):
         find_layout(DataConfig(source="MNIST", root=str(tmp_path / "nothing")), fetch=False)
+
+
+def test_only_the_classes_that_are_wanted_are_used(digit_folder: Path, tmp_path: Path) -> None:
+    config = DataConfig(source=str(digit_folder), classes="digit [13]")
+    task, whole = load_task(config, 16), load_task(str(digit_folder), 16)
+    assert task.classes == ["digit 1", "digit 3"]
+    for name in ("train", "val", "test"):
+        part, all_of_it = task.split(name), whole.split(name)
+        wanted = [n for n, label in zip(all_of_it.names, all_of_it.labels.tolist(), strict=True) if label in (1, 3)]
+        assert part.names == wanted
+        for picture, label in zip(part.names, part.labels.tolist(), strict=True):
+            assert f"/{task.classes[label]}/" in picture
+    numbers = DataConfig(source="digits", classes="[0-4]")
+    assert find_layout(numbers).classes == list("01234"), "of a data set, too"
+    assert find_layout(DataConfig(source=str(make(tmp_path / "d", "1", "11", "2")), classes="1|2")).classes == [
+        "1",
+        "2",
+    ], "whole names"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        (
+            "digit 1",
+            r"'digit 1' matches 1 of the 4 classes of .*digits4 \(digit 0, digit 1, digit 2, ...\); .*at least two",
+        ),
+        ("cat", r"data.classes: 'cat' matches 0 of the 4 classes"),
+        ("(", r"data.classes: '\(' is no regular expression"),
+    ],
+)
+def test_a_pattern_of_classes_has_to_leave_two(digit_folder: Path, pattern: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        load_task(DataConfig(source=str(digit_folder), classes=pattern), 16)

@@ -7,16 +7,26 @@ from pathlib import Path
 
 import pytest
 
+from blocks import Backbone, CompactNet, NetPlan
+from blocks import Path as Path_
+from blocks.paths import UNIVERSAL
+from nettailor.artifacts import delta
 from nettailor.artifacts.board import Board
 from nettailor.artifacts.report import Report
 from nettailor.errors import NettailorError, UsageError
 from nettailor.jobs import compare as module
-from nettailor.jobs.compare import cells, compare, draw_board, in_order, read_board, take_size
+from nettailor.jobs.board_rows import BoardRow, in_order
+from nettailor.jobs.compare import cells, compare, draw_board, read_board, take_size
 from nettailor.jobs.job import Outcome
 from nettailor.jobs.recipe import Recipe
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.views.plots import Curve
 from tests import fabricated
+
+
+def rows(*labels: str) -> list[BoardRow]:
+    """Fine-tuning and these, as a board has them."""
+    return in_order(labels)
 
 
 def finish(out: Path, seed: int, method: str, report: Report) -> None:
@@ -43,22 +53,13 @@ def out(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_methods_stand_in_the_order_of_the_board_each_once() -> None:
-    assert in_order(["linear", "paper", "linear", "nettailor"]) == ["finetune", "nettailor", "paper", "linear"]
-    assert in_order([]) == ["finetune"]
-    with pytest.raises(UsageError, match="--methods: there is no method 'magic'"):
-        in_order(["magic"])
-    with pytest.raises(UsageError, match="shallow: is cut to the size of nettailor's compact net; compare that too"):
-        in_order(["shallow"])
-
-
 def test_the_papers_cell_gets_our_data_and_teacher_and_its_own_student(tmp_path: Path) -> None:
     ours = Recipe(seed=3, teacher=TeacherConfig(epochs=7), student=StudentConfig(epochs=9))
-    jobs = {job.name: job for job in cells(ours, ["finetune", "nettailor", "paper", "linear"], tmp_path / "seed-3")}
+    jobs = {job.name: job for job in cells(ours, rows("nettailor", "paper", "linear"), tmp_path / "seed-3")}
     paper = jobs["seed-3/paper"].recipe
     assert (paper.seed, paper.teacher, paper.data) == (3, ours.teacher, ours.data)
     assert (paper.student.rank, paper.student.matching, paper.prune.how) == (0, "local", "paper")
-    assert paper.student.epochs == StudentConfig().epochs
+    assert (paper.student.epochs, paper.training) == (20, ours.training), "the teacher's stays"
     assert jobs["seed-3/linear"].recipe.student == ours.student
     assert jobs["seed-3/nettailor"].recipe.prune.front
     assert [job.after for job in jobs.values()] == [(), ("seed-3/finetune",), ("seed-3/finetune",), ()]
@@ -66,7 +67,7 @@ def test_the_papers_cell_gets_our_data_and_teacher_and_its_own_student(tmp_path:
 
 def test_cells_that_need_the_teacher_begin_with_its_nets(tmp_path: Path) -> None:
     folder = tmp_path / "seed-0"
-    jobs = {job.name: job for job in cells(Recipe(), ["finetune", "nettailor", "shallow", "linear"], folder)}
+    jobs = {job.name: job for job in cells(Recipe(), rows("nettailor", "shallow", "linear"), folder)}
     assert {name: job.begin_with for name, job in jobs.items()} == {
         "seed-0/finetune": None,
         "seed-0/nettailor": folder / "finetune" / "nets",
@@ -77,12 +78,51 @@ def test_cells_that_need_the_teacher_begin_with_its_nets(tmp_path: Path) -> None
     assert [job.out for job in jobs.values()] == [folder / name.split("/")[1] for name in jobs]
 
 
-def test_a_network_that_is_sized_like_ours_takes_the_size_of_our_report(tmp_path: Path) -> None:
-    finish(tmp_path, 0, "nettailor", fabricated.report())
-    jobs = {job.name: job for job in cells(Recipe(), ["nettailor", "shallow"], tmp_path / "seed-0")}
-    sized = take_size(jobs["seed-0/shallow"]).recipe.method
-    assert vars(sized) == {"name": "shallow", "macs": 0.6}, "as a part of the backbone's"
+def test_rows_that_are_sized_like_ours_take_size_paths_and_all_passes_of_our_run(
+    tmp_path: Path, backbone: Backbone
+) -> None:
+    report = fabricated.report()
+    finish(tmp_path, 0, "nettailor", report)
+    net = CompactNet(backbone, NetPlan((Path_(1, 0, UNIVERSAL), Path_(6, 5, "conv1x1")), 2))
+    delta.save(net, tmp_path / "seed-0" / "nettailor" / "task", "birds", ["a", "b"])
+    labels = ("nettailor", "shallow", "shallow+distill", "blocks_per_stage+two", "random_weights")
+    labels += ("channel_pruning+magnitude",)
+    jobs = {job.name: job for job in cells(Recipe(), rows(*labels), tmp_path / "seed-0")}
+    sized = {label: vars(take_size(jobs[f"seed-0/{label}"]).recipe.method) for label in labels[1:]}
+    passes = sum(report.epochs.values())
+    assert passes == 10.5
+    assert sized["shallow"] == {"name": "shallow", "macs": 0.6, "passes": passes, "distill": False}
+    assert sized["shallow+distill"] == {**sized["shallow"], "distill": True}
+    assert sized["blocks_per_stage+two"] == {
+        "name": "blocks_per_stage",
+        "blocks": 2,
+        "passes": passes,
+        "distill": False,
+    }
+    assert sized["random_weights"]["paths"] == ("G1", "A1-6 conv1x1")
+    assert sized["random_weights"]["passes"] == passes
+    pruned = sized["channel_pruning+magnitude"]
+    assert (pruned["macs"], pruned["passes"], pruned["importance"], pruned["distill"]) == (
+        0.6,
+        passes,
+        "magnitude",
+        True,
+    )
     assert take_size(jobs["seed-0/nettailor"]) is jobs["seed-0/nettailor"]
+    learns = {name: job.begin_with is not None for name, job in jobs.items()}
+    assert [name.removeprefix("seed-0/") for name, it in learns.items() if it] == [
+        "nettailor",
+        "shallow+distill",
+        "channel_pruning+magnitude",
+    ], "begin with the one teacher"
+    assert jobs["seed-0/shallow+distill"].after == ("seed-0/finetune", "seed-0/nettailor")
+
+
+def test_a_recipe_of_another_methods_student_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match="--recipe: is of the method paper, but compare reads nettailor's settings from it"
+    ):
+        compare(Recipe().with_method("paper"), ["nettailor", "paper"], 1, tmp_path)
 
 
 def test_rows_count_networks_in_parts_of_the_backbone_and_all_that_led_to_them(out: Path) -> None:

@@ -23,13 +23,28 @@ from nettailor.methods._protocol import Context, Trained
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
 
-NAMES = ["adapters", "batch_norm", "finetune", "linear", "nettailor", "paper", "shallow"]
+NAMES = [
+    "adapters",
+    "batch_norm",
+    "blocks_per_stage",
+    "channel_pruning",
+    "finetune",
+    "linear",
+    "nettailor",
+    "nettailor_pruned_as_paper",
+    "paper",
+    "paper_pruned_as_nettailor",
+    "paper_text",
+    "random_weights",
+    "shallow",
+]
 FAST_PAPER = ("prune.remove=[1,2]", "prune.proxies_below=0.001")
 
 
 def words_for(name: str) -> tuple[str, ...]:
-    quick = tuple(word for word in QUICK if not word.startswith("recover")) if name == "paper" else QUICK
-    return ("--method", name, *quick, *(FAST_PAPER if name == "paper" else ()))
+    as_paper = name in ("paper", "paper_text", "nettailor_pruned_as_paper")
+    quick = tuple(word for word in QUICK if not word.startswith("recover")) if as_paper else QUICK
+    return ("--method", name, *quick, *(FAST_PAPER if as_paper else ()))
 
 
 def test_methods_are_the_files_of_their_room() -> None:
@@ -96,7 +111,7 @@ def test_every_second_is_in_one_stage(digit_folder: Path, tmp_path: Path) -> Non
 def test_a_method_has_its_own_settings_and_no_others(nettailor: CommandLine, digit_folder: Path) -> None:
     assert parse_recipe({"method": "shallow"}, "t").method == methods.find("shallow").settings(name="shallow")
     recipe = parse_recipe({"method": {"name": "shallow", "macs": 0.5}}, "t")
-    assert recipe.as_dict()["method"] == {"name": "shallow", "macs": 0.5}
+    assert recipe.as_dict()["method"] == {"name": "shallow", "passes": None, "distill": False, "macs": 0.5}
     for words, says in (
         (["--method", "shalow"], "did you mean 'shallow'"),
         (["--method", "linear", "method.macs=0.5"], "method.macs: no such key"),

@@ -1,0 +1,90 @@
+"""What stands on a board: a method by its name, or with a variant of its settings behind a plus.
+
+shallow, shallow+distill, blocks_per_stage+two+distill -> BoardRow(label, method, settings)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nettailor import methods
+from nettailor.errors import UsageError, did_you_mean
+from nettailor.jobs.recipe import Recipe
+from nettailor.methods._protocol import Method
+
+OURS, PAPER, TEACHER = "nettailor", "paper", "finetune"
+SHORT = (TEACHER, OURS, "shallow", "linear")
+"""What runs where no methods are named."""
+ALL = (
+    TEACHER,
+    OURS,
+    "shallow",
+    "shallow+distill",
+    "blocks_per_stage",
+    "blocks_per_stage+distill",
+    "paper",
+    "paper_text",
+    "channel_pruning",
+    "random_weights",
+    "random_weights+distill",
+    "channel_pruning+magnitude",
+    "nettailor_pruned_as_paper",
+    "paper_pruned_as_nettailor",
+    "blocks_per_stage+two",
+    "blocks_per_stage+two+distill",
+    "linear",
+    "batch_norm",
+    "adapters",
+)
+"""What `--methods all` stands for: everything that a reviewer would ask for, in the order in which it runs."""
+VARIANT = "+"
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    """A method with settings of its own; `label` is the row's name, and its cells' folder."""
+
+    label: str
+    method: Method
+    variant: dict[str, Any]
+
+    def recipe(self, of: Recipe) -> Recipe:
+        """A recipe of ours for this row."""
+        name = self.method.name
+        own = of if name == of.method.name else of.with_method(name)
+        return replace(own, method=replace(own.method, **self.variant))
+
+
+def find_row(label: str) -> BoardRow:
+    """A row by its label; variants are put in the method's own order.
+
+    Raises:
+        UsageError: no such method, or it has no such variant.
+    """
+    name, *wanted = label.split(VARIANT)
+    method = methods.find(name, "--methods")
+    for variant in wanted:
+        if variant not in method.variants:
+            known = ", ".join(f"{method.name}{VARIANT}{one}" for one in method.variants) or "none"
+            hint = did_you_mean(variant, method.variants, f"; its variants: {known}")
+            raise UsageError(f"--methods {label}: {method.name} has no variant {variant!r}{hint}")
+    ordered = [one for one in method.variants if one in wanted]
+    settings = {key: value for one in ordered for key, value in method.variants[one].items()}
+    return BoardRow(VARIANT.join((method.name, *ordered)), method, settings)
+
+
+def in_order(wanted: Sequence[str]) -> list[BoardRow]:
+    """Rows in the order of the board: fine-tuning, ours, the paper's, the others as they are named, each once.
+
+    Raises:
+        UsageError: no such method, or one that takes size and passes from a method that is not compared.
+    """
+    rows = {row.label: row for row in map(find_row, wanted)}
+    for row in rows.values():
+        sized_like = row.method.sized_like
+        if sized_like is not None and sized_like not in rows:
+            raise UsageError(f"{row.label}: takes its size and passes from {sized_like}'s run; compare that too")
+    first = [TEACHER, *(label for label in (OURS, PAPER) if label in rows)]
+    return [find_row(label) for label in first] + [row for label, row in rows.items() if label not in first]

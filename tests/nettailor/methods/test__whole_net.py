@@ -1,0 +1,108 @@
+"""Nets that are trained as a whole: how many passes are left for them, with what settings, and what they learn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blocks import Backbone
+from nettailor.artifacts.report import Report
+from nettailor.data.task import Task
+from nettailor.errors import UsageError
+from nettailor.jobs.recipe import Recipe
+from nettailor.methods import _whole_net as module
+from nettailor.methods._protocol import Context
+from nettailor.methods.blocks_per_stage import METHOD, Settings
+from nettailor.methods.random_weights import read_paths
+from nettailor.training.config import StudentConfig, TeacherConfig
+from nettailor.training.run import Fitted, Run
+from tests.conftest import CommandLine
+
+
+@pytest.mark.parametrize(("distill", "teacher"), [(False, 0), (True, 5)])
+@pytest.mark.parametrize(("lr", "search"), [(None, 6), (1e-3, 0)])
+def test_all_passes_together_are_those_that_were_asked_for(
+    backbone: Backbone,
+    task: Task,
+    monkeypatch: pytest.MonkeyPatch,
+    distill: bool,
+    teacher: int,
+    lr: float | None,
+    search: int,
+) -> None:
+    given: list[tuple[Any, ...]] = []
+
+    def finetune(backbone: Backbone, task: Task, config: TeacherConfig, run: Run) -> Backbone:
+        run.fitted["teacher"] = Fitted({}, 0.0, epochs=5)
+        return backbone.teacher(len(task.classes)).eval()
+
+    def searched(stage: str, trial: Any, task: Task, batch: int, run: Run) -> float:
+        run.fitted[f"{stage}-rate"] = Fitted({}, 0.0, epochs=6)
+        return 5e-4
+
+    def fit(*words: Any) -> None:
+        given.append(words)
+        words[6].fitted[words[0]] = Fitted({}, 0.0, epochs=words[4].epochs)
+
+    monkeypatch.setattr(module, "finetune", finetune)
+    monkeypatch.setattr(module, "search_rate", searched)
+    monkeypatch.setattr(module, "fit_distilled" if distill else "fit_to_labels", fit)
+    config = TeacherConfig(lr=lr, label_smoothing=0.1, layer_decay=0.5)
+    recipe = Recipe(
+        method=Settings(passes=30.4, distill=distill), teacher=config, student=StudentConfig(temperature=2.0)
+    )
+    trained = METHOD.train(Context(recipe, backbone, task, Run(), None, ""))  # type: ignore[arg-type]
+    assert given[0][4].epochs == 30 - teacher - search
+    assert sum(trained.epochs.values()) == 30, "teacher, search and training"
+    assert (trained.teacher is not None) == METHOD.wants_teacher(recipe.method) == distill
+    assert given[0][-1] == 0.1, "trained with all of the section `teacher`"
+    rates = {group["lr"] for group in given[0][3]}
+    assert max(rates) == (lr or 5e-4)
+    assert len(rates) == 5, "three layers of blocks, stem and head"
+    if distill:
+        assert given[0][8].temperature == 2.0
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("G1", "magic"), "method.paths: 'magic' is no path over the 6 blocks of tiny; write G3, or 'A1-3 conv1x1'"),
+        (("G7",), "'G7' is no path"),
+        (("A3-1 conv1x1",), "'A3-1 conv1x1' is no path"),
+        (("G1", "A1-6 auto"), "'A1-6 auto' is no path"),
+        (("G1", "G3"), "method.paths: no way is left"),
+        (("A0-6 conv1x1", "G3"), "method.paths: G3 leads nowhere"),
+        (("A0-6 conv2x2",), "there is no 'conv2x2'"),
+    ],
+)
+def test_paths_that_make_no_network_are_named(backbone: Backbone, names: tuple[str, ...], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        read_paths(names, backbone)
+
+
+def test_a_backbone_without_blocks_to_leave_out_is_refused_before_training(
+    nettailor: CommandLine, digit_folder: Path
+) -> None:
+    said = nettailor.fails(
+        "adapt", "--data", digit_folder, "--method", "blocks_per_stage", "method.blocks=9", "--out", "run", status=2
+    )
+    assert "blocks_per_stage: no stage of resnet34_tiny has more than 9 block(s) of one shape" in said
+
+
+def test_a_net_learns_from_the_teachers_answers(nettailor: CommandLine, digit_folder: Path) -> None:
+    words = (
+        "--method",
+        "blocks_per_stage",
+        "method.distill=true",
+        "teacher.epochs=1",
+        "teacher.lr=0.0005",
+        "teacher.batch=16",
+    )
+    status, said, err = nettailor("adapt", "--data", digit_folder, "--out", "run", "method.passes=3", *words)
+    assert status == 0, err
+    report = Report.read(Path("run/report.json"))
+    assert report.epochs == {"teacher": 1, "blocks_per_stage": 2}
+    assert report.teacher is not None
+    assert "distill" in said
