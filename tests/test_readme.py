@@ -27,10 +27,12 @@ def test_the_api_fits_in_fifteen_lines_and_runs(tmp_path: Path, monkeypatch: pyt
     """With one epoch for each stage; the slow test of the main job holds the full figures."""
     assert len(python_block().strip().splitlines()) <= 15
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training, "TeacherConfig", partial(TeacherConfig, epochs=1))
-    monkeypatch.setattr(training, "StudentConfig", partial(StudentConfig, epochs=1, warm_start=64))
+    monkeypatch.setattr(training, "TeacherConfig", partial(TeacherConfig, epochs=1, lr=2e-3, start="fresh"))
+    monkeypatch.setattr(training, "StudentConfig", partial(StudentConfig, epochs=1, warm_start=64, views=0))
     monkeypatch.setattr(training, "RecoverConfig", partial(RecoverConfig, epochs=1))
-    monkeypatch.setattr(pruning, "PruneConfig", partial(PruneConfig, epochs=1, shrink=0.4, patience=0, measured_on=10))
+    monkeypatch.setattr(
+        pruning, "PruneConfig", partial(PruneConfig, epochs=1, shrink=0.4, patience=0, importance="gate")
+    )
     exec(compile(python_block(), "README.md", "exec"), {})
     assert (tmp_path / "digits-delta" / "task.json").is_file()
 

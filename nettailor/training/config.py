@@ -144,6 +144,6 @@ class RecoverConfig:
         int,
         Field(
             ge=0,
-            description="so many networks below the choice may be recovered before it: the first within the drop is taken",
+            description="so many networks below the choice are recovered, by halves: the leanest within the drop is taken",
         ),
-    ] = 2
+    ] = 3

@@ -52,7 +52,7 @@ def adapt(nettailor: CommandLine, name: str, data: Path, *settings: str) -> dict
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] if "net_v2" in name or "netv2" in name else []) for name in FAMILIES],
+    [pytest.param(name, marks=[] if name == "resnet34_tiny" else pytest.mark.slow) for name in FAMILIES],
 )
 def test_a_backbone_of_each_family_is_adapted_and_evaluated(
     nettailor: CommandLine, name: str, digit_folder: Path
@@ -72,6 +72,7 @@ def test_traffic_signs_on_each_family(nettailor: CommandLine, name: str) -> None
         assert report["teacher"]["test_accuracy"] > 5 * chance  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_a_proxy_of_the_users_own_from_adapt_to_eval(nettailor: CommandLine, digit_folder: Path) -> None:
     Path("own_proxies.py").write_text(
         "from torch import nn\n\ndef plain(site):\n    return nn.Conv2d(site.source[0], site.target[0], 1)\n"

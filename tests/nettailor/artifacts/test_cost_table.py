@@ -115,6 +115,7 @@ def test_profile_writes_a_table_that_a_run_counts_in(nettailor: CommandLine, dig
     assert {"G5", "G9"} & set(trials[0]["removed"]), "half of the price is in one of them"
 
 
+@pytest.mark.slow
 def test_a_run_without_a_table_measures_its_own_and_keeps_it(nettailor: CommandLine, digit_folder: Path) -> None:
     assert nettailor("adapt", "--data", digit_folder, "--out", "run", "cost=latency", *QUICK)[0] == 0
     assert CostTable.read(Path("run/costs.json")).backbone == "resnet34_tiny"

@@ -203,6 +203,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_without_a_word_from_the_workers(digit_folder: Path) -> None:
     command = [sys.executable, "-c", STOPPED, str(digit_folder)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
