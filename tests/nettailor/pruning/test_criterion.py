@@ -39,7 +39,7 @@ def test_no_difference_seen_is_not_known_to_be_none() -> None:
 
 @pytest.mark.parametrize(
     ("points", "error", "accepted"),
-    [(0.0, 0.3, True), (0.2, 0.3, True), (0.3, 0.3, False), (0.0, 2.0, True), (0.1, 2.0, False), (-0.4, 2.0, True)],
+    [(0.0, 0.3, True), (0.3, 0.3, True), (0.4, 0.3, False), (0.0, 2.0, True), (0.1, 2.0, False), (-0.4, 2.0, True)],
 )
 def test_a_drop_is_accepted_with_its_error_and_none_where_pictures_cannot_tell(
     points: float, error: float, accepted: bool
