@@ -108,7 +108,7 @@ def test_the_papers_network_is_met_on_our_curve(
     ("words", "says"),
     [
         (["--methods", "magic"], f"there is no method 'magic'; there are {', '.join(names())}"),
-        (["--methods", "finetune,shallow"], "shallow: is cut to the size of nettailor's compact net"),
+        (["--methods", "finetune,shallow"], "shallow: takes its size and passes from nettailor's run"),
         (["--seeds", "0"], "--seeds: must be at least 1"),
         (["--recipe", "three_tasks"], "has several tasks, a board has one"),
     ],

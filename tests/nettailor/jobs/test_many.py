@@ -57,4 +57,5 @@ def test_the_stages_of_a_method_follow_the_recipe() -> None:
     half = replace(recipe, prune=replace(recipe.prune, how="budget", budget=0.5, shrink=0.5, epochs=3))
     assert half.find_method().stages(half)["prune"] == 3
     assert recipe.with_method("linear").find_method().stages(recipe) == {"linear": recipe.teacher.epochs}
-    assert recipe.with_method("shallow").find_method().stages(recipe) == {"shallow": recipe.teacher.epochs}
+    shallow = recipe.with_method("shallow")
+    assert shallow.find_method().stages(shallow) == {"shallow": recipe.teacher.epochs}
