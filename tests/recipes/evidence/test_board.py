@@ -160,23 +160,32 @@ def _with_commit(report: Report) -> Report:
     return replace(report, versions=report.versions | {"commit": "0" * 40})
 
 
-def test_the_readmes_figures_are_the_boards(committed: dict[str, Cells]) -> None:
+def test_the_readmes_figures_are_the_boards_and_the_digits(committed: dict[str, Cells]) -> None:
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    ours = committed["digits"].board.row("nettailor")
-    teacher = committed["digits"].board.row("finetune")
-    assert ours is not None
-    assert teacher is not None
-    text = " ".join(readme.split())
-    means = f"teacher {teacher.test_accuracy.percent()} %, compact {ours.test_accuracy.percent()} %"
-    assert means in text
-    assert f"with {100 * ours.macs.mean:.1f} ± {100 * ours.macs.std:.1f} % of the MACs left" in text
     for cells in committed.values():
         row = [line for line in (DOCS / "board.md").read_text().splitlines() if f"| {cells.board.backbone} |" in line]
         assert all(line in readme for line in row)
-    first = committed["digits"].ours[0]
-    assert f"{committed['digits'].nets('finetune')[0].test_accuracy:.2%}" in readme
-    for figure in (f"{first.compact.macs / 1e6:.2f}", f"{first.compact.params:,}", f"{first.compact.task_params:,}"):
-        assert figure in readme, figure
+    reports = {name: Report.read(DOCS / "digits" / f"{name}.json") for name in ("seed-0", "seed-1", "two-threads")}
+    table = readme[readme.index("digits over resnet34_tiny") : readme.index("delta    runs/digits/task")]
+    first = reports["seed-0"]
+    assert first.teacher is not None
+    for figure in (
+        f"{first.teacher.test_accuracy:.2%}",
+        f"{first.compact.test_accuracy:.2%}",
+        f"{first.compact.macs / 1e6:.2f}",
+        f"{first.compact.params:,}",
+        f"{first.compact.task_params:,}",
+        f"and {first.compact.proxies_kept} proxies",
+    ):
+        assert figure in table, figure
+    text = " ".join(readme[readme.index("Those are seed 0's figures") :].split())
+    for name in ("seed-1", "two-threads"):
+        report = reports[name]
+        assert f"{100 * report.compact.test_accuracy:.2f} %" in text
+        assert f"with {report.compact.macs / report.backbone.macs:.0%}".replace("%", " %") in text
+    plain = Report.read(DOCS / "digits" / "two-threads-finetune.json")
+    ratio = sum(reports["two-threads"].seconds.values()) / sum(plain.seconds.values())
+    assert f"{ratio:.1f} times a plain fine-tuning" in text
 
 
 def test_board_files_of_the_first_version_still_load() -> None:
