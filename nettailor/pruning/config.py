@@ -67,5 +67,5 @@ class PruneConfig:
     fade_epochs: Annotated[
         NotNegative,
         Field(description="of these, how many a removed path takes to fade out, at most half; 0 is at once"),
-    ] = 0.5
+    ] = 1.0
     lr: Annotated[Positive | None, Field(description="left out, as the teacher's search finds")] = None

@@ -33,7 +33,7 @@ Pictures = tuple[Tensor, Tensor]
 
 TAYLOR_BATCH = 32
 MANY_PATHS = 0.5
-"""Of the cost of all universal blocks: with more than that left, a first-order look chooses as well (CHANGELOG, 0.1.0)."""
+"""Of the cost of all universal blocks: with more than that left, a first-order look chooses about as well."""
 GRADIENT_COPIES = 6
 """A forward for gradients holds some six times the size of x_0..x_L: inside blocks, and what proxies give."""
 
