@@ -65,6 +65,11 @@ class CostModel:
     fixed: float
     whole: float
 
+    @property
+    def blocks(self) -> float:
+        """Of all universal blocks together."""
+        return sum(price for path, price in self.paths.items() if path.is_universal)
+
     def limit(self, budget: float) -> float:
         """What paths may cost in a compact net that costs `budget`: a part of the backbone's price, or milliseconds."""
         return (budget if self.unit == "latency" else budget * self.whole) - self.fixed
@@ -213,11 +218,10 @@ class TailoredNet(nn.Module):
         Args:
             model: of every path, in any unit. `cost_matrix` holds them as fractions of all universal blocks'.
         """
-        whole = sum(price for path, price in model.paths.items() if path.is_universal)
         self.cost_model = model
         self.cost_matrix = torch.zeros_like(self.gates.fade)
         for path, price in model.paths.items():
-            self.cost_matrix[path.place] = price / whole
+            self.cost_matrix[path.place] = price / model.blocks
 
     def train(self, mode: bool = True) -> TailoredNet:
         super().train(mode)

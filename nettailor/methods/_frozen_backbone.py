@@ -2,8 +2,9 @@
 
     Plan (norms, adapters) -> TailoredNet -> linear probe -> fit to labels -> compact
 
-They train with the section `student`: its epochs, learning rate, weight decay and batch. Where no rate is configured, it is
-found as the teacher's is.
+They train with the section `student`: its learning rate, weight decay and batch; as long as fine-tuning (`teacher.epochs`),
+because a student's own training is short only where it begins as its teacher. Where no rate is configured, it is found as the
+teacher's is.
 """
 
 from __future__ import annotations
@@ -27,17 +28,13 @@ class FrozenBackbone(Plain):
 
     def stages(self, recipe: Sections) -> dict[str, int]:
         """One."""
-        return {self.name: self.epochs(recipe)}
-
-    def epochs(self, recipe: Sections) -> int:
-        """As long as fine-tuning: a student's own training is short because it begins as its teacher."""
-        return recipe.teacher.epochs
+        return {self.name: recipe.teacher.epochs}
 
     def train(self, context: Context) -> Trained:
         """One stage, called after the method."""
         backbone, task, run, config = context.backbone, context.task, context.run, context.recipe.student
-        epochs = self.epochs(context.recipe)
-        probe = None if run.checkpoints.has(self.name) else fit_probe(backbone, task, run)
+        with run.timed(self.name):
+            probe = None if run.checkpoints.has(self.name) else fit_probe(backbone, task, run)
 
         def trained(rate: float, epochs: int, run: Run) -> TailoredNet:
             torch.manual_seed(run.seed + 1)
@@ -54,5 +51,5 @@ class FrozenBackbone(Plain):
 
         with run.timed(self.name):
             rate = config.lr if config.lr is not None else search_rate(self.name, trial, task, config.batch, run)
-            net = trained(rate, epochs, run)
+            net = trained(rate, context.recipe.teacher.epochs, run)
         return Trained(compact(net), epochs={self.name: run.passes(self.name)})

@@ -42,8 +42,7 @@ def kind_for(kind: Importance, student: TailoredNet, graph: BlockGraph) -> Impor
     """What `auto` means for a graph; every other kind is what it is."""
     if kind != "auto":
         return kind
-    whole = sum(student.cost_model.paths[path] for path in student.paths if path.is_universal)
-    return "taylor" if graph.price() > MANY_PATHS * whole else "measured"
+    return "taylor" if graph.price() > MANY_PATHS * student.cost_model.blocks else "measured"
 
 
 def option_losses(student: TailoredNet, task: Task, kind: Importance, pictures: int) -> list[Option]:

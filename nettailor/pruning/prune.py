@@ -282,13 +282,12 @@ class _Rounds:
         The first rounds may leave more than a network without any proxy costs.
         """
         value = trial.val_accuracy
-        whole = sum(student.cost_model.paths[path] for path in student.paths if path.is_universal)
         self.trials.append(trial)
         self.steps.append(snapshot(student))
         self.peak = max(self.peak, value)
         enough = least if self.peak >= least else self.peak - allowed
         self.misses = 0 if value >= enough - RECOVERABLE else self.misses + 1
-        if trial.price <= whole and value >= enough:
+        if trial.price <= student.cost_model.blocks and value >= enough:
             self.best, self.best_value = self.steps[-1], value
 
     @classmethod

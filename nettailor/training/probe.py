@@ -9,7 +9,6 @@ be distorted by its first steps (Kumar et al., 2022, "LP-FT").
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,16 +86,11 @@ def features(backbone: Backbone, split: Split, run: Run) -> Tensor | None:
     seen: list[Tensor] = []
     handle = classifier.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     try:
-        for matrix in _batches(backbone, split, run, seen):
-            if matrix.flatten(1).shape[1] != backbone.features:
+        for x, _ in evaluation_batches(split, backbone.spec, run.device):
+            with run.autocast():
+                backbone(x)
+            if seen[-1].flatten(1).shape[1] != backbone.features:
                 return None
     finally:
         handle.remove()
     return torch.cat([matrix.flatten(1).float().cpu() for matrix in seen])
-
-
-def _batches(backbone: Backbone, split: Split, run: Run, seen: list[Tensor]) -> Iterator[Tensor]:
-    for x, _ in evaluation_batches(split, backbone.spec, run.device):
-        with run.autocast():
-            backbone(x)
-        yield seen[-1]

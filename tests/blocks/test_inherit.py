@@ -28,27 +28,18 @@ def moved(backbone: Backbone, rank: int) -> Backbone:
     return teacher
 
 
-def outputs(student: TailoredNet, teacher: Backbone) -> tuple[torch.Tensor, torch.Tensor]:
-    student.keep(path for path in student.paths if path.is_universal)
-    x = torch.randn(4, 3, 16, 16)
-    with torch.no_grad():
-        return student.eval()(x), teacher(x)
-
-
 def test_a_change_of_the_students_rank_is_taken_over_whole(backbone: Backbone) -> None:
     teacher = moved(backbone, rank=2)
     student = TailoredNet(backbone, 5, Plan(1, batch_norm="affine", rank=2))
-    small = [m for m in backbone.modules() if isinstance(m, torch.nn.Conv2d) and m.groups == 1]
-    adapted = [m for m in student.modules() if isinstance(m, LowRank)]
     inherit(student, teacher)
-    if len(adapted) == len(small):
-        ours, theirs = outputs(student, teacher)
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    seen = 0
     for block, taught in zip(student.blocks.values(), teacher.blocks, strict=True):
         for path, module in block.named_modules():
             if isinstance(module, LowRank):
                 want = taught.get_submodule(path).weight
                 torch.testing.assert_close(module.weight(), want, rtol=1e-4, atol=1e-5)
+                seen += 1
+    assert seen >= backbone.depth
 
 
 def test_of_a_larger_change_the_nearest_part_is_taken(backbone: Backbone) -> None:
