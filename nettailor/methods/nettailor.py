@@ -27,10 +27,12 @@ from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.pruning.prune import Pruned, check_budget, prune, snapshot
 from nettailor.pruning.recover import Recovered, recover_leanest
+from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
 from nettailor.training.loop import accuracy
 from nettailor.training.losses import expected_complexity
+from nettailor.training.passes import UsualPasses
 from nettailor.training.proxy_forms import find_form
 from nettailor.training.run import Run
 from nettailor.training.stages import begin, finetune, new_student, plan_of, train
@@ -45,6 +47,11 @@ class StageSettings:
     run: Run
     student: StudentConfig
     prune: PruneConfig
+
+
+def _usual(configured: int | None, usual: UsualPasses) -> int:
+    """Passes of a stage, before the number of pictures is known."""
+    return usual.passes if configured is None else configured
 
 
 class NetTailor(Plain):
@@ -74,9 +81,9 @@ class NetTailor(Plain):
             rounds = max(1, math.ceil(math.log(rest) / math.log(prune.shrink)))
         return {
             "teacher": recipe.teacher.epochs,
-            "student": recipe.student.epochs,
-            "prune": rounds * prune.epochs,
-            "recover": recipe.recover.epochs,
+            "student": _usual(recipe.student.epochs, passes.STUDENT),
+            "prune": rounds * _usual(prune.epochs, passes.ROUND),
+            "recover": _usual(recipe.recover.epochs, passes.RECOVERY),
         }
 
     def train(self, context: Context) -> Trained:

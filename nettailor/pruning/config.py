@@ -61,11 +61,14 @@ class PruneConfig:
         Field(ge=0, description="tolerance: rounds to go on after one that fell below what recovery can bring back"),
     ] = 1
     epochs: Annotated[
-        Count,
-        Field(description="training in each round, or for each number of removed blocks"),
-    ] = 2
+        Count | None,
+        Field(
+            description="passes of each round, or for each number of removed blocks; left out, 2, or more where few "
+            "pictures make few steps"
+        ),
+    ] = None
     fade_epochs: Annotated[
-        NotNegative,
-        Field(description="of these, how many a removed path takes to fade out, at most half; 0 is at once"),
-    ] = 1.0
+        NotNegative | None,
+        Field(description="of these, how many a removed path takes to fade out, at most half; 0 is at once, left out half"),
+    ] = None
     lr: Annotated[Positive | None, Field(description="left out, as the teacher's search finds")] = None

@@ -29,6 +29,7 @@ from nettailor.pruning.fade import Fade
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.importance import kind_for, loss_left_with, option_losses, pictures_run
 from nettailor.pruning.solver import cheapest, smaller, within_budget
+from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
 from nettailor.training.loop import accuracy
@@ -137,21 +138,23 @@ class _Job:
     def without(self, stage: str, left: BlockGraph, chosen: list[Path]) -> Trial:
         """Fade out what is not in `left`, train on, and measure."""
         config, run = self.config, self.run
-        fade = Fade(self.student, left, min(config.fade_epochs, config.epochs / 2), self.task.val)
+        epochs = passes.ROUND.over(len(self.task.train), self.settings.batch, config.epochs)
+        fade_epochs = epochs / 2 if config.fade_epochs is None else min(config.fade_epochs, epochs / 2)
+        fade = Fade(self.student, left, fade_epochs, self.task.val)
         fitted = fit_student(
             stage,
             self.student,
             self.teacher,
             self.task,
             self.settings,
-            config.epochs,
+            epochs,
             student_rate(config.lr, run),
             run,
             fade,
         )
         value = fitted.metrics["val_accuracy"]
         if not fade.is_over:  # a training of a single step has no time to fade
-            fade(config.epochs)
+            fade(epochs)
             value = accuracy(self.student, self.task.val)
         paths, removed = [path.key for path in left.paths], [path.key for path in chosen]
         return Trial(paths, left.macs(), left.price(), value, removed, fitted.epochs, **fade.memory)

@@ -77,7 +77,7 @@ def recover_leanest(
         drop: in points.
     """
     result = Recovered(pruned.graph, pruned.val_accuracy)
-    if not config.epochs:
+    if config.epochs == 0:
         return result
     job = _Job(student, teacher, task, config, drop, settings, run or Run(), result)
     candidates = [*_leaner(pruned), _Candidate("recover", pruned.graph.price(), snapshot(student), pruned.val_accuracy)]

@@ -107,7 +107,9 @@ class StudentConfig:
         Literal["teacher", "backbone"],
         Field(description="teacher: what it can hold of the fine-tuned network; backbone: the pretrained one"),
     ] = "teacher"
-    epochs: Count = 6
+    epochs: Annotated[
+        Count | None, Field(description="passes; left out, 6, or more where few pictures make few steps")
+    ] = None
     lr: PeakRate = None
     gate_lr: Annotated[Positive, Field(description="learning rate of the gates' logits")] = 0.05
     weight_decay: NotNegative = 0.02
@@ -138,7 +140,9 @@ class StudentConfig:
 class RecoverConfig:
     """The last training of what is left: teacher kept, complexity off."""
 
-    epochs: Annotated[int, Field(ge=0)] = 8
+    epochs: Annotated[
+        int | None, Field(ge=0, description="passes; left out, 8, or more where few pictures make few steps")
+    ] = None
     lr: PeakRate = None
     leaner: Annotated[
         int,

@@ -22,6 +22,7 @@ from blocks.shallow import ShallowNet
 from blocks.warm_start import warm_start
 from nettailor.data.batches import evaluation_batches, normalise
 from nettailor.data.task import Task
+from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
 from nettailor.training.layerwise import layerwise_groups
@@ -192,7 +193,8 @@ def train(
     """Train a student with all terms of the loss."""
     config = config or StudentConfig()
     run = run or Run()
-    return fit_student("student", student, teacher, task, config, config.epochs, student_rate(config.lr, run), run)
+    epochs = passes.STUDENT.over(len(task.train), config.batch, config.epochs)
+    return fit_student("student", student, teacher, task, config, epochs, student_rate(config.lr, run), run)
 
 
 def student_rate(configured: float | None, run: Run) -> float:
@@ -218,7 +220,8 @@ def recover(
     settings = replace(settings or StudentConfig(), complexity_weight=0.0)
     if not run.checkpoints.has(stage):
         recalibrate(student, task, run)
-    return fit_student(stage, student, teacher, task, settings, config.epochs, student_rate(config.lr, run), run)
+    epochs = passes.RECOVERY.over(len(task.train), settings.batch, config.epochs)
+    return fit_student(stage, student, teacher, task, settings, epochs, student_rate(config.lr, run), run)
 
 
 def recalibrate(student: TailoredNet, task: Task, run: Run) -> None:
