@@ -107,6 +107,8 @@ class DropFigures:
         points: teacher minus net, picture by picture.
         error: standard error; low and high are the ends of the 95 % interval.
         can_tell: whether these pictures can tell the allowed drop from none.
+        folds: of training and validation pictures together that it was judged over, by networks of this architecture that
+            had not seen them; 0 where it is of this network on the validation pictures.
     """
 
     points: float
@@ -115,6 +117,7 @@ class DropFigures:
     high: float
     pictures: int
     can_tell: bool
+    folds: int = 0
 
 
 @dataclass(config=RECORD)

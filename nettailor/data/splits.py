@@ -25,10 +25,10 @@ def carve(layout: Layout, config: DataConfig, seed: int) -> dict[str, Members]:
     splits = dict(layout.splits)
     order = torch.Generator().manual_seed(seed)
     if config.train_limit is not None and (count := len(splits["train"])) > config.train_limit:
-        splits["train"], _ = _stratified(splits["train"], 1 - config.train_limit / count, config.group, order)
+        splits["train"], _ = stratified(splits["train"], 1 - config.train_limit / count, config.group, order)
     for name, fraction in (("test", config.test_fraction), ("val", config.val_fraction)):
         if name not in splits:
-            splits["train"], splits[name] = _stratified(splits["train"], fraction, config.group, order)
+            splits["train"], splits[name] = stratified(splits["train"], fraction, config.group, order)
     return {name: splits[name] for name in SPLITS}
 
 
@@ -54,7 +54,7 @@ def recorded(layout: Layout, path: Path, split: str) -> Members:
     return members
 
 
-def _stratified(
+def stratified(
     members: Members, fraction: float, pattern: str | None, order: torch.Generator
 ) -> tuple[Members, Members]:
     """Take `fraction` of each class away, in whole groups; at least one group of every class stays.

@@ -25,6 +25,7 @@ from nettailor.errors import UsageError
 from nettailor.methods._protocol import Context, Plain, Sections, Trained
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop, answered_right
+from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.prune import Pruned, check_budget, prune, snapshot
 from nettailor.pruning.recover import Recovered, recover_leanest
 from nettailor.training import passes
@@ -108,13 +109,14 @@ class NetTailor(Plain):
             pruned = prune(student, teacher, task, after.prune, after.student, after.run)
         with run.timed("recover"):
             config, drop = recipe.recover, recipe.prune.drop
-            recovered = recover_leanest(student, teacher, task, pruned, config, drop, after.student, after.run)
+            judge = FoldJudge.of(backbone, task, recipe.prune, recipe.teacher, after.student, after.run)
+            recovered = recover_leanest(student, teacher, task, pruned, config, drop, after.student, after.run, judge)
             run.write_text("graph", _as_markdown(recovered))
         return Trained(
             net=compact(student),
             teacher=teacher,
-            epochs=_epochs(recipe, run, pruned, recovered),
-            prune=_prune_figures(recipe, student, teacher, task, pruned, recovered),
+            epochs=_epochs(run, pruned, recovered, judge),
+            prune=_prune_figures(recipe, student, teacher, task, pruned, recovered, judge),
             student=lambda: _student_figures(context, student, unpruned, expected),
             front=(lambda: _measure_front(student, pruned, task)) if recipe.prune.front else None,
             keep=("teacher", "teacher-rate", "student", "student-rate"),
@@ -141,21 +143,32 @@ def _cost_table(context: Context) -> CostTable:
     return CostTable.read(folder.costs)
 
 
-def _epochs(recipe: Sections, run: Run, pruned: Pruned, recovered: Recovered) -> dict[str, float]:
-    return {
+def _epochs(run: Run, pruned: Pruned, recovered: Recovered, judge: FoldJudge | None) -> dict[str, float]:
+    passes = {
         "teacher": run.passes("teacher"),
         "student": run.passes("student"),
         "prune": pruned.epochs,
         "importance": pruned.importance_passes,
         "recover": recovered.epochs,
     }
+    return passes if judge is None else {**passes, "folds": judge.passes}
 
 
 def _prune_figures(
-    recipe: Sections, student: TailoredNet, teacher: Backbone, task: Task, pruned: Pruned, recovered: Recovered
+    recipe: Sections,
+    student: TailoredNet,
+    teacher: Backbone,
+    task: Task,
+    pruned: Pruned,
+    recovered: Recovered,
+    judge: FoldJudge | None,
 ) -> PruneFigures:
     allowed = recipe.prune.drop
-    found = Drop.between(*(answered_right(net, task.val) for net in (teacher, student)))
+    if judge is not None and recovered.taken is not None:
+        found = recovered.taken.judged
+    else:
+        found = Drop.between(*(answered_right(net, task.val) for net in (teacher, student)))
+    folds = 0 if judge is None or recovered.taken is None else len(judge)
     return PruneFigures(
         recipe.prune.how,
         allowed,
@@ -163,7 +176,9 @@ def _prune_figures(
         [vars(trial) for trial in pruned.trials],
         recipe.cost,
         [vars(attempt) for attempt in recovered.attempts],
-        DropFigures(found.points, found.error, found.low, found.high, found.pictures, can_tell=found.can_tell(allowed)),
+        DropFigures(
+            found.points, found.error, found.low, found.high, found.pictures, found.can_tell(allowed), folds=folds
+        ),
     )
 
 

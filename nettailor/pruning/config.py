@@ -60,6 +60,14 @@ class PruneConfig:
         int,
         Field(ge=0, description="tolerance: rounds to go on after one that fell below what recovery can bring back"),
     ] = 1
+    folds: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="tolerance: judge what is taken over so many folds of training and validation pictures; 0: on "
+            "validation alone; left out, 5 where a validation picture is more than the drop",
+        ),
+    ] = None
     epochs: Annotated[
         Count | None,
         Field(
@@ -69,6 +77,8 @@ class PruneConfig:
     ] = None
     fade_epochs: Annotated[
         NotNegative | None,
-        Field(description="of these, how many a removed path takes to fade out, at most half; 0 is at once, left out half"),
+        Field(
+            description="of these, how many a removed path takes to fade out, at most half; 0 is at once, left out half"
+        ),
     ] = None
     lr: Annotated[Positive | None, Field(description="left out, as the teacher's search finds")] = None

@@ -13,6 +13,7 @@ from torch import Tensor
 from blocks import Backbone, TailoredNet
 from nettailor.data.task import Task
 from nettailor.pruning.criterion import Drop, answered_right
+from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import RECOVERABLE, Pruned, snapshot
 from nettailor.training.checkpoint import restore
@@ -29,17 +30,24 @@ class Attempt:
         macs: of its paths.
         before, after: accuracy on the validation split.
         drop, error: points lost against the teacher afterwards, picture by picture, and the standard error.
-        accepted: whether that is within what is allowed.
+        pictures: that the drop was judged on.
+        accepted: whether it is within what is allowed.
         epochs: passes over the training pictures.
     """
 
     macs: int
     before: float
     after: float
-    drop: float | None = None
-    error: float | None = None
-    accepted: bool | None = None
-    epochs: int = 0
+    drop: float
+    error: float
+    pictures: int
+    accepted: bool
+    epochs: int
+
+    @property
+    def judged(self) -> Drop:
+        """The drop as it was judged."""
+        return Drop(self.drop, self.error, self.pictures)
 
 
 @dataclass
@@ -49,6 +57,7 @@ class Recovered:
     graph: BlockGraph
     val_accuracy: float
     attempts: list[Attempt] = field(default_factory=list)
+    taken: Attempt | None = None
 
     @property
     def epochs(self) -> int:
@@ -65,6 +74,7 @@ def recover_leanest(
     drop: float,
     settings: StudentConfig | None = None,
     run: Run | None = None,
+    judge: FoldJudge | None = None,
 ) -> Recovered:
     """Recover a pruned student in place: the leanest that is within the drop afterwards.
 
@@ -75,18 +85,20 @@ def recover_leanest(
 
     Args:
         drop: in points.
+        judge: of the drop, where validation pictures are too few; left out, each is judged on these.
     """
     result = Recovered(pruned.graph, pruned.val_accuracy)
     if config.epochs == 0:
         return result
-    job = _Job(student, teacher, task, config, drop, settings, run or Run(), result)
-    candidates = [*_leaner(pruned), _Candidate("recover", pruned.graph.price(), snapshot(student), pruned.val_accuracy)]
+    job = _Job(student, teacher, task, config, drop, settings, run or Run(), result, judge)
+    candidates = [*_leaner(pruned), _choice(pruned, student)]
     ended: dict[int, tuple[Attempt, dict[str, Tensor]]] = {}
     while (place := _next_place(candidates, ended, pruned.least, config.leaner)) is not None:
         ended[place] = job.attempt(candidates[place])
     accepted = [place for place, (attempt, _) in sorted(ended.items()) if attempt.accepted]
     taken = accepted[0] if accepted else max(ended, key=lambda place: (ended[place][0].after, -place))
     attempt, tensors = ended[taken]
+    result.taken = attempt
     restore(student.task_tensors(), tensors, "student")
     result.graph, result.val_accuracy = BlockGraph.of(student), attempt.after
     return result
@@ -108,21 +120,36 @@ def _next_place(
 
 @dataclass
 class _Candidate:
-    """A network that may be recovered: the stage's name, its price, what the task owned, its accuracy on validation."""
+    """A network that may be recovered.
+
+    Attributes:
+        stage: name of its recovery.
+        tensors: what the task owned.
+        val_accuracy: before recovery.
+        passes: of the rounds up to it.
+    """
 
     stage: str
     price: float
     tensors: dict[str, Tensor]
     val_accuracy: float
+    passes: int
+
+
+def _choice(pruned: Pruned, student: TailoredNet) -> _Candidate:
+    """The network that pruning chose."""
+    price = pruned.graph.price()
+    passes = sum(trial.epochs for trial in pruned.trials if trial.price >= price)
+    return _Candidate("recover", price, snapshot(student), pruned.val_accuracy, passes)
 
 
 def _leaner(pruned: Pruned) -> list[_Candidate]:
     """The networks that cost less than the chosen one, the leanest first."""
-    found = [
-        _Candidate(f"recover-{number}", trial.price, tensors, trial.val_accuracy)
-        for number, (trial, tensors) in enumerate(zip(pruned.trials, pruned.steps, strict=True), 1)
-        if trial.price < pruned.graph.price()
-    ]
+    found, passes = [], 0
+    for number, (trial, tensors) in enumerate(zip(pruned.trials, pruned.steps, strict=True), 1):
+        passes += trial.epochs
+        if trial.price < pruned.graph.price():
+            found.append(_Candidate(f"recover-{number}", trial.price, tensors, trial.val_accuracy, passes))
     return sorted(found, key=lambda candidate: candidate.price)
 
 
@@ -138,6 +165,7 @@ class _Job:
     settings: StudentConfig | None
     run: Run
     result: Recovered
+    judge: FoldJudge | None
 
     def __post_init__(self) -> None:
         self._right = answered_right(self.teacher, self.task.val)
@@ -154,12 +182,21 @@ class _Job:
             self.run.display.say(said)
             after, tensors = before, candidate.tensors
             restore(student.task_tensors(), tensors, "student")
-        drop = Drop.between(self._right, answered_right(student, self.task.val))
+        drop = self._drop(candidate, fitted.epochs)
         accepted = drop.is_within(self.drop)
         self.run.display.say(
             f"recover    {macs / 1e6:.2f} M MACs in paths: {drop.points:+.2f} points below the teacher, standard error "
             f"{drop.error:.2f}: {'accepted' if accepted else 'not accepted'}"
         )
-        attempt = Attempt(macs, before, after, drop.points, drop.error, accepted, fitted.epochs)
+        attempt = Attempt(macs, before, after, drop.points, drop.error, drop.pictures, accepted, fitted.epochs)
         self.result.attempts.append(attempt)
         return attempt, tensors
+
+    def _drop(self, candidate: _Candidate, recovery: int) -> Drop:
+        """What the network that is now in the student loses: on validation, or over folds with as many passes as it took."""
+        if self.judge is None:
+            return Drop.between(self._right, answered_right(self.student, self.task.val))
+        run = self.run
+        student = run.passes("student") if "student" in run.fitted else 0
+        passes = student + candidate.passes + recovery
+        return self.judge.drop(BlockGraph.of(self.student).paths, candidate.stage, passes)

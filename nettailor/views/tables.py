@@ -13,7 +13,7 @@ from nettailor.artifacts.board import Board
 from nettailor.artifacts.confusion import Confusion
 from nettailor.artifacts.cost_table import CostTable, PathCost
 from nettailor.artifacts.pareto import Front
-from nettailor.artifacts.report import PruneFigures, Report, TeacherFigures
+from nettailor.artifacts.report import DropFigures, PruneFigures, Report, TeacherFigures
 from nettailor.artifacts.weight_of_tasks import TasksWeight
 from nettailor.backbones.summary import Summary
 from nettailor.pruning.graph import BlockGraph
@@ -91,13 +91,18 @@ def confusion_table(confusion: Confusion) -> Table:
     return table
 
 
+def _judged_on(drop: DropFigures) -> str:
+    if drop.folds:
+        return f"over {drop.folds} folds of the {drop.pictures} training and validation pictures"
+    return f"on the {drop.pictures} validation pictures"
+
+
 def _what_is_known(prune: PruneFigures) -> str | None:
     """How much the network loses by the pictures that it was chosen by, and what those can tell."""
     lines = [] if prune.within_drop else [f"none was found within {prune.drop_allowed} points of the teacher"]
     if (drop := prune.drop) is not None:
         lines.append(
-            f"on the {drop.pictures} validation pictures {-drop.points:+.2f} points, 95 % interval {-drop.high:+.2f} to "
-            f"{-drop.low:+.2f}"
+            f"{_judged_on(drop)} {-drop.points:+.2f} points, 95 % interval {-drop.high:+.2f} to {-drop.low:+.2f}"
         )
         if not drop.can_tell:
             lines.append(f"they are too few to tell a drop of {prune.drop_allowed} points from none")

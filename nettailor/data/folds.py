@@ -1,0 +1,66 @@
+"""Training and validation pictures of a task together, divided anew: each part stands once for validation.
+
+    Task -> Folds(count) -> task(0), task(1), ...   the same pictures, other splits; `test` stays what it is, and is not read
+
+Classes are spread evenly over the parts, and groups of pictures (`data.group`) stay together, as in the splits themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from nettailor.data.splits import stratified
+from nettailor.data.task import Split, Task
+
+
+class Folds:
+    """A task divided into parts by a seed; fewer than `count` where there are fewer groups of pictures.
+
+    Attributes:
+        parts: rows (n,) of each part in training and validation pictures, one after the other.
+    """
+
+    def __init__(self, task: Task, count: int, group: str | None = None, seed: int = 0) -> None:
+        self._task = task
+        self._all = _joined(task.train, task.val)
+        left = list(zip(self._all.names, self._all.labels.tolist(), strict=True))
+        row_of = {name: row for row, name in enumerate(self._all.names)}
+        order = torch.Generator().manual_seed(seed)
+        self.parts: list[Tensor] = []
+        for parts_left in range(count, 0, -1):
+            rest, part = stratified(left, 1 / parts_left, group, order) if parts_left > 1 else ([], left)
+            left = rest
+            if part:
+                self.parts.append(torch.tensor([row_of[name] for name, _ in part]))
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    @property
+    def training_pictures(self) -> int:
+        """Of the task itself."""
+        return len(self._task.train)
+
+    def task(self, number: int) -> Task:
+        """The task whose validation pictures are those of one part, its training pictures all others."""
+        held_out = torch.zeros(len(self._all), dtype=torch.bool)
+        held_out[self.parts[number]] = True
+        rows = torch.arange(len(self._all))
+        return replace(self._task, train=_rows(self._all, rows[~held_out]), val=_rows(self._all, rows[held_out]))
+
+
+def _joined(first: Split, second: Split) -> Split:
+    """The pictures of two splits of one source. Random crops are read from files: validation pictures have no others."""
+    images = None
+    if first.images is not None and second.images is not None:
+        images = torch.cat([first.images, second.images])
+    names, labels = first.names + second.names, torch.cat([first.labels, second.labels])
+    return replace(first, names=names, labels=labels, images=images, photos=None)
+
+
+def _rows(split: Split, rows: Tensor) -> Split:
+    images = None if split.images is None else split.images[rows]
+    return replace(split, names=[split.names[row] for row in rows.tolist()], labels=split.labels[rows], images=images)

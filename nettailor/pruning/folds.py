@@ -1,0 +1,129 @@
+"""Judge an architecture where validation pictures are too few: over folds of training and validation pictures together.
+
+    Folds of the task -> for each: a teacher and a network of these paths, trained without it -> both answer it
+                      -> Drop over all pictures, each answered by networks that have not seen it
+
+What is judged is the architecture with its training: every fold has a teacher of its own at the run's learning rate, and a
+network that begins as that teacher, without the paths that are gone, and is trained as many passes as the run's has been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from blocks import Backbone, Path
+from nettailor.data.folds import Folds
+from nettailor.data.task import Task
+from nettailor.progress import Display
+from nettailor.pruning.config import PruneConfig
+from nettailor.pruning.criterion import Drop, answered_right
+from nettailor.training.checkpoint import Checkpoints
+from nettailor.training.config import StudentConfig, TeacherConfig
+from nettailor.training.run import Run, no_scalars, no_text
+from nettailor.training.stages import begin, finetune, fit_student, new_student, student_rate
+
+FOLDS = 5
+
+
+class FoldJudge:
+    """The drop of an architecture, picture by picture, over the folds of a task. Its time counts as the stage `folds`.
+
+    Args:
+        count: number of folds.
+        settings: how the student was trained; the complexity term is off.
+        run: whose learning rate is known by now; checkpoints of the folds lie beside its own.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        task: Task,
+        count: int,
+        teacher: TeacherConfig,
+        settings: StudentConfig,
+        run: Run,
+    ) -> None:
+        self._backbone, self._run = backbone, run
+        self._folds = Folds(task, count, run.augmentation.group, run.seed)
+        self._teacher = replace(teacher, lr=run.rate)
+        self._settings = replace(settings, complexity_weight=0.0)
+        self._teachers: dict[int, Backbone] = {}
+        self.passes = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        backbone: Backbone,
+        task: Task,
+        config: PruneConfig,
+        teacher: TeacherConfig,
+        settings: StudentConfig,
+        run: Run,
+    ) -> FoldJudge | None:
+        """A judge where the config wants one, or leaves it open and one validation picture is more than the allowed drop."""
+        count = config.folds
+        if count is None:
+            count = FOLDS if 0 < config.drop < 100 / len(task.val) else 0
+        if count == 0 or config.how != "tolerance":
+            return None
+        return cls(backbone, task, count, teacher, settings, run)
+
+    def __len__(self) -> int:
+        return len(self._folds)
+
+    def drop(self, paths: Sequence[Path], stage: str, passes: int) -> Drop:
+        """What a network of these paths loses against the teachers.
+
+        Args:
+            stage: name of the networks' checkpoints.
+            passes: that every network is trained.
+        """
+        with self._run.timed("folds"):
+            teachers, nets = [], []
+            for number in range(len(self._folds)):
+                by_teacher, by_net = self._answers(number, list(paths), stage, passes)
+                teachers.append(by_teacher)
+                nets.append(by_net)
+                figures = f"teacher {by_teacher.double().mean():.3f}, {stage} {by_net.double().mean():.3f}"
+                self._run.display.say(f"folds      {number + 1} of {len(self._folds)}: {figures}")
+        return Drop.between(torch.cat(teachers), torch.cat(nets))
+
+    def _answers(self, number: int, paths: list[Path], stage: str, passes: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which of a fold's pictures its teacher gets right, and a network of these paths: (n,) bool each."""
+        task = self._folds.task(number)
+        teacher = self._teacher_of(number, task)
+        run = self._run_of(f"{number + 1}-{stage}")
+        net = new_student(self._backbone, task, self._settings, run)
+        begin(net, task, self._settings, run, teacher)
+        net.keep(paths)
+        fit_student("student", net, teacher, task, self._settings, passes, student_rate(self._settings.lr, run), run)
+        self.passes += run.passes("student") * len(task.train) / self._pictures
+        return answered_right(teacher, task.val), answered_right(net, task.val)
+
+    def _teacher_of(self, number: int, task: Task) -> Backbone:
+        if number not in self._teachers:
+            run = self._run_of(f"{number + 1}-teacher")
+            self._teachers[number] = finetune(self._backbone, task, self._teacher, run)
+            self.passes += run.passes("teacher") * len(task.train) / self._pictures
+        return self._teachers[number]
+
+    @property
+    def _pictures(self) -> int:
+        """Training pictures of the run itself, which its passes are counted in."""
+        return self._folds.training_pictures
+
+    def _run_of(self, name: str) -> Run:
+        """A run for one training: like the run itself, and quiet; it goes on where it was."""
+        folder = self._run.checkpoints.folder
+        return replace(
+            self._run,
+            checkpoints=Checkpoints(None if folder is None else folder / f"fold-{name}"),
+            display=Display(quiet=True),
+            scalars=no_scalars,
+            write_text=no_text,
+            fitted={},
+            targets=None,
+        )
