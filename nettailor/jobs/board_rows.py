@@ -19,6 +19,7 @@ SHORT = (TEACHER, OURS, "shallow", "linear")
 """What runs where no methods are named."""
 ALL = (
     TEACHER,
+    "finetune+90",
     OURS,
     "shallow",
     "shallow+distill",
@@ -34,6 +35,9 @@ ALL = (
     "paper_pruned_as_nettailor",
     "blocks_per_stage+two",
     "blocks_per_stage+two+distill",
+    "finetune+40",
+    "nettailor+labels",
+    "nettailor+matching",
     "linear",
     "batch_norm",
     "adapters",
@@ -53,8 +57,12 @@ class BoardRow:
     def recipe(self, of: Recipe) -> Recipe:
         """A recipe of ours for this row."""
         name = self.method.name
-        own = of if name == of.method.name else of.with_method(name)
-        return replace(own, method=replace(own.method, **self.variant))
+        recipe = of if name == of.method.name else of.with_method(name)
+        for key, value in self.variant.items():
+            section, _, field = key.rpartition(".")
+            section = section or "method"
+            recipe = replace(recipe, **{section: replace(getattr(recipe, section), **{field: value})})
+        return recipe
 
 
 def find_row(label: str) -> BoardRow:

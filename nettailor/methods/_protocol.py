@@ -113,7 +113,8 @@ class Method(Protocol):
         settings: dataclass of what stands under `method`.
         defaults: settings of other sections of the recipe that go with it; what the user sets lies over them.
         sized_like: another method whose size and passes `sized` takes over where `compare` runs both; None for most.
-        variants: settings of its own by a name that `compare` takes after a plus, as in `shallow+distill`.
+        variants: settings of its own, or of a section (`section.key`), by a name that `compare` takes after a plus, as in
+            `shallow+distill`.
     """
 
     name: str

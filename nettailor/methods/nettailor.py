@@ -8,8 +8,10 @@ Its settings are the sections teacher, student, prune and recover of the recipe,
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -61,6 +63,11 @@ class NetTailor(Plain):
     name = "nettailor"
     summary = "proxies beside frozen blocks; what the task does not need is pruned"
     needs_teacher = True
+    variants: Mapping[str, Mapping[str, Any]] = {
+        "labels": {"student.distill_weight": 0.0, "student.start": "backbone"},
+        "matching": {"student.matching_weight": 10.0},
+    }
+    """labels: the student has no teacher but the pictures' labels; what it may lose is still counted against one."""
 
     def check(self, recipe: Sections) -> None:
         """Refuse a budget without a size, a cost table that nothing reads, and a proxy that is not there."""

@@ -19,6 +19,7 @@ class NettailorPrunedAsPaper(NetTailor):
     name = "nettailor_pruned_as_paper"
     summary = "our student, pruned as in the paper: all removals at once, for several amounts"
     defaults: Mapping[str, Any] = {"prune": PRUNE, "recover": {"epochs": 0}}
+    variants: Mapping[str, Mapping[str, Any]] = {}
 
 
 METHOD = NettailorPrunedAsPaper()

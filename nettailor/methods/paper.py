@@ -69,6 +69,7 @@ class PaperStudent(NetTailor):
     """NetTailor with the paper's student, trained as the authors do."""
 
     settings: type[MethodSettings] = Settings
+    variants: Mapping[str, Mapping[str, Any]] = {}
 
     def student_stage(self, context: Context, teacher: Backbone) -> StageSettings:
         """SGD at the best of a few rates, gates too."""

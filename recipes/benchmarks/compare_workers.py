@@ -2,10 +2,11 @@
 
     python -m recipes.benchmarks.compare_workers
 
-Two seeds of finetune, nettailor, shallow and linear on the digits, in short stages; every cell has one CPU thread, so both
+Four seeds of finetune, nettailor, shallow and linear on the digits, in short stages; every cell has one CPU thread, so both
 commands do the same work and must end with the same figures. In each round both run once, in an order drawn anew, each in
 an empty folder; a command's time is its process's, imports included. The cells of one seed wait for each other (nettailor
-for its teacher, the shallower cut for nettailor's size), so what two workers share is mostly the seeds.
+for its teacher, the shallower cut for nettailor's size), so what two workers share is mostly the seeds; with two of them, one
+worker may have nothing left to do while the other ends the longer one.
 
 Expected on two cores: at most 0.65 of the time of one worker; the boards are the same to the last digit.
 """
@@ -26,12 +27,13 @@ from nettailor.errors import NettailorError
 from nettailor.files import read_json, write_json
 
 SHORT = (
-    "teacher.epochs=8",
-    "student.epochs=8",
-    "prune.epochs=2",
+    "teacher.lr=0.002",
+    "teacher.epochs=5",
+    "student.epochs=3",
+    "prune.epochs=1",
     "prune.shrink=0.6",
     "prune.measured_on=100",
-    "recover.epochs=4",
+    "recover.epochs=2",
     "recover.leaner=1",
 )
 
@@ -58,7 +60,7 @@ def main(arguments: list[str] | None = None) -> float:
     about = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m recipes.benchmarks.compare_workers", description=about)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--out", type=Path, help="also write the figures as JSON")
     parser.add_argument("settings", nargs="*", help="section.key=value, over the short stages")
     options = parser.parse_args(arguments)

@@ -29,6 +29,7 @@ def test_rows_stand_in_the_order_of_the_board_each_once() -> None:
         ("magic", "--methods: there is no method 'magic'"),
         ("shallow", "shallow: takes its size and passes from nettailor's run; compare that too"),
         ("shallow+distil", r"--methods shallow\+distil: shallow has no variant 'distil'; did you mean 'distill'"),
+        ("paper+matching", "paper has no variant 'matching'; its variants: none"),
         ("linear+distill", "linear has no variant 'distill'; its variants: none"),
     ],
 )
@@ -46,3 +47,14 @@ def test_a_variant_lies_over_the_users_own_settings_of_the_method() -> None:
     made = both.recipe(ours)
     assert vars(made.method) == {"name": "blocks_per_stage", "blocks": 2, "passes": None, "distill": True}
     assert made.teacher == ours.teacher
+
+
+def test_a_variant_may_be_of_any_section() -> None:
+    ours = parse_recipe({"student": {"epochs": 3}, "teacher": {"epochs": 7}}, "t")
+    labels = find_row("nettailor+labels").recipe(ours)
+    assert (labels.student.distill_weight, labels.student.start, labels.student.epochs) == (0.0, "backbone", 3)
+    assert find_row("nettailor+matching").recipe(ours).student.matching_weight > ours.student.matching_weight == 0
+    assert labels.method == ours.method
+    longer = find_row("finetune+90")
+    assert longer.method.stages(longer.recipe(ours)) == {"teacher": 90}
+    assert longer.recipe(ours).teacher == ours.teacher, "the teacher of the others stays what it is"

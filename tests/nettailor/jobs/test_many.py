@@ -13,6 +13,7 @@ from nettailor.jobs.job import Backbones, Job, Prepare, Result
 from nettailor.jobs.many import ray_address, run_jobs
 from nettailor.jobs.recipe import Recipe
 from nettailor.progress import Display
+from nettailor.training import passes
 from tests import fabricated
 
 REPORT = fabricated.report()
@@ -51,7 +52,8 @@ def test_the_stages_of_a_method_follow_the_recipe() -> None:
     recipe = Recipe()
     found = recipe.find_method().stages(recipe)
     assert list(found) == ["teacher", "student", "prune", "recover"]
-    assert found["student"] == recipe.student.epochs
+    assert recipe.student.epochs is None
+    assert found["student"] == passes.STUDENT.passes
     paper = replace(recipe, prune=replace(recipe.prune, how="paper", remove=(1, 2), epochs=3))
     assert paper.find_method().stages(paper)["prune"] == 6
     half = replace(recipe, prune=replace(recipe.prune, how="budget", budget=0.5, shrink=0.5, epochs=3))

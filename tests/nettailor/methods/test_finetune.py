@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -37,3 +39,10 @@ def test_it_is_the_teachers_stage_and_owns_every_tensor(
     assert not any(tensor.data_ptr() in shared for tensor in trained.net.state_dict().values())
     with torch.no_grad():
         assert trained.net(torch.zeros(1, 3, 16, 16)).shape == (1, 4)
+
+
+def test_it_may_be_trained_longer_than_a_teacher(backbone: Backbone, task: Task) -> None:
+    recipe = Recipe(teacher=TeacherConfig(epochs=1, batch=16, lr=2e-3)).with_method("finetune")
+    longer = replace(recipe, method=replace(recipe.method, passes=3))  # type: ignore[call-arg]
+    trained = METHOD.train(Context(longer, backbone, task, Run(), None, ""))  # type: ignore[arg-type]
+    assert trained.epochs == {"teacher": 3}
