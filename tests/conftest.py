@@ -8,12 +8,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # tests share the cores: one thread eac
     os.environ["OMP_NUM_THREADS"] = "1"
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from blocks import Backbone
+from blocks.latency import latencies
 from blocks.proxies import FORMS
 from nettailor.cli.main import main
 from tests import tiny
@@ -22,6 +24,14 @@ from tests import tiny
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _short_timings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's milliseconds are looked at in slow tests and in tests of their own; in all others a few rounds do."""
+    if "slow" in request.keywords:
+        return
+    monkeypatch.setattr("nettailor.jobs.measure.latencies", partial(latencies, rounds=2))
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ def python_block() -> str:
     return block
 
 
+@pytest.mark.slow
 def test_the_api_fits_in_fifteen_lines_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one epoch for each stage; the slow test of the main job holds the full figures."""
     assert len(python_block().strip().splitlines()) <= 15

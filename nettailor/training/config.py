@@ -141,7 +141,7 @@ class RecoverConfig:
     """The last training of what is left: teacher kept, complexity off."""
 
     epochs: Annotated[
-        int | None, Field(ge=0, description="passes; left out, 8, or more where few pictures make few steps")
+        int | None, Field(ge=0, description="passes; left out, 12, or more where few pictures make few steps")
     ] = None
     lr: PeakRate = None
     leaner: Annotated[

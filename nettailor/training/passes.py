@@ -28,4 +28,4 @@ class UsualPasses:
 
 STUDENT = UsualPasses(6, 96)
 ROUND = UsualPasses(2, 32)
-RECOVERY = UsualPasses(8, 128)
+RECOVERY = UsualPasses(12, 192)

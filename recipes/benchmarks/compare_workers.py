@@ -2,7 +2,7 @@
 
     python -m recipes.benchmarks.compare_workers
 
-Four seeds of finetune, nettailor, shallow and linear on the digits, in short stages; every cell has one CPU thread, so both
+Four seeds of finetune, nettailor, shallow and linear on 500 training pictures of the digits, in short stages; every cell has one CPU thread, so both
 commands do the same work and must end with the same figures. In each round both run once, in an order drawn anew, each in
 an empty folder; a command's time is its process's, imports included. The cells of one seed wait for each other (nettailor
 for its teacher, the shallower cut for nettailor's size), so what two workers share is mostly the seeds; with two of them, one
@@ -27,6 +27,7 @@ from nettailor.errors import NettailorError
 from nettailor.files import read_json, write_json
 
 SHORT = (
+    "data.train_limit=500",
     "teacher.lr=0.002",
     "teacher.epochs=5",
     "student.epochs=3",

@@ -206,7 +206,7 @@ def test_ctrl_c_and_kill_lose_at_most_an_epoch(finished: Path, digit_folder: Pat
 
 def test_the_papers_recipe_runs_from_the_command_line(nettailor: CommandLine, digit_folder: Path) -> None:
     quick = ["teacher.epochs=1", "student.epochs=1", "prune.epochs=1", "teacher.batch=16", "student.batch=16"]
-    quick += ["prune.remove=[1,2]", "prune.proxies_below=0.001"]
+    quick += ["prune.remove=[1,2]", "prune.proxies_below=0.001", "teacher.lr=0.002", "student.lr=0.1"]
     status, _said, err = nettailor("adapt", "--recipe", "paper", "--data", digit_folder, "--out", "paper", *quick)
     assert status == 0, err
     recipe = yaml.safe_load(Path("paper/recipe.yaml").read_text())

@@ -99,9 +99,11 @@ def test_rounds_go_on_below_the_drop_as_long_as_there_is_patience(
     monkeypatch.setattr("nettailor.pruning.prune.RECOVERABLE", 0.0)
     teacher = finetune(backbone, task, TeacherConfig(epochs=15, batch=16, start="fresh", lr=2e-3), Run())
     ends = []
+    student = tailor(backbone, task, STUDENT, Run())
+    train(student, teacher, task, StudentConfig(epochs=15, batch=8), Run())
+    start = snapshot(student)
     for patience, front in ((0, False), (1, False), (0, True)):
-        student = tailor(backbone, task, STUDENT, Run())
-        train(student, teacher, task, StudentConfig(epochs=15, batch=8), Run())
+        restore(student.task_tensors(), start, "student")
         choice = PruneConfig(
             drop=0.0, epochs=1, patience=patience, shrink=0.9, lr=1e-6, fade_epochs=0, front=front, largest_loss=0
         )

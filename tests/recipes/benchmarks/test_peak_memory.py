@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from blocks import Backbone
 from recipes.benchmarks.peak_memory import MIB, Peaks, random_task, run_stages
 
 
+@pytest.mark.slow
 def test_every_stage_of_an_adaptation_is_looked_at(backbone: Backbone) -> None:
     plain = run_stages("plain", backbone, random_task(12, 16), 4, 2)
     adapt = run_stages("adapt", backbone, random_task(12, 16), 4, 2)
