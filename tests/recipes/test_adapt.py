@@ -204,6 +204,20 @@ def test_ctrl_c_and_kill_lose_at_most_an_epoch(finished: Path, digit_folder: Pat
     assert not list(out.rglob("*.tmp"))
 
 
+def test_few_validation_pictures_are_judged_over_folds(nettailor: CommandLine, digit_folder: Path) -> None:
+    status, said, err = nettailor("adapt", "--data", digit_folder, "--out", "run", *QUICK, "prune.folds=2")
+    assert status == 0, err
+    report = Report.read(Path("run/report.json"))
+    assert report.prune is not None
+    assert report.prune.drop is not None
+    assert (report.prune.drop.folds, report.prune.drop.pictures) == (2, 72)
+    assert "over 2 folds of the 72 training and validation pictures" in " ".join(said.split())
+    assert report.epochs["folds"] > 0
+    assert report.seconds["folds"] > 0
+    assert [attempt["pictures"] for attempt in report.prune.recovered] == [72] * len(report.prune.recovered)
+    assert not Path("run/checkpoint").exists()
+
+
 def test_the_papers_recipe_runs_from_the_command_line(nettailor: CommandLine, digit_folder: Path) -> None:
     quick = ["teacher.epochs=1", "student.epochs=1", "prune.epochs=1", "teacher.batch=16", "student.batch=16"]
     quick += ["prune.remove=[1,2]", "prune.proxies_below=0.001", "teacher.lr=0.002", "student.lr=0.1"]
