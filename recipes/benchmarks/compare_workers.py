@@ -2,11 +2,11 @@
 
     python -m recipes.benchmarks.compare_workers
 
-Four seeds of finetune, nettailor, shallow and linear on 500 training pictures of the digits, in short stages; every cell has one CPU thread, so both
-commands do the same work and must end with the same figures. In each round both run once, in an order drawn anew, each in
-an empty folder; a command's time is its process's, imports included. The cells of one seed wait for each other (nettailor
-for its teacher, the shallower cut for nettailor's size), so what two workers share is mostly the seeds; with two of them, one
-worker may have nothing left to do while the other ends the longer one.
+Four seeds of finetune, nettailor, shallow and linear on 500 training pictures of the digits, in short stages; every cell has
+one CPU thread, so both commands do the same work and must end with the same figures. In each round both run once, in an order
+drawn anew, each in an empty folder; a command's time is its process's, imports included. The cells of one seed wait for each
+other (nettailor for its teacher, the shallower cut for nettailor's size), so what two workers share is mostly the seeds; with
+two of them, one worker may have nothing left to do while the other ends the longer one.
 
 Expected on two cores: at most 0.65 of the time of one worker; the boards are the same to the last digit.
 """

@@ -51,6 +51,7 @@ def test_a_board_is_made_once_and_grows_by_seeds(nettailor: CommandLine, digit_f
             assert one.teacher.test_accuracy == reports["finetune"][0].compact.test_accuracy
 
 
+@pytest.mark.slow
 def test_each_method_counts_what_it_owns(nettailor: CommandLine, digit_folder: Path) -> None:
     methods = "finetune,nettailor,shallow,linear,batch_norm,adapters"
     assert nettailor("compare", "--data", digit_folder, "--methods", methods, "--out", "b", *WORDS)[0] == 0

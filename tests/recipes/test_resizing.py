@@ -60,6 +60,7 @@ def test_sizes_in_other_units(
         assert report.compact.params <= 0.4 * report.backbone.params
 
 
+@pytest.mark.slow
 def test_a_budget_in_milliseconds_is_counted_by_a_table(nettailor: CommandLine, finished: Path) -> None:
     assert nettailor("profile", "resnet34_tiny", "--rounds", "2", "--threads", "1", "--out", "costs.json")[0] == 0
     whole = json.loads(Path("costs.json").read_text())["whole"]
@@ -71,6 +72,7 @@ def test_a_budget_in_milliseconds_is_counted_by_a_table(nettailor: CommandLine, 
     assert report.prune.trials[-1]["price"] + whole["stem_ms"] + whole["head_ms"] <= float(wanted)
 
 
+@pytest.mark.slow
 def test_the_curve_is_a_table_a_picture_and_json(nettailor: CommandLine, finished: Path) -> None:
     status, said, _ = nettailor("prune", finished, "--front", "prune.shrink=0.6", "prune.drop=0")
     assert status == 0

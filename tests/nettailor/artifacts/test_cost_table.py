@@ -96,6 +96,7 @@ def test_the_architecture_is_known_whatever_its_weights() -> None:
     assert architecture(one) != architecture(tiny.tiny_backbone(32))
 
 
+@pytest.mark.slow
 def test_profile_writes_a_table_that_a_run_counts_in(nettailor: CommandLine, digit_folder: Path) -> None:
     status, out, _ = nettailor("profile", "resnet34_tiny", "--rounds", "3", "--threads", "1", "--out", "slow.json")
     assert status == 0

@@ -196,6 +196,7 @@ def test_the_shared_mobilenet_at_96_px() -> None:
     assert backbone.spec.mean == (0.5, 0.5, 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared weights are not on this machine")
 @pytest.mark.parametrize(("depth", "blocks"), [(20, 9), (56, 27)])
 def test_the_shared_cifar_resnets_recognise_cifars_pictures(depth: int, blocks: int) -> None:

@@ -38,8 +38,8 @@ NAMES = [
     "random_weights",
     "shallow",
 ]
-COMBINED = {"paper_text", "nettailor_pruned_as_paper", "paper_pruned_as_nettailor"}
-"""The paper's procedure or ours in other combinations: whole adaptations that the others have run in parts."""
+LONG = {"channel_pruning", "paper_text", "nettailor_pruned_as_paper", "paper_pruned_as_nettailor"}
+"""Those with many stages, most of which other methods run, too."""
 FAST_PAPER = ("prune.remove=[1,2]", "prune.proxies_below=0.001")
 
 
@@ -60,9 +60,7 @@ def test_methods_are_the_files_of_their_room() -> None:
         methods.find("linaer")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in COMBINED else ()) for name in NAMES]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in NAMES])
 def test_every_method_leaves_a_delta_that_loads_to_the_same_bits(
     name: str, nettailor: CommandLine, digit_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,7 @@ def stop_after(epochs: int) -> object:
     return scalars
 
 
-@pytest.mark.parametrize("kills", [[1], [4, 2, 3], [1] * 12])
+@pytest.mark.parametrize("kills", [[1], [4, 2, 3], pytest.param([1] * 12, marks=pytest.mark.slow)])
 def test_a_run_that_is_stopped_again_and_again_ends_like_one_that_is_not(
     backbone: Backbone, task: Task, tmp_path: Path, kills: list[int]
 ) -> None:

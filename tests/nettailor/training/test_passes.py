@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from blocks import Backbone
 from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.training import passes
@@ -30,12 +31,16 @@ def test_few_pictures_are_passed_over_more_often(pictures: int, wanted: int) -> 
     assert UsualPasses(6, 96).over(pictures, 64, configured=1) == 1
 
 
-def test_student_and_recovery_are_as_long_as_that(backbone, task: Task) -> None:  # type: ignore[no-untyped-def]
+def test_student_and_recovery_are_as_long_as_that(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passes, "STUDENT", UsualPasses(2, 9))
+    monkeypatch.setattr(passes, "RECOVERY", UsualPasses(1, 15))
     run, teacher = Run(), finetune(backbone, task, TEACHER, Run())
     student = tailor(backbone, task, StudentConfig(batch=16), run, teacher)
     usual = train(student, teacher, task, StudentConfig(batch=16), run)
     assert usual.epochs == passes.STUDENT.over(len(task.train), 16) > passes.STUDENT.passes
-    assert recover(student, teacher, task, RecoverConfig(epochs=2), StudentConfig(batch=16), run).epochs == 2
+    assert recover(student, teacher, task, RecoverConfig(epochs=1), StudentConfig(batch=16), run).epochs == 1
     longer = recover(student, teacher, task, RecoverConfig(), StudentConfig(batch=16), run, "again")
     assert longer.epochs == passes.RECOVERY.over(len(task.train), 16) > passes.RECOVERY.passes
 
