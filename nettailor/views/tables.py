@@ -102,7 +102,7 @@ def _what_is_known(prune: PruneFigures) -> str | None:
     lines = [] if prune.within_drop else [f"none was found within {prune.drop_allowed} points of the teacher"]
     if (drop := prune.drop) is not None:
         lines.append(
-            f"{_judged_on(drop)} {-drop.points:+.2f} points, 95 % interval {-drop.high:+.2f} to {-drop.low:+.2f}"
+            f"{_judged_on(drop)} {0.0 - drop.points:+.2f} points, 95 % interval {-drop.high:+.2f} to {-drop.low:+.2f}"
         )
         if not drop.can_tell:
             lines.append(f"they are too few to tell a drop of {prune.drop_allowed} points from none")

@@ -11,6 +11,7 @@ from rich.table import Table
 from blocks import Backbone, Plan
 from nettailor.artifacts.confusion import Confusion
 from nettailor.artifacts.cost_table import CostTable, PathCost, WholeCost
+from nettailor.artifacts.report import DropFigures
 from nettailor.artifacts.weight_of_tasks import Shared, TasksWeight
 from nettailor.backbones.summary import summarize
 from nettailor.pruning.graph import BlockGraph
@@ -50,6 +51,35 @@ def test_a_report_sets_the_compact_net_against_its_teacher() -> None:
         ["universal blocks", "6", "4", "and 2 proxies"],
     ]
     assert table.caption is None
+
+
+@pytest.mark.parametrize(
+    ("drop", "within", "says"),
+    [
+        (
+            DropFigures(0.25, 0.5, -0.73, 1.23, 400, can_tell=True),
+            True,
+            "on the 400 validation pictures -0.25 points, 95 % interval -1.23 to +0.73",
+        ),
+        (
+            DropFigures(0.0, 0.6, -1.18, 1.18, 355, can_tell=False),
+            False,
+            "none was found within 0.5 points of the teacher\n"
+            "on the 355 validation pictures +0.00 points, 95 % interval -1.18 to +1.18\n"
+            "they are too few to tell a drop of 0.5 points from none",
+        ),
+        (
+            DropFigures(-1.0, 0.5, -1.98, -0.02, 349, can_tell=True, folds=5),
+            True,
+            "over 5 folds of the 349 training and validation pictures +1.00 points, 95 % interval +0.02 to +1.98",
+        ),
+    ],
+)
+def test_the_caption_says_what_is_known_of_the_drop(drop: DropFigures, within: bool, says: str) -> None:
+    report = fabricated.report()
+    assert report.prune is not None
+    found = replace(report, prune=replace(report.prune, drop_allowed=0.5, within_drop=within, drop=drop))
+    assert report_table(found).caption == says
 
 
 def test_a_report_without_a_teacher_is_set_against_the_backbone() -> None:
