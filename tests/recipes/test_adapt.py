@@ -204,6 +204,7 @@ def test_ctrl_c_and_kill_lose_at_most_an_epoch(finished: Path, digit_folder: Pat
     assert not list(out.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_few_validation_pictures_are_judged_over_folds(nettailor: CommandLine, digit_folder: Path) -> None:
     status, said, err = nettailor("adapt", "--data", digit_folder, "--out", "run", *QUICK, "prune.folds=2")
     assert status == 0, err

@@ -214,6 +214,7 @@ def test_places_where_nothing_can_run(digit_folder: Path, tmp_path: Path, nettai
     assert "several tasks" in nettailor.fails("adapt", "--workers", 2, status=2)
 
 
+@pytest.mark.slow
 def test_without_ray_the_error_says_what_to_install(tmp_path: Path, digit_folder: Path) -> None:
     (tmp_path / "ray.py").write_text("raise ImportError('as if it were not installed')\n")
     recipe = write_recipe(tmp_path, digit_folder)

@@ -37,6 +37,7 @@ def options(pictures: Path, folder: Path, epochs: int) -> list[str]:
     return [str(word) for pair in words.items() for word in pair]
 
 
+@pytest.mark.slow
 def test_stopped_and_gone_on_gives_the_same_weights(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

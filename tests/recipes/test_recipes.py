@@ -72,6 +72,7 @@ def test_listing_reading_copying_and_validating(nettailor: CommandLine) -> None:
     assert nettailor("recipes", "validate", "mine.yaml")[1] == "mine.yaml: valid, 1 task\n"
 
 
+@pytest.mark.slow
 def test_run_passes_on_to_adapt_and_to_procedures(nettailor: CommandLine, digit_folder: Path) -> None:
     from tests.tiny import QUICK
 

@@ -45,6 +45,7 @@ def test_another_size_comes_from_the_same_student(nettailor: CommandLine, finish
     assert "finished already" in again[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "unit", "folder"),
     [(("--params", "0.4"), "params", "params-0.4"), (("--drop", "100", "prune.importance=gate"), "macs", "drop-100")],

@@ -308,6 +308,7 @@ def test_a_plan_that_fits_the_same_tensors_is_refused(tmp_path: Path) -> None:
         delta.load(tmp_path, backbone)
 
 
+@pytest.mark.slow
 def test_half_a_million_classes_are_refused_before_memory_is_taken(
     saved: tuple[Path, torch.Tensor, torch.Tensor], tmp_path: Path
 ) -> None:

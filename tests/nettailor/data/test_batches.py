@@ -136,6 +136,7 @@ def test_unvaried_pictures_are_those_of_evaluation(digit_folder: Path, backbone:
         assert torch.equal(labels, train.labels[rows])
 
 
+@pytest.mark.slow
 def test_a_stage_on_photographs_goes_on_as_if_it_had_not_been_stopped(
     digit_folder: Path, backbone: Backbone, tmp_path: Path
 ) -> None:

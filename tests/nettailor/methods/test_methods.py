@@ -38,7 +38,7 @@ NAMES = [
     "random_weights",
     "shallow",
 ]
-LONG = {"channel_pruning", "paper_text", "nettailor_pruned_as_paper", "paper_pruned_as_nettailor"}
+LONG = {"channel_pruning", "paper", "paper_text", "nettailor_pruned_as_paper", "paper_pruned_as_nettailor"}
 """Those with many stages, most of which other methods run, too."""
 FAST_PAPER = ("prune.remove=[1,2]", "prune.proxies_below=0.001")
 
