@@ -18,6 +18,9 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
 
+LINEAR = ("--method", "linear", *QUICK)
+"""For tests that need some run: the method of the shortest training."""
+
 
 def folders(root: Path, *names: str) -> Path:
     for name in names:
@@ -54,7 +57,7 @@ def test_a_truncated_jpeg_among_good_ones(nettailor: CommandLine, digit_folder: 
     said = nettailor.fails("adapt", "--data", root, "--out", "run")
     assert jpeg.name in said
     assert "--skip-bad" in said
-    status, out, _ = nettailor("adapt", "--data", root, "--out", "run2", "--skip-bad", *QUICK)
+    status, out, _ = nettailor("adapt", "--data", root, "--out", "run2", "--skip-bad", *LINEAR)
     assert status == 0
     assert f"left out: {root}" in out.replace(str(Path.cwd()) + "/", "")
     assert jpeg.name in out
@@ -99,9 +102,9 @@ def test_a_task_name_with_path_separators(nettailor: CommandLine) -> None:
 
 
 def test_an_output_folder_that_holds_another_run_or_something_else(nettailor: CommandLine, digit_folder: Path) -> None:
-    assert nettailor("adapt", "--data", digit_folder, "--out", "run", *QUICK)[0] == 0
+    assert nettailor("adapt", "--data", digit_folder, "--out", "run", *LINEAR)[0] == 0
     before = {p: p.stat().st_mtime_ns for p in Path("run").rglob("*")}
-    said = nettailor.fails("adapt", "--data", digit_folder, "--out", "run", *QUICK, "student.epochs=2")
+    said = nettailor.fails("adapt", "--data", digit_folder, "--out", "run", *LINEAR, "student.epochs=2")
     assert "holds another run (student.epochs differs)" in said
     assert {p: p.stat().st_mtime_ns for p in Path("run").rglob("*")} == before
     Path("mine").mkdir()
@@ -114,10 +117,10 @@ def test_an_output_folder_that_holds_another_run_or_something_else(nettailor: Co
 
 def test_pictures_that_change_while_a_run_is_stopped(nettailor: CommandLine, digit_folder: Path) -> None:
     root = Path(shutil.copytree(digit_folder, "pictures"))
-    assert nettailor("adapt", "--data", root, "--out", "run", *QUICK)[0] == 0
+    assert nettailor("adapt", "--data", root, "--out", "run", *LINEAR)[0] == 0
     Path("run/report.json").unlink()
     next((root / "train").rglob("*.png")).unlink()
-    assert "the pictures have changed" in nettailor.fails("adapt", "--data", root, "--out", "run", *QUICK)
+    assert "the pictures have changed" in nettailor.fails("adapt", "--data", root, "--out", "run", *LINEAR)
 
 
 def test_an_output_folder_that_cannot_be_written(nettailor: CommandLine, digit_folder: Path) -> None:
@@ -192,7 +195,7 @@ def test_deltas_that_are_wrong_fail_on_the_command_line(nettailor: CommandLine, 
 
 
 def test_predict_names_the_bad_picture_and_answers_for_the_others(nettailor: CommandLine, digit_folder: Path) -> None:
-    assert nettailor("adapt", "--data", digit_folder, "--out", "run", *QUICK)[0] == 0
+    assert nettailor("adapt", "--data", digit_folder, "--out", "run", *LINEAR)[0] == 0
     Path("bad.png").write_text("no picture")
     picture = next((digit_folder / "test").rglob("*.png"))
     status, out, err = nettailor("predict", "run", "bad.png", picture, "missing.png")
@@ -203,7 +206,7 @@ def test_predict_names_the_bad_picture_and_answers_for_the_others(nettailor: Com
 
 
 def test_eval_on_other_classes(nettailor: CommandLine, digit_folder: Path) -> None:
-    assert nettailor("adapt", "--data", digit_folder, "--out", "run", *QUICK)[0] == 0
+    assert nettailor("adapt", "--data", digit_folder, "--out", "run", *LINEAR)[0] == 0
     said = nettailor.fails("eval", "run", "--data", folders(Path("other"), "cat", "dog"))
     assert "has other classes than the task (cat, " in said
 

@@ -38,7 +38,14 @@ NAMES = [
     "random_weights",
     "shallow",
 ]
-LONG = {"channel_pruning", "paper", "paper_text", "nettailor_pruned_as_paper", "paper_pruned_as_nettailor"}
+LONG = {
+    "channel_pruning",
+    "random_weights",
+    "paper",
+    "paper_text",
+    "nettailor_pruned_as_paper",
+    "paper_pruned_as_nettailor",
+}
 """Those with many stages, most of which other methods run, too."""
 FAST_PAPER = ("prune.remove=[1,2]", "prune.proxies_below=0.001")
 
@@ -94,6 +101,7 @@ def test_every_method_leaves_a_delta_that_loads_to_the_same_bits(
     assert nettailor("adapt", "--data", digit_folder, "--out", "run", *words_for(name))[0] == 0
 
 
+@pytest.mark.slow
 def test_every_second_is_in_one_stage(digit_folder: Path, tmp_path: Path) -> None:
     import time
 

@@ -57,6 +57,7 @@ def test_every_picture_is_answered_by_networks_that_have_not_seen_it(
     assert again.pictures == drop.pictures
 
 
+@pytest.mark.slow
 def test_the_cheapest_network_loses_more_than_one_with_all(backbone: Backbone, task: Task) -> None:
     run = Run()
     run.rate = 2e-3

@@ -93,6 +93,7 @@ def test_where_no_round_is_within_the_drop_all_blocks_are_kept_and_no_proxy(back
     assert state.best_value == accuracy(student, task.val)
 
 
+@pytest.mark.slow
 def test_rounds_go_on_below_the_drop_as_long_as_there_is_patience(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,9 @@ def stop_after(epochs: int) -> object:
     return scalars
 
 
-@pytest.mark.parametrize("kills", [[1], [4, 2, 3], pytest.param([1] * 12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kills", [[4, 2, 3], *(pytest.param(kills, marks=pytest.mark.slow) for kills in ([1], [1] * 12))]
+)
 def test_a_run_that_is_stopped_again_and_again_ends_like_one_that_is_not(
     backbone: Backbone, task: Task, tmp_path: Path, kills: list[int]
 ) -> None:
@@ -47,6 +49,7 @@ def test_a_run_that_is_stopped_again_and_again_ends_like_one_that_is_not(
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
+@pytest.mark.slow
 def test_a_run_with_averages_early_stopping_and_mixtures_goes_on_to_the_same_end(
     backbone: Backbone, task: Task, tmp_path: Path
 ) -> None:
