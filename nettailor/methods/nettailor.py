@@ -70,11 +70,15 @@ class NetTailor(Plain):
     """labels: the student has no teacher but the pictures' labels; what it may lose is still counted against one."""
 
     def check(self, recipe: Sections) -> None:
-        """Refuse a budget without a size, a cost table that nothing reads, and a proxy that is not there."""
+        """Refuse a budget without a size, one fold, a cost table that nothing reads, and a proxy that is not there."""
         if recipe.cost_table is not None and recipe.cost != "latency":
             raise UsageError("cost_table: is read where cost is latency; add cost=latency, or leave it out")
         if recipe.prune.how == "budget" and recipe.prune.budget is None:
             raise UsageError("prune.budget: is missing; how=budget prunes down to it, for example prune.budget=0.5")
+        if recipe.prune.folds == 1:
+            raise UsageError(
+                "prune.folds: one fold leaves nothing to train on; give 2 or more, or 0 for validation alone"
+            )
         find_form(recipe.student.proxies)
         if recipe.cost_table is not None:
             CostTable.read(Path(recipe.cost_table))

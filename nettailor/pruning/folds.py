@@ -63,13 +63,17 @@ class FoldJudge:
         settings: StudentConfig,
         run: Run,
     ) -> FoldJudge | None:
-        """A judge where the config wants one, or leaves it open and one validation picture is more than the allowed drop."""
+        """A judge where the config wants one, or leaves it open and one validation picture is more than the allowed drop.
+
+        None as well where all pictures are one group (`data.group`), of which there are no folds.
+        """
         count = config.folds
         if count is None:
             count = FOLDS if 0 < config.drop < 100 / len(task.val) else 0
         if count == 0 or config.how != "tolerance":
             return None
-        return cls(backbone, task, count, teacher, settings, run)
+        judge = cls(backbone, task, count, teacher, settings, run)
+        return judge if len(judge) > 1 else None
 
     def __len__(self) -> int:
         return len(self._folds)

@@ -6,6 +6,7 @@ enough. The numbers of steps are those of the usual passes over a thousand pictu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from nettailor.training.loop import Schedule
@@ -22,8 +23,7 @@ class UsualPasses:
         """Passes over `pictures` training pictures in batches of `batch`: the configured ones where there are such."""
         if configured is not None:
             return configured
-        steps = max(1, pictures // Schedule(1, batch).batch_of(pictures))
-        return max(self.passes, -(-self.least_steps // steps))
+        return max(self.passes, math.ceil(self.least_steps / Schedule(1, batch).steps_of(pictures)))
 
 
 STUDENT = UsualPasses(6, 96)

@@ -72,8 +72,7 @@ def search_rate(
 
 def trial_epochs(pictures: int, batch: int) -> int:
     """Passes of a trial: as many as make up some steps, where there are few pictures."""
-    steps = max(1, pictures // Schedule(1, batch).batch_of(pictures))
-    return min(MOST_TRIAL_EPOCHS, -(-TRIAL_STEPS // steps))
+    return min(MOST_TRIAL_EPOCHS, math.ceil(TRIAL_STEPS / Schedule(1, batch).steps_of(pictures)))
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfi
     ("recipe", "says"),
     [
         (Recipe(prune=PruneConfig(how="budget")), "prune.budget: is missing"),
+        (Recipe(prune=PruneConfig(folds=1)), "prune.folds: one fold leaves nothing to train on"),
         (Recipe(cost_table="costs.json"), "cost_table: is read where cost is latency"),
         (Recipe(student=StudentConfig(proxies="conv1x2")), "student.proxies: there is no 'conv1x2'"),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from blocks import Backbone
+from nettailor.data.config import DataConfig
 from nettailor.data.task import Task
 from nettailor.pruning import folds as folds_module
 from nettailor.pruning.config import PruneConfig
@@ -93,3 +94,8 @@ def test_where_a_picture_is_more_than_the_drop_folds_are_taken(backbone: Backbon
     assert count(PruneConfig(drop=0.5, folds=0)) == 0
     assert count(PruneConfig(drop=50.0, folds=3)) == 3
     assert count(PruneConfig(how="budget", budget=0.5)) == 0
+
+
+def test_pictures_of_one_group_have_no_folds(backbone: Backbone, task: Task) -> None:
+    run = Run(rate=2e-3, augmentation=DataConfig(group="()"))
+    assert FoldJudge.of(backbone, task, PruneConfig(drop=0.5), TEACHER, STUDENT, run) is None

@@ -8,6 +8,7 @@ import torch
 from blocks import Backbone, Plan, TailoredNet
 from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
+from nettailor.pruning.criterion import Drop
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import RECOVERABLE, Pruned, Trial, prune, snapshot
 from nettailor.pruning.recover import Recovered, recover_leanest
@@ -148,3 +149,27 @@ def test_without_epochs_the_choice_stands(backbone: Backbone, monkeypatch: pytes
     result = script.recover(epochs=0)
     assert (script.stages, result.attempts, result.epochs, result.val_accuracy) == ([], [], 0, 0.92)
     assert result.graph is script.pruned.graph
+
+
+@pytest.mark.parametrize(("points", "accepted"), [(0.0, True), (9.0, False)])
+def test_a_judge_decides_and_knows_how_long_a_network_was_trained(
+    backbone: Backbone, task: Task, points: float, accepted: bool
+) -> None:
+    teacher = finetune(backbone, task, TeacherConfig(epochs=1, batch=16, start="fresh", lr=2e-3), Run())
+    student = tailor(backbone, task, STUDENT, Run(), teacher)
+    run = Run(fitted={"student": Fitted({}, 0.0, epochs=5)})
+    graph = BlockGraph.of(student)
+    trials = [Trial([], graph.macs(), graph.price(), 1.0, [], epochs=3)]
+    asked: list[tuple[int, str, int]] = []
+
+    class Judge:
+        def drop(self, paths: list[object], stage: str, passes: int) -> Drop:
+            asked.append((len(paths), stage, passes))
+            return Drop(points, 0.1, 999)
+
+    pruned = Pruned(graph, 0.0, 1.0, trials, steps=[snapshot(student)])
+    after = RecoverConfig(epochs=2)
+    result = recover_leanest(student, teacher, task, pruned, after, 0.5, STUDENT, run, Judge())  # type: ignore[arg-type]
+    assert asked == [(len(graph.paths), "recover", 5 + 3 + 2)]
+    assert result.taken is not None
+    assert (result.taken.accepted, result.taken.judged) == (accepted, Drop(points, 0.1, 999))
