@@ -1,0 +1,1 @@
+"""A compact net in another format, and the proof that it answers the same."""

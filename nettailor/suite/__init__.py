@@ -1,0 +1,1 @@
+"""One resident backbone, many deltas: what they share is computed once."""
