@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +24,10 @@ from nettailor.files import read_json
 from nettailor.methods.paper import Paper
 from tests import fabricated
 from tests.conftest import CommandLine
+from tests.extras import needs
 from tests.tiny import QUICK
 
-pytestmark = pytest.mark.skipif(find_spec(lite0.PACKAGE) is None, reason="the extra imagenet is not installed")
+pytestmark = needs(lite0.PACKAGE)
 SIZES = (96, 160, 224)
 BACKBONE = ("--backbone", "efficientnet_lite0")
 SHORT = (*QUICK, "prune.measured_on=4", "student.warm_start=8", "recover.leaner=0", "machine.threads=1")
