@@ -14,7 +14,7 @@ FLAGS = {
     "prune": "--device --drop --front --help --latency-ms --macs --out --params -h",
     "compare": "--backbone --data --device --help --methods --on --out --recipe --seeds --weights --workers -h",
     "eval": "--backbone --data --device --help --proxies --skip-bad --split --weights -h",
-    "predict": "--backbone --device --help --proxies --top --weights -h",
+    "predict": "--backbone --device --format --help --out --proxies --top --weights -h",
     "show": "--backbone --help --proxies --svg --weights -h",
     "blocks": "--help --input-size --json --proxies --skips -h",
     "profile": "--batch --device --help --input-size --json --out --proxies --rounds --skips --threads -h",
