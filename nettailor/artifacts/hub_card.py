@@ -69,8 +69,8 @@ delta = nt.load("{shared.name}"{_python(description, shared)})
 print(delta.net, delta.classes)
 ```
 
-The network reads RGB of {description.input.size} px; `task.json` says how pictures are resized and normalised, `task.safetensors`
-holds the tensors. Nothing in these files is code, and both are checked against the backbone when they are loaded.
+The network reads RGB of {description.input.size} px; `task.json` says how pictures are resized and normalised.
+`task.safetensors` holds the tensors. Nothing in these files is code, and both are checked against the backbone when they are loaded.
 """
 
 
