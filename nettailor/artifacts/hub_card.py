@@ -70,7 +70,7 @@ print(delta.net, delta.classes)
 ```
 
 The network reads RGB of {description.input.size} px; `task.json` says how pictures are resized and normalised.
-`task.safetensors` holds the tensors. Nothing in these files is code, and both are checked against the backbone when they are loaded.
+`task.safetensors` holds the tensors. Nothing in them is code, and both are checked against the backbone when they are loaded.
 """
 
 
