@@ -11,6 +11,7 @@ from nettailor.cli.evaluate import EvalOptions, evaluate
 from nettailor.cli.model import BlocksOptions, ProfileOptions, blocks, profile
 from nettailor.cli.predict import PredictOptions, predict
 from nettailor.cli.prune import PruneOptions, prune
+from nettailor.cli.push import PushOptions, push
 from nettailor.cli.recipes import RecipesOptions, recipes
 from nettailor.cli.show import ShowOptions, show
 
@@ -20,6 +21,7 @@ VERBS: dict[str, tuple[type, Callable[[Any], int]]] = {
     "compare": (CompareOptions, compare),
     "eval": (EvalOptions, evaluate),
     "predict": (PredictOptions, predict),
+    "push": (PushOptions, push),
     "show": (ShowOptions, show),
     "blocks": (BlocksOptions, blocks),
     "profile": (ProfileOptions, profile),
