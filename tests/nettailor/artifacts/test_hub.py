@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.fake_hub import FakeHub
 
 errors = pytest.importorskip("huggingface_hub").errors
+pytestmark = pytest.mark.extra
 from tests.fake_hub import http_error  # noqa: E402 - it imports the extra
 
 BIRDS = HubName("user/birds")

@@ -12,10 +12,13 @@ from PIL import Image
 from nettailor.jobs.recipe import parse_recipe
 from tests import fabricated
 from tests.conftest import CommandLine
+from tests.extras import needs
 from tests.fabricated import TINY
 
 if TYPE_CHECKING:
     from tests.fake_hub import FakeHub
+
+pytestmark = needs("huggingface_hub")
 
 
 @pytest.fixture
