@@ -41,7 +41,8 @@ def show(options: ShowOptions) -> int:
     for delta, graph in zip(deltas, graphs, strict=True):
         Console(highlight=False).print(graph_table(graph, backbone, delta.description.task))
     if options.svg is not None:
-        write_text(options.svg, draw_svg(graphs[0], backbone, deltas[0].description.task))
+        net, task = deltas[0].net, deltas[0].description.task
+        write_text(options.svg, draw_svg(graphs[0], backbone, task, net.plan.copied))
         print(f"drawn into {options.svg}")
     if options.html is not None:
         write_text(options.html, render(page_data(options.run, deltas, print)))

@@ -80,7 +80,7 @@ def thumbnail(picture: Image.Image) -> str:
 def _wrong_rows(test: SplitPredictions, classes: int) -> list[int]:
     """Rows that are wrong: one of each pair of classes first, the most frequent pairs before others."""
     pairs = list(zip(test.labels, test.compact, strict=True))
-    wrong = [row for row, (true, given) in enumerate(pairs) if true != given and 0 <= min(true, given)]
+    wrong = [row for row, (true, given) in enumerate(pairs) if true != given and min(true, given) >= 0]
     wrong = [row for row in wrong if max(pairs[row]) < classes]
     often = Counter(pairs[row] for row in wrong)
     seen: dict[tuple[int, int], int] = defaultdict(int)

@@ -16,6 +16,12 @@ function best(points, macs) {
   return found;
 }
 
+/** Networks on the way down are tested before their recovery. */
+function tested(point) {
+  const when = worth(point) === point.val ? "test" : "test, unrecovered";
+  return point.test === null ? null : [when, percent(point.test, 2)];
+}
+
 function frontSection(page) {
   if (page.tasks.every((task) => task.figures.test_accuracy === null)) return null;
   const lead =
@@ -44,20 +50,25 @@ function frontCard(task, index, page) {
   const plot = el("div", { class: "plot" });
   card.append(plot, el("label", { for: id, class: "slider" }, el("span", {}, "MACs at most"), limit), slider, said);
   let cursor = () => {};
+  let macs = chosen.macs; // the slider stands at whole percents, a network that is pointed at need not
   const read = () => {
-    const part = Number(slider.value) / 100;
-    limit.textContent = `${slider.value} % of the backbone\u2019s`;
+    limit.textContent = `${share(macs / total)} of the backbone\u2019s`;
     slider.setAttribute("aria-valuetext", limit.textContent);
-    const point = best(task.front.points, part * total);
-    cursor(part, point);
+    const point = best(task.front.points, macs);
+    cursor(macs / total, point);
     said.replaceChildren(...readout(point, task, page));
   };
-  slider.addEventListener("input", read);
+  const pick = (wanted) => {
+    macs = wanted;
+    slider.value = String(Math.ceil((100 * macs) / total));
+    read();
+  };
+  slider.addEventListener("input", () => {
+    macs = (Number(slider.value) / 100) * total;
+    read();
+  });
   drawn(plot, (width) => {
-    const made = frontPlot(task, page, width, (part) => {
-      slider.value = String(Math.round(100 * part));
-      read();
-    });
+    const made = frontPlot(task, page, width, pick);
     cursor = made.cursor;
     plot.replaceChildren(made.root);
     read();
@@ -70,9 +81,9 @@ function readout(point, task, page) {
   if (point === null) return [el("p", {}, "No network of this run is so small.")];
   const part = point.macs / page.backbone.macs;
   const rows = [
-    ["MACs", `${share(part)}, ${millions(point.macs)}`],
+    ["MACs", `${millions(point.macs)} (${share(part)})`],
     ["validation", percent(worth(point), 2)],
-    point.test === null ? null : ["test", percent(point.test, 2)],
+    tested(point),
     ["blocks", `${point.blocks} of ${page.backbone.blocks.length}`],
     ["proxies", whole(point.proxies)],
     point.task_params === null ? null : ["task parameters", whole(point.task_params)],
@@ -142,15 +153,16 @@ function frontPlot(task, page, width, pick) {
   root.append(svg("rect", { x: 0, y: 0, width, height: PLOT.height, class: "hit" }), axes(at, width));
   if (teacher !== null) {
     root.append(svg("line", { x1: PLOT.left, x2: width - PLOT.right, y1: at.y(teacher), y2: at.y(teacher), class: "teacher" }));
-    const above = at.y(teacher) > PLOT.top + 14;
+    const last = at.y(Math.max(...points.map(worth)));
+    const above = last >= at.y(teacher) || at.y(teacher) - last > 24;
     root.append(svg("text", { x: width - PLOT.right, y: at.y(teacher) + (above ? -5 : 14), "text-anchor": "end", class: "teacher-name" }, "teacher"));
   }
   root.append(svg("path", { d: staircase(points, total, at), class: "step", "aria-hidden": "true" }), mark, ring);
   const dots = points.map((point) => dot(point, at, total, page));
   root.append(...dots);
   roving(dots);
-  dots.forEach((node, place) => node.addEventListener("focus", () => pick(Math.ceil((100 * points[place].macs) / total) / 100)));
-  const choose = (event) => pick(at.part(event.clientX - root.getBoundingClientRect().left));
+  dots.forEach((node, place) => node.addEventListener("focus", () => pick(points[place].macs)));
+  const choose = (event) => pick(total * at.part(event.clientX - root.getBoundingClientRect().left));
   root.addEventListener("pointerdown", choose);
   root.addEventListener("pointermove", (event) => (event.buttons & 1) === 1 && choose(event));
   return { root, cursor: (part, point) => place(mark, ring, at, part, point, total) };
@@ -189,7 +201,7 @@ function dot(point, at, total, page) {
     ["MACs", `${share(point.macs / total)}, ${millions(point.macs)}`],
     point.recovered === null ? null : ["validation before recovery", percent(point.val, 2)],
     ["validation", percent(worth(point), 2)],
-    point.test === null ? null : ["test", percent(point.test, 2)],
+    tested(point),
     ["blocks", `${point.blocks} of ${page.backbone.blocks.length}`],
     ["proxies", whole(point.proxies)],
   ]);

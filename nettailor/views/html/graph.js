@@ -243,7 +243,7 @@ function keptText({ backbone, tasks }) {
   const all = counts.filter((count) => count === sharing.length && count > 0).length;
   const none = counts.filter((count) => count === 0).length;
   const parts = `${all} kept by all, ${depth - all - none} by some, ${none} by none`;
-  const own = copied.length ? ` ${copied.join(", ")}: copies of ${copied.length === 1 ? "its" : "their"} own, which share nothing.` : "";
+  const own = copied.length ? ` \u201c${copied.join("\u201d, \u201c")}\u201d ${copied.length === 1 ? "has copies of its" : "have copies of their"} own and ${copied.length === 1 ? "shares" : "share"} nothing.` : "";
   const whose = copied.length ? ` of the ${plural(sharing.length, "network")} that share it` : "";
   return `Of the backbone's ${plural(depth, "universal block")}, ${parts}${whose}.${own} Data flows from top to bottom.`;
 }

@@ -48,6 +48,7 @@ function matrix(task, sums, width) {
     width: Math.ceil(margin + cell * count + 2),
     height: Math.ceil(top + cell * count + 2),
     role: "group",
+    class: cell >= COUNTED ? "counted" : "uncounted",
     "aria-label": `${task.label}: confusion matrix; arrow keys move from cell to cell`,
   });
   root.append(frame(classes, margin, top, cell, named, longest));
