@@ -34,7 +34,7 @@ def draw_svg(graph: BlockGraph, backbone: Backbone, title: str, copied: bool = F
         f'<rect width="{width}" height="{TOP + 90}" fill="white"/>',
         f'<text x="12" y="22" font-size="15" fill="{INK}">{escape(caption)}</text>',
         f'<text x="12" y="40" fill="{SOFT}">{LEGEND}</text>',
-        f'<text x="{_centre(0):.1f}" y="{TOP - 20}" text-anchor="middle" fill="{INK}">stem</text>',
+        _label(0, "stem", INK, -12),
     ]
     parts += [_arc(path, data, most) for path, data in graph.edges() if not path.is_universal]
     for layer, name in enumerate(backbone.block_names, 1):
