@@ -83,10 +83,11 @@ def front_data(report: Report, path: Path, front: Front | None, ends: int) -> Fr
             )
             for point in front.points
         ]
-        source, teacher_val = "front.json", front.teacher_val_accuracy
+        source = "front.json"
     else:
         points = _from_trials(report, path, ends, recovered)
-        source, teacher_val = "report.json", None if report.teacher is None else report.teacher.val_accuracy
+        source = "report.json"
+    teacher_val = None if report.teacher is None else report.teacher.val_accuracy
     if len(points) < 2:
         return None
     return FrontData(source, teacher_val, sorted(points, key=lambda point: point.macs))

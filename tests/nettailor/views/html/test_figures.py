@@ -35,7 +35,7 @@ def test_a_measured_curve_goes_before_the_trials() -> None:
     )
     data = front_data(report, HERE, fabricated.front(), ends=100_000)
     assert data is not None
-    assert (data.source, data.teacher_val) == ("front.json", 0.9)
+    assert (data.source, data.teacher_val) == ("front.json", 0.9), "of the validation split"
     assert [point.macs for point in data.points] == [600_000, 1_200_000, 1_800_000]
     assert [point.recovered for point in data.points] == [0.8, None, None], "the chosen one is recovered already"
 
