@@ -153,9 +153,7 @@ function frontPlot(task, page, width, pick) {
   root.append(svg("rect", { x: 0, y: 0, width, height: PLOT.height, class: "hit" }), axes(at, width));
   if (teacher !== null) {
     root.append(svg("line", { x1: PLOT.left, x2: width - PLOT.right, y1: at.y(teacher), y2: at.y(teacher), class: "teacher" }));
-    const last = at.y(Math.max(...points.map(worth)));
-    const above = last >= at.y(teacher) || at.y(teacher) - last > 24;
-    root.append(svg("text", { x: width - PLOT.right, y: at.y(teacher) + (above ? -5 : 14), "text-anchor": "end", class: "teacher-name" }, "teacher"));
+    root.append(teacherName(points, at, at.y(teacher), width));
   }
   root.append(svg("path", { d: staircase(points, total, at), class: "step", "aria-hidden": "true" }), mark, ring);
   const dots = points.map((point) => dot(point, at, total, page));
@@ -166,6 +164,15 @@ function frontPlot(task, page, width, pick) {
   root.addEventListener("pointerdown", choose);
   root.addEventListener("pointermove", (event) => (event.buttons & 1) === 1 && choose(event));
   return { root, cursor: (part, point) => place(mark, ring, at, part, point, total) };
+}
+
+/** Above the line at the left, where the curve is far below it; else at the right, on the side where the curve is not. */
+function teacherName(points, at, y, width) {
+  const free = at.y(worth(points[0])) - y > 40;
+  const last = at.y(Math.max(...points.map(worth)));
+  const above = free || last >= y || y - last > 24;
+  const place = free ? { x: PLOT.left + 4, "text-anchor": "start" } : { x: width - PLOT.right, "text-anchor": "end" };
+  return svg("text", { ...place, y: y + (above ? -5 : 14), class: "teacher-name" }, "teacher");
 }
 
 function place(mark, ring, at, part, point, total) {

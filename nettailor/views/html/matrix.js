@@ -9,7 +9,7 @@ function matrixSection(page) {
   if (page.tasks.every((task) => task.figures.test_accuracy === null)) return null;
   const cards = page.tasks.map((task, index) => matrixCard(task, index, page));
   const lead = page.tasks.some((task) => task.confusion)
-    ? "Rows are classes, columns what their test pictures were taken for. Grey is right, colour is wrong; darker is a larger part of the row."
+    ? "Rows are classes, columns what their test pictures were taken for. Grey is right, colour is wrong; stronger is a larger part of the row."
     : "";
   return section("confusion", "What is taken for what", lead, el("div", { class: "cards" }, ...cards));
 }
@@ -51,6 +51,7 @@ function matrix(task, sums, width) {
     class: cell >= COUNTED ? "counted" : "uncounted",
     "aria-label": `${task.label}: confusion matrix; arrow keys move from cell to cell`,
   });
+  const most = Math.max(...cells.filter(([row, column]) => !right(row, column)).map(([row, , value]) => value / sums[row]), 1e-9);
   root.append(frame(classes, margin, top, cell, named, longest));
   const marks = cells.map(([row, column, value]) => {
     const part = value / sums[row];
@@ -58,7 +59,7 @@ function matrix(task, sums, width) {
     const gap = cell > 6 ? 1 : 0;
     const group = svg("g", { role: "img", class: `stop ${right(row, column) ? "right" : "wrong"}` });
     const box = svg("rect", { x: at.x + gap, y: at.y + gap, width: cell - 2 * gap, height: cell - 2 * gap, rx: cell > 12 ? 2 : 0 });
-    box.style.setProperty("--part", (right(row, column) ? 0.25 + 0.75 * part : 0.5 + 0.5 * part).toFixed(3));
+    box.style.setProperty("--part", (right(row, column) ? 0.25 + 0.75 * part : 0.2 + 0.8 * Math.sqrt(part / most)).toFixed(3));
     group.append(box);
     if (cell >= COUNTED) {
       const place = { x: at.x + cell / 2, y: at.y + cell / 2 + 4, "text-anchor": "middle", "aria-hidden": "true" };
