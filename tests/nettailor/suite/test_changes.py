@@ -17,6 +17,7 @@ from nettailor.suite.changes import add, finished_delta, pack, remove
 from nettailor.suite.folder import SuiteFolder
 from nettailor.suite.shared import AbsentBlock
 from nettailor.suite.suite import Suite
+from nettailor.suite.summary import summarize
 from tests.fabricated import TINY
 from tests.nettailor.suite.conftest import Make
 from tests.nettailor.suite.test_folder import contents
@@ -169,3 +170,14 @@ def test_where_no_suite_can_be_packed(suite: Path, tmp_path: Path) -> None:
     with pytest.raises(FileError, match="has no tasks; nothing of it would be left"):
         pack(suite, tmp_path / "out", TINY)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_suite_is_looked_into_without_its_networks(packed: Path, made: Path) -> None:
+    found = summarize(packed)
+    assert (found.backbone, found.input_size, found.packed) == (TINY, 16, [1, 2, 4, 5, 6])
+    assert [(task.name, task.classes, task.method, task.blocks, task.proxies) for task in found.tasks] == [
+        ("birds", 3, "nettailor", 4, 6),
+        ("signs", 3, "nettailor", 4, 6),
+    ]
+    assert found.bytes < summarize(made).bytes
+    assert summarize(made).packed is None
