@@ -14,6 +14,7 @@ from nettailor.cli.prune import PruneOptions, prune
 from nettailor.cli.push import PushOptions, push
 from nettailor.cli.recipes import RecipesOptions, recipes
 from nettailor.cli.show import ShowOptions, show
+from nettailor.cli.suite import SuiteOptions, suite
 
 VERBS: dict[str, tuple[type, Callable[[Any], int]]] = {
     "adapt": (AdaptOptions, adapt),
@@ -23,6 +24,7 @@ VERBS: dict[str, tuple[type, Callable[[Any], int]]] = {
     "predict": (PredictOptions, predict),
     "push": (PushOptions, push),
     "show": (ShowOptions, show),
+    "suite": (SuiteOptions, suite),
     "blocks": (BlocksOptions, blocks),
     "profile": (ProfileOptions, profile),
     "recipes": (RecipesOptions, recipes),
