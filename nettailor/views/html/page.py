@@ -37,7 +37,7 @@ def render(data: PageData) -> str:
     parts = {
         "@POLICY@": policy,
         "@TITLE@": escape(f"{tasks} over {data.backbone.name}"),
-        "@STYLE@": style,
+        "@LOOKS@": style,
         "@DATA@": data.to_json(),
         "@SCRIPT@": script,
     }
