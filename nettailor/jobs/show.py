@@ -18,11 +18,11 @@ from nettailor.artifacts.description import Description
 from nettailor.artifacts.pareto import Front
 from nettailor.artifacts.report import Report
 from nettailor.artifacts.run_folder import RunFolder
-from nettailor.errors import UsageError
+from nettailor.errors import FileError, UsageError
 from nettailor.jobs.mistakes import wrong_pictures
 from nettailor.jobs.recipe import own_recipe
 from nettailor.pruning.graph import BlockGraph
-from nettailor.views.html.data import FiguresData, PageData, TaskData
+from nettailor.views.html.data import ConfusionData, FiguresData, PageData, TaskData
 from nettailor.views.html.figures import confusion_data, figures_data, front_data
 from nettailor.views.html.network import backbone_data, graph_data, shared_data
 
@@ -108,7 +108,7 @@ def _task(folder: Path, delta: Delta, report: Report | None, say: Callable[[str]
         return replace(task, front_note=note, confusion_note=note, mistakes_note=note)
     front = Front.read(run.front) if run.front.is_file() else None
     curve = front_data(report, run.report, front, delta.net.cost().macs - graph.macs())
-    confusion = confusion_data(Confusion.read(run.confusion)) if run.confusion.is_file() else None
+    confusion = _confusion(run.confusion, delta.classes) if run.confusion.is_file() else None
     again = f"nettailor prune {folder}" if (run.nets / "student.safetensors").is_file() else None
     mistakes, why_none = wrong_pictures(own_recipe(folder), run, delta.classes, say)
     return replace(
@@ -121,6 +121,13 @@ def _task(folder: Path, delta: Delta, report: Report | None, say: Callable[[str]
         mistakes=mistakes,
         mistakes_note=why_none,
     )
+
+
+def _confusion(path: Path, classes: list[str]) -> ConfusionData:
+    confusion = Confusion.read(path)
+    if confusion.classes != classes or {len(confusion.counts), *map(len, confusion.counts)} != {len(classes)}:
+        raise FileError(path, "is no matrix of this run's classes; remove it, and the page is written without it")
+    return confusion_data(confusion)
 
 
 def _why_no_curve(again: str | None) -> str:

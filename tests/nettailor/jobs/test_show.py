@@ -9,6 +9,7 @@ import pytest
 
 from blocks import Backbone, InputSpec
 from nettailor.artifacts import delta
+from nettailor.artifacts.confusion import Confusion
 from nettailor.backbones.load import load_backbone
 from nettailor.errors import FileError, UsageError
 from nettailor.jobs.show import load_together, page_data
@@ -43,6 +44,16 @@ def test_a_finished_run_shows_all_that_it_wrote(kept_run: Path, tiny_net: Backbo
     assert (task.front, task.front_note) == (None, "This run knows one size only.")
     assert page.shared is None
     assert str(kept_run) not in page.to_json(), "where the run lies is nobody's business"
+
+
+@pytest.mark.parametrize("counts", [[[1, 0], [0, 1]], [[1, 0, 0], [0, 1, 0], [0, 0]]])
+def test_a_matrix_of_other_classes_is_refused(
+    kept_run: Path, tiny_net: Backbone, tmp_path: Path, counts: list[list[int]]
+) -> None:
+    folder = shutil.copytree(kept_run, tmp_path / "digits")
+    Confusion("digits", ["digit 0", "digit 1", "digit 2"], counts).write(folder / "confusion.json")
+    with pytest.raises(FileError, match=r"confusion\.json: is no matrix of this run's classes"):
+        gathered([folder], tiny_net)
 
 
 def test_a_size_can_be_asked_for_where_the_student_is_kept(kept_run: Path, tiny_net: Backbone, tmp_path: Path) -> None:
