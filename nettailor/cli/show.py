@@ -15,6 +15,7 @@ class ShowOptions:
 
     run: Path = position("a run's folder, or its delta's", "RUN")
     svg: Path | None = option("also draw them into this file", metavar="FILE")
+    tensorboard: Path | None = option("also write them for TensorBoard into this folder", metavar="DIR")
     backbone: str | None = option("the backbone, where its name in the delta is not enough", metavar="NAME")
     weights: str | None = option("the backbone's weights in a local file", metavar="FILE")
     proxies: str | None = option("import this form of proxy, where the delta uses one", metavar="MODULE:FUNCTION")
@@ -36,4 +37,9 @@ def show(options: ShowOptions) -> int:
     if options.svg is not None:
         write_text(options.svg, draw_svg(graph, backbone, delta.description.task))
         print(f"drawn into {options.svg}")
+    if options.tensorboard is not None:
+        from nettailor.jobs.tensorboard import write_tensorboard
+
+        write_tensorboard(options.run, delta, options.tensorboard)
+        print(f"written for TensorBoard: tensorboard --logdir {options.tensorboard}")
     return 0

@@ -15,7 +15,7 @@ FLAGS = {
     "compare": "--backbone --data --device --help --methods --on --out --recipe --seeds --weights --workers -h",
     "eval": "--backbone --data --device --help --proxies --skip-bad --split --weights -h",
     "predict": "--backbone --device --help --proxies --top --weights -h",
-    "show": "--backbone --help --proxies --svg --weights -h",
+    "show": "--backbone --help --proxies --svg --tensorboard --weights -h",
     "blocks": "--help --input-size --json --proxies --skips -h",
     "profile": "--batch --device --help --input-size --json --out --proxies --rounds --skips --threads -h",
     "recipes": "--help -h",
