@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -92,6 +93,7 @@ class Canvas:
         self._draw.polygon([(float(a), float(b)) for a, b in points], fill=colour, outline=WHITE)
 
 
+@functools.lru_cache(4096)
 def text_width(words: str, size: int = 12) -> float:
     """Pixels that words take."""
     return float(_font(size).getlength(_printable(words)))
@@ -106,6 +108,7 @@ def shortened(words: str, size: int, most: float) -> str:
     return words + ".."
 
 
+@functools.cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 

@@ -97,6 +97,6 @@ def write_events(folder: Path, name: str, events: Iterable[At | GraphDef]) -> Pa
 def picture(tag: str, image: Image) -> Summary:
     """An image as TensorBoard keeps it: a PNG."""
     data = io.BytesIO()
-    image.save(data, format="PNG")
+    image.save(data, format="PNG", compress_level=3)
     encoded = Summary.Image(height=image.height, width=image.width, colorspace=3, encoded_image_string=data.getvalue())
     return Summary(value=[Summary.Value(tag=tag, image=encoded)])

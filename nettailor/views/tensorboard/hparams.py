@@ -38,7 +38,7 @@ CHOICES = {
         )
     },
 }
-"""Columns by the fields of a recipe that they show: the same for every run, so that one table holds many tasks and methods."""
+"""Columns by the fields of a recipe that they show: the same for every run, so that one table holds many tasks."""
 
 FIRST = ("task", "method", "backbone", "seed")
 """Columns that the tab shows first."""

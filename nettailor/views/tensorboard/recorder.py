@@ -7,6 +7,7 @@ Recorder calls of training -> Timeline (kept with the checkpoints) -> scalars, h
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from functools import cached_property
@@ -32,6 +33,7 @@ GRAPHS = {
     "after-pruning": "3-after-pruning",
 }
 """Folders of the graphs of a run by what is drawn, so named that TensorBoard lists them in their order."""
+LAST = "after-pruning"
 
 TERMS = {
     "total": "loss/total",
@@ -52,6 +54,7 @@ LAYOUT = {
 """Of the Custom Scalars tab."""
 
 BINS = np.linspace(0, 1, 31)  # of gates
+DRAWING_PART = 300  # pictures wait for this many times what the last ones took: they cost a run next to nothing
 PICTURE_EVERY = 60.0  # seconds between two maps of gates inside a long stage
 
 
@@ -72,7 +75,8 @@ class TensorBoard:
         self._writer, self._folder, self._task = writer, folder, task
         self._timeline = Timeline.read(checkpoints)
         self._student: TailoredNet | None = None
-        self._drawn = time.perf_counter()
+        self._gates: dict[str, list[float]] = {}
+        self._drawn, self._drawing, self._behind = -math.inf, 0.0, False
         if not self._timeline.stages:
             for summary in (custom_scalars(LAYOUT), *session_start(hparams)):
                 self._add(summary, 0)
@@ -88,7 +92,7 @@ class TensorBoard:
         self._timeline.begin(stage, done, steps)
 
     def gates(self, stage: str, epoch: int, student: TailoredNet, /) -> None:
-        """Keep the gates of a pass, and write their histograms."""
+        """Keep the gates of a pass; their histograms are written with its figures."""
         timeline, self._student = self._timeline, student
         if epoch <= timeline.stages[stage].recorded:
             return
@@ -99,16 +103,15 @@ class TensorBoard:
         timeline.gates[stage, epoch] = kept
         paths_macs = sum(student.costs[path].macs for path in live)
         timeline.stages[stage].paths_macs = paths_macs / sum(block.macs for block in student.backbone.block_costs)
-        step = timeline.step(stage, epoch)
-        for tag, universal in ((OF_BLOCKS, True), (OF_PROXIES, False)):
-            values = [float(gates[path.place]) for path in live if path.is_universal == universal]
-            if values:
-                self._add(histogram(tag, np.array(values), BINS), step)
+        self._gates = {
+            tag: [float(gates[path.place]) for path in live if path.is_universal == universal]
+            for tag, universal in ((OF_BLOCKS, True), (OF_PROXIES, False))
+        }
 
     def passed(
         self, stage: str, epoch: int, losses: dict[str, float], metrics: dict[str, float], over: bool, /
     ) -> None:
-        """Write the figures of a pass; at the end of a stage, and every minute, the pictures."""
+        """Write the figures of a pass; at the end of a stage, and every minute, the pictures, but never too often."""
         timeline = self._timeline
         entry = timeline.stages[stage]
         entry.done = epoch
@@ -120,17 +123,26 @@ class TensorBoard:
                 values[PATHS_MACS] = entry.paths_macs
             for tag, value in values.items():
                 self._add(scalar(tag, value), step)
+            for tag, gates in self._gates.items():
+                if gates:
+                    self._add(histogram(tag, np.array(gates), BINS), step)
             entry.recorded, entry.val_accuracy = epoch, metrics.get("val_accuracy")
             if over:
                 self._add(text("stages", self._table()), step)
-            if over or time.perf_counter() - self._drawn > PICTURE_EVERY:
+            self._behind = True
+            since = time.perf_counter() - self._drawn
+            if since > (DRAWING_PART * self._drawing if over else max(PICTURE_EVERY, DRAWING_PART * self._drawing)):
                 self._draw(step)
+        self._gates = {}
         self._writer.flush()
         timeline.write()
 
     def graph(self, when: str, student: TailoredNet, /) -> None:
         """Write the block graph as a TensorBoard run of its own, which replaces one that is there."""
         self._student = student
+        if when == LAST and self._behind:
+            self._draw(self.step)
+            self._writer.flush()
         write_events(
             self._folder / "graphs" / GRAPHS.get(when, when), "graph", [block_graph(Blocks.of_student(student))]
         )
@@ -154,6 +166,7 @@ class TensorBoard:
         student, timeline = self._student, self._timeline
         if student is None or not timeline.gates:
             return
+        began = time.perf_counter()
         self._add(
             picture(OVER_TIME, pictures.gates_over_time(timeline, student.paths, student.backbone.block_names)), step
         )
@@ -161,7 +174,8 @@ class TensorBoard:
         levels = {} if teacher is None or teacher.val_accuracy is None else {"teacher": teacher.val_accuracy}
         if tried := self._tried(student):
             self._add(picture(SEARCH, pictures.search(self._task, tried, levels)), step)
-        self._drawn = time.perf_counter()
+        self._drawn, self._behind = time.perf_counter(), False
+        self._drawing = self._drawn - began
 
     def _tried(self, student: TailoredNet) -> list[Mark]:
         """The student and what rounds and recoveries have come to."""

@@ -56,7 +56,9 @@ def test_sixteen_blocks_are_drawn_path_by_path(tmp_path: Path) -> None:
 def test_what_is_dropped_stays_and_its_edges_are_dashed(backbone: Backbone) -> None:
     student = TailoredNet(backbone, 3, Plan(skips=1)).eval()
     whole = BlockGraph.of(student)
-    student.keep(whole.without([p for p in whole.paths if p.key == "G3" or (not p.is_universal and p.key != "A2-3")]).paths)
+    student.keep(
+        whole.without([p for p in whole.paths if p.key == "G3" or (not p.is_universal and p.key != "A2-3")]).paths
+    )
     by_student = nodes_of(block_graph(Blocks.of_student(student)))
     dropped = {name.split("/")[1] for name, node in by_student.items() if node.device == "dropped"}
     assert dropped == {"G3", "A0-1", "A1-2", "A3-4", "A4-5", "A5-6"}
@@ -81,7 +83,7 @@ def test_a_layer_without_any_path_has_a_mixture_that_is_dropped(backbone: Backbo
 
 def test_milliseconds_are_there_where_they_are_known(backbone: Backbone) -> None:
     student = TailoredNet(backbone, 3, Plan(skips=1))
-    student.use_cost_model(CostModel("latency", {path: 0.25 for path in student.paths}, 1.0, 9.0))
+    student.use_cost_model(CostModel("latency", dict.fromkeys(student.paths, 0.25), 1.0, 9.0))
     nodes = nodes_of(block_graph(Blocks.of_student(student)))
     assert {node.attr["milliseconds"].f for node in nodes.values() if node.op in ("UniversalBlock", "Proxy")} == {0.25}
 
@@ -94,7 +96,9 @@ def test_sixty_blocks_are_one_node_each_and_say_which_paths_are_kept(deep: Tailo
     layer = nodes["layer2.0"]
     assert set(layer.input) == {"layer1.14", "layer1.13", "layer1.12"}
     assert b"kept, universal" in layer.attr["path G16"].s
-    assert {key for key in layer.attr if key.startswith("path ")} == {f"path {k}" for k in ("G16", "A15-16", "A14-16", "A13-16")}
+    assert {key for key in layer.attr if key.startswith("path ")} == {
+        f"path {k}" for k in ("G16", "A15-16", "A14-16", "A13-16")
+    }
 
 
 def test_a_deep_graph_tells_layers_of_proxies_alone_from_those_that_are_gone(deep: TailoredNet) -> None:
