@@ -76,7 +76,7 @@ def test_a_delta_alone_shows_the_graph_that_it_keeps(delta_folder: Path, nettail
 
 
 def test_a_report_beside_a_delta_alone_is_not_believed(delta_folder: Path, nettailor: CommandLine) -> None:
-    lonely = shutil.copytree(delta_folder, "lonely")
+    lonely = shutil.copytree(delta_folder, Path("lonely"))
     fabricated.report().write(lonely / "report.json")
     Recipe(task="birds").write(lonely / "recipe.yaml")
     status, _, err = nettailor("show", lonely, "--backbone", TINY, "--tensorboard", "board")

@@ -136,7 +136,7 @@ def test_detail_goes_down_with_depth(deep: TailoredNet, depth: int, per_layer: i
 
 def test_names_that_would_be_folders_or_ends_are_made_harmless(backbone: Backbone) -> None:
     class Named:
-        block_names = ["a/b", "stem", "a.b"]
+        block_names = ("a/b", "stem", "a.b")
 
     layers = [name for _, name, _ in Blocks(Named(), [], 3).layers()]  # type: ignore[arg-type]
     assert layers == ["a.b", "stem.2", "a.b.3"]
