@@ -27,7 +27,7 @@ from blocks.paths import UNIVERSAL
 
 MOST_NODES = 120
 KEPT, DROPPED, PROXIES_ONLY = "kept", "dropped", "kept: proxies only"
-SHARED, OWN = "shared by all tasks", "this task's own"
+SHARED, OWN = "shared by all tasks", "of this task alone"
 INPUT, STEM, HEAD, MIXTURE, PROXIES = "input", "stem", "head", "mixture", "proxies"
 
 

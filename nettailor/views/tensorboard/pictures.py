@@ -33,7 +33,7 @@ from nettailor.views.tensorboard.drawing import (
 )
 from nettailor.views.tensorboard.timeline import Timeline
 
-MAP_WIDTH = 860  # pixels of the time axis
+MAP_WIDTH = 780  # pixels of the time axis
 TALLEST = 1400  # pixels of all rows of a map of gates
 SMALLEST_NAMED = 8  # pixels of a row that can have a name
 SEARCH_LEGEND = {"dot": "student, rounds of pruning", "ring": "recovered", "star": "chosen"}

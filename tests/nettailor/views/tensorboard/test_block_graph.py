@@ -50,7 +50,7 @@ def test_sixteen_blocks_are_drawn_path_by_path(tmp_path: Path) -> None:
     shape = [side.size for side in block.attr["_output_shapes"].list.shape[0].dim]
     assert shape == [1, *student.backbone.shapes[9]]
     owners = {node.attr["_XlaCluster"].s.decode() for node in nodes.values() if node.op == "Proxy"}
-    assert owners == {"this task's own"}
+    assert owners == {"of this task alone"}
 
 
 def test_what_is_dropped_stays_and_its_edges_are_dashed(backbone: Backbone) -> None:
