@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ class ShowOptions:
     run: list[Path] = position("runs' folders, or their deltas', or hf://user/name", "RUN")
     html: Path | None = option("write a page about them into this file: it needs no network", metavar="FILE")
     svg: Path | None = option("also draw the blocks of one run into this file", metavar="FILE")
+    tensorboard: Path | None = option("also write them for TensorBoard into this folder", metavar="DIR")
     backbone: str | None = option("the backbone, where its name in the delta is not enough", metavar="NAME")
     weights: str | None = option("the backbone's weights in a local file", metavar="FILE")
     proxies: str | None = option("import this form of proxy, where the delta uses one", metavar="MODULE:FUNCTION")
@@ -47,4 +49,23 @@ def show(options: ShowOptions) -> int:
     if options.html is not None:
         write_text(options.html, render(page_data(options.run, deltas, print)))
         print(f"page written into {options.html}")
+    if options.tensorboard is not None:
+        from nettailor.jobs.tensorboard import write_tensorboard
+
+        folders = _one_each(options.tensorboard, [delta.description.task for delta in deltas])
+        for run, delta, folder in zip(options.run, deltas, folders, strict=True):
+            write_tensorboard(run, delta, folder)
+        print(f"written for TensorBoard: tensorboard --logdir {options.tensorboard}")
     return 0
+
+
+def _one_each(folder: Path, tasks: list[str]) -> list[Path]:
+    """The folder for one run, a folder of its own in it for each of several: runs of one task are numbered."""
+    if len(tasks) == 1:
+        return [folder]
+    seen: Counter[str] = Counter()
+    found = []
+    for task in tasks:
+        seen[task] += 1
+        found.append(folder / (task if seen[task] == 1 else f"{task}-{seen[task]}"))
+    return found

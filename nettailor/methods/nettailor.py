@@ -112,7 +112,9 @@ class NetTailor(Plain):
         with run.timed("student"):
             trained = self.student_stage(context, teacher)
             begin(student, task, trained.student, trained.run, teacher)
+            run.recorder.graph("before-training", student)
             train(student, teacher, task, trained.student, trained.run)
+            run.recorder.graph("after-training", student)
             unpruned = snapshot(student)
             expected = float(expected_complexity(student, student.gates().detach(), recipe.student.complexity))
         with run.timed("prune"):
@@ -122,7 +124,8 @@ class NetTailor(Plain):
             config, drop = recipe.recover, recipe.prune.drop
             judge = FoldJudge.of(backbone, task, recipe.prune, recipe.teacher, after.student, after.run)
             recovered = recover_leanest(student, teacher, task, pruned, config, drop, after.student, after.run, judge)
-            run.write_text("graph", _as_markdown(recovered))
+            run.recorder.graph("after-pruning", student)
+            run.recorder.text("graph", _as_markdown(recovered))
         return Trained(
             net=compact(student),
             teacher=teacher,

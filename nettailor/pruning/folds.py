@@ -22,7 +22,8 @@ from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig, TeacherConfig
-from nettailor.training.run import Run, no_scalars, no_text
+from nettailor.training.recorder import NoRecorder
+from nettailor.training.run import Run
 from nettailor.training.stages import begin, finetune, fit_student, new_student, student_rate
 
 FOLDS = 5
@@ -126,8 +127,7 @@ class FoldJudge:
             self._run,
             checkpoints=Checkpoints(None if folder is None else folder / f"fold-{name}"),
             display=Display(quiet=True),
-            scalars=no_scalars,
-            write_text=no_text,
+            recorder=NoRecorder(),
             fitted={},
             targets=None,
         )

@@ -256,9 +256,8 @@ def fit_student(
         return backward(student, targets.teacher, x, labels, config, targets.known(rows), weights)
 
     def evaluate(epoch: int) -> dict[str, float]:
+        run.recorder.gates(stage, epoch, student)
         gates = student.gates().detach()
-        for path in student.live_paths():
-            run.scalars(f"{stage}/gates/{path.key}", float(gates[path.place]), epoch)
         return {
             "val_accuracy": accuracy(student, task.val),
             "expected_complexity": float(expected_complexity(student, gates, config.complexity)),

@@ -152,7 +152,7 @@ def test_a_disk_that_fills_up_ends_plainly_and_the_run_can_go_on(digit_folder: P
     assert "teacher.safetensors: can't be written" in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2, done.stderr
     left = [p.name for p in (tmp_path / "run").rglob("*") if p.is_file() and "events" not in p.name]
-    assert sorted(left) == ["probe.safetensors", "recipe.yaml", "seconds.json", "split.json"]
+    assert sorted(left) == ["probe.safetensors", "recipe.yaml", "seconds.json", "split.json", "timeline.safetensors"]
     again = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
 

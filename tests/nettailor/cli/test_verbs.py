@@ -16,7 +16,7 @@ FLAGS = {
     "eval": "--backbone --data --device --help --proxies --skip-bad --split --weights -h",
     "predict": "--backbone --device --format --help --out --proxies --top --weights -h",
     "push": "--help --license --message --private --revision -h",
-    "show": "--backbone --help --html --proxies --svg --weights -h",
+    "show": "--backbone --help --html --proxies --svg --tensorboard --weights -h",
     "suite": "--help -h",
     "blocks": "--help --input-size --json --proxies --skips -h",
     "profile": "--batch --device --help --input-size --json --out --proxies --rounds --skips --threads -h",
