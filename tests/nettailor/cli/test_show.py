@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -35,6 +36,16 @@ def test_runs_are_written_as_one_page(nettailor: CommandLine, delta_folder: Path
     assert text.startswith("<!DOCTYPE html>")
     assert f"<title>digits, birds over {TINY}</title>" in text
     assert text.count("data:image/png") == 2
+
+
+def test_each_of_several_runs_gets_a_folder_for_tensorboard(
+    nettailor: CommandLine, delta_folder: Path, tmp_path: Path
+) -> None:
+    run = pages.finished_run(tmp_path / "digits", tmp_path / "pictures").root
+    again = shutil.copytree(delta_folder, "again")
+    status, _, err = nettailor("show", run, delta_folder, again, "--backbone", TINY, "--tensorboard", "board")
+    assert status == 0, err
+    assert sorted(path.name for path in Path("board").iterdir()) == ["birds", "birds-2", "digits"]
 
 
 def test_one_drawing_is_of_one_run(nettailor: CommandLine, delta_folder: Path) -> None:
