@@ -26,6 +26,7 @@ from nettailor.suite.server.page import Page, docs_page, main_page
 from nettailor.suite.server.predicting import BadPictures, Predictor
 from nettailor.suite.server.schema import PICTURES, REFUSALS, Health, Prediction, TaskInfo, TaskList
 from nettailor.suite.server.settings import ServeSettings
+from nettailor.suite.suite import Suite
 
 MOST_TOP = 1000
 ABOUT = "Many recognition tasks over one frozen backbone: send a picture, name the tasks, get classes."
@@ -73,9 +74,7 @@ def make_app(suite_path: Path, settings: ServeSettings, load: Callable[[Path], N
 
 
 def _loader(settings: ServeSettings) -> Callable[[Path], Networks]:
-    from nettailor.suite import Suite
-
-    return lambda path: Suite.load(path, device=settings.device, mode=settings.mode)
+    return lambda path: Suite.load(path, settings.device, settings.mode, settings.backbone)
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from nettailor.suite.server.settings import MEBIBYTE, ServeSettings
 
@@ -63,7 +64,7 @@ async def drain(request: Request, most: int) -> None:
             if size > most:
                 return
 
-    with suppress(asyncio.TimeoutError):
+    with suppress(asyncio.TimeoutError, ClientDisconnect, RuntimeError):  # the last: it has been read to its end
         await asyncio.wait_for(read(), DRAIN_SECONDS)
 
 

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from blocks import InputSpec
 from nettailor.errors import FileError, NettailorError
-from nettailor.files import sha256_of
+from nettailor.suite.folder import INDEX
 
-INDEX = "suite.json"
+DIGITS = 12  # of a version, for people
 log = logging.getLogger("nettailor.serve")
 Stamp = tuple[tuple[str, int, int, int], ...]
 
@@ -32,6 +32,11 @@ class Networks(Protocol):
     @property
     def tasks(self) -> Sequence[str]:
         """Names."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Another one after every change on disk."""
         ...
 
     @property
@@ -116,7 +121,6 @@ class CurrentSuite:
         return tuple(found)
 
     def _loaded(self) -> Loaded:
-        version = sha256_of(self._path / INDEX)[:12]
         suite = self._load(self._path)
         tasks = tuple(suite.tasks)
         if not tasks:
@@ -128,7 +132,7 @@ class CurrentSuite:
         for task in tasks:
             if tuple(logits[task].shape) != (1, len(classes[task])):
                 raise FileError(self._path, f"task {task!r} has {len(classes[task])} classes, but other logits")
-        return Loaded(suite, version, tasks, classes)
+        return Loaded(suite, suite.version[:DIGITS], tasks, classes)
 
 
 def _index(stamp: Stamp) -> tuple[int, int, int] | None:

@@ -26,7 +26,11 @@ class Metrics:
             "nettailor_requests", "Requests answered", ["path", "method", "status"], registry=registry
         )
         self.seconds = Histogram(
-            "nettailor_request_seconds", "Time of a request, its body included", ["path"], buckets=SECONDS, registry=registry
+            "nettailor_request_seconds",
+            "Time of a request, its body included",
+            ["path"],
+            buckets=SECONDS,
+            registry=registry,
         )
         self.pictures = Counter("nettailor_pictures", "Pictures answered", ["task"], registry=registry)
         self.batch = Histogram(

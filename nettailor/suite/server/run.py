@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,7 @@ def serve(suite_path: Path, settings: ServeSettings) -> int:
     Raises:
         NettailorError: the port is taken or not ours to take, or the suite can't be loaded.
     """
+    warnings.filterwarnings("ignore", module="PIL")  # of damaged and large pictures: their senders are told
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
     with listening(settings.host, settings.port) as listener:
         app = make_app(suite_path, settings)

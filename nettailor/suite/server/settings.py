@@ -23,6 +23,8 @@ class ServeSettings:
     token: Annotated[str, Field(min_length=1)] | None = None
     mode: Literal["resident", "fast"] = "resident"
     device: str = "cpu"
+    backbone: str | None = None
+    """Its name, where it means importing code, which a file may not ask for."""
     max_batch: Count = 16
     """Pictures that go through a network together."""
     max_wait_ms: NotNegative = 5.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from pathlib import Path
@@ -23,6 +24,7 @@ class Brightness:
 
     def __init__(self, classes: dict[str, list[str]]) -> None:
         self._classes = classes
+        self.version = hashlib.sha256(json.dumps(classes).encode()).hexdigest()
         self.calls: list[tuple[int, list[str]]] = []
         self.threads: set[str] = set()
         self.open = threading.Event()
