@@ -17,7 +17,7 @@ from pathlib import Path
 from blocks import Backbone
 from blocks.counting import count_params, tensors_of
 from nettailor.artifacts.delta import delta_folder, load, load_described, read_description
-from nettailor.artifacts.description import DESCRIPTION, Description, InputFields
+from nettailor.artifacts.description import DESCRIPTION, BackboneFields, Description, InputFields
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.artifacts.weight_of_tasks import ELEMENT
 from nettailor.backbones.hashes import BackboneHashes
@@ -79,6 +79,10 @@ def add(
                 folder.root,
                 f"has a task {there[0]!r} already; replace it with --replace, or give another name with --name",
             )
+        said = index.backbone if index else descriptions[0].backbone
+        for delta, description in zip(deltas, descriptions, strict=True):
+            if description.backbone.sha256 != said.sha256:
+                raise FileError(delta / DESCRIPTION, _other_backbone(description.backbone, said))
         whole, settled = _backbone(folder, index, backbone, deltas[0], descriptions[0])
         hashes = BackboneHashes(settled.backbone.sha256, settled.backbone.geometry_sha256)
         for delta, name in zip(deltas, chosen, strict=True):
@@ -176,6 +180,13 @@ def _check_names(names: Sequence[str], deltas: Sequence[Path]) -> None:
         check_name(name)
         if name == ALL or "," in name:
             raise UsageError(f"no task of a suite can be named {name!r}; give another name with --name")
+
+
+def _other_backbone(own: BackboneFields, said: BackboneFields | SuiteBackbone) -> str:
+    return (
+        f"backbone.sha256: belongs to {own.name} ({own.sha256[:12]}...), but the suite is over {said.name} "
+        f"({said.sha256[:12]}...); a suite has one backbone: make another suite of the deltas of this one"
+    )
 
 
 def _backbone(

@@ -10,6 +10,7 @@ from the index: a delta's folder is its task's name and the first digits of its 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -167,14 +168,16 @@ class SuiteFolder:
                 self.root.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise FileError(self.root, f"can't be made ({error.strerror}); choose another folder") from error
+            if not os.access(self.root, os.W_OK):
+                raise FileError(self.root, "can't be written; choose another folder, or ask its owner")
             with lock_folder(self.root):
-                index = self.read() if self.index.exists() else self._begin()
+                index = self._present()
                 self.clean(index)
                 try:
                     yield index
                 except BaseException:
                     with suppress(FileError):  # what stays is removed by the next change
-                        self.clean(self.read() if self.index.exists() else None)
+                        self.clean(self._present())
                     raise
         except BaseException:
             for folder in made:
@@ -208,11 +211,14 @@ class SuiteFolder:
         if not self.index.is_file():
             raise FileError(self.root, f"holds no suite ({INDEX}); `nettailor suite add SUITE RUN` makes one")
 
-    def _begin(self) -> None:
-        """See that nobody's files are in the way of a new suite: there is nothing, or what a killed beginning left."""
+    def _present(self) -> SuiteIndex | None:
+        """The index; None where a suite may begin: there is nothing, or what a killed beginning left."""
+        if self.index.exists():
+            return self.read()
         ours = {self.backbone, self.tasks}
         if any(path not in ours and not is_lock(path) and not _is_leftover(path) for path in _inside(self.root)):
             raise FileError(self.root, "is not empty and holds no suite; choose another folder")
+        return None
 
 
 def _inside(folder: Path) -> list[Path]:
