@@ -22,7 +22,7 @@ class ServeSettings:
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     token: Annotated[str, Field(min_length=1)] | None = None
     mode: Literal["resident", "fast"] = "resident"
-    device: str = "cpu"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "cpu"
     backbone: str | None = None
     """Its name, where it means importing code, which a file may not ask for."""
     max_batch: Count = 16
