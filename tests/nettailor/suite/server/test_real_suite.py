@@ -56,7 +56,7 @@ def test_the_answers_are_those_of_predict(deltas: list[Path], digit_folder: Path
 def test_tasks_that_are_added_and_removed_are_taken_up(deltas: list[Path], tmp_path: Path) -> None:
     folder = tmp_path / "suite"
     add(folder, deltas[:1])
-    app = make_app(folder, ServeSettings(poll=0.05))
+    app = make_app(folder, ServeSettings(poll=0.05, timeout=60))
     with TestClient(app, base_url="http://localhost") as client:
 
         def asked(task: str) -> int:
