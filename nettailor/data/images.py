@@ -132,7 +132,7 @@ class FileSource:
 class BytesSource:
     """Pictures whose files' bytes are in memory, by name; read as those formats only, where some are given."""
 
-    def __init__(self, files: Mapping[str, bytes], formats: Sequence[str] | None = None) -> None:
+    def __init__(self, files: Mapping[str, bytes], formats: tuple[str, ...] | None = None) -> None:
         self.where = "memory"
         self.names = list(files)
         self.folders: set[str] = set()
@@ -241,7 +241,7 @@ def _unreadable(source: Source, name: str, error: Exception) -> DataError:
     )
 
 
-def _decoded(data: bytes, shortest: int | None = None, formats: Sequence[str] | None = None) -> Image.Image:
+def _decoded(data: bytes, shortest: int | None = None, formats: tuple[str, ...] | None = None) -> Image.Image:
     try:
         picture = Image.open(io.BytesIO(data), formats=formats)
         if shortest is not None and picture.format in DRAFTED and min(picture.size) > shortest:
