@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,24 +18,26 @@ if TYPE_CHECKING:
     from blocks import Backbone
 
 SUITE = "the suite's folder"
+TOKEN = "NETTAILOR_TOKEN"
 BACKBONE = "the backbone, where its name is code to import"
 PROXIES = "import this form of proxy, where a delta uses one"
 
 
 @dataclass
 class SuiteOptions:
-    """One backbone, stored once, and the deltas of many tasks: add, list, predict, remove, pack.
+    """One backbone, stored once, and the deltas of many tasks: add, list, predict, remove, pack, serve.
 
     suite add SUITE RUN...               add finished runs or deltas; the first ones make the suite
     suite list SUITE                     its tasks
     suite predict SUITE TASK IMAGE...    classes of pictures; several tasks with commas, or all
     suite remove SUITE TASK...           take tasks out
     suite pack SUITE --out DIR           write it for a device: only the blocks that some task keeps
+    suite serve SUITE                    answer over HTTP, with a page for the browser
 
     Each has options: nettailor suite ACTION --help
     """
 
-    action: str = position("add, list, predict, remove or pack", "ACTION")
+    action: str = position("add, list, predict, remove, pack or serve", "ACTION")
     words: list[str] = position("what the action needs", "ARGUMENT", rest=True)
 
 
@@ -88,6 +91,29 @@ class PackOptions:
     out: Path | None = option("the packed suite's folder, a new or empty one", metavar="DIR")
     backbone: str | None = option(BACKBONE, metavar="NAME")
     proxies: str | None = option(PROXIES, metavar="MODULE:FUNCTION")
+
+
+@dataclass
+class ServeOptions:
+    """Answer over HTTP: a page for the browser, GET /tasks, POST /predict?task=NAME, /healthz, /metrics, /docs."""
+
+    suite: Path = position(SUITE, "SUITE")
+    host: str = option("address to listen on; 0.0.0.0 lets others in", default="127.0.0.1", metavar="ADDRESS")
+    port: int = option("0 takes a free one", default=8000, metavar="N")
+    token: str | None = option(
+        f"answer only who sends it; others see it here in the list of processes, but not in {TOKEN}", metavar="TOKEN"
+    )
+    mode: str = option("resident: one backbone for all; fast: every task's network folded", default="resident")
+    device: str = option(DEVICES, default="cpu", metavar="DEVICE")
+    backbone: str | None = option(BACKBONE, metavar="NAME")
+    proxies: str | None = option(PROXIES, metavar="MODULE:FUNCTION")
+    max_batch: int = option("pictures that are computed together", default=16, metavar="N")
+    max_wait_ms: float = option("that a picture waits for others", default=5.0, metavar="MS")
+    max_body_mb: float = option("of a request, MiB", default=16.0, metavar="MB")
+    max_megapixels: float = option("of a picture", default=40.0, metavar="MP")
+    max_pictures: int = option("of a request", default=32, metavar="N")
+    queue: int = option("requests at once; the next one gets 429", default=64, metavar="N")
+    timeout: float = option("for a request", default=10.0, metavar="SECONDS")
 
 
 def suite(options: SuiteOptions) -> int:
@@ -174,12 +200,25 @@ def pack(options: PackOptions) -> int:
     return 0
 
 
+def serve(options: ServeOptions) -> int:
+    """`nettailor suite serve`."""
+    from nettailor.suite.server.run import serve as serve_suite
+    from nettailor.suite.server.settings import settings_of
+
+    _find_proxies(options.proxies)
+    given = {name: value for name, value in vars(options).items() if name not in ("suite", "proxies")}
+    if options.token is None:
+        given["token"] = os.environ.get(TOKEN)
+    return serve_suite(options.suite, settings_of(**given))
+
+
 ACTIONS: Actions = {
     "add": (AddOptions, add),
     "list": (ListOptions, list_tasks),
     "predict": (SuitePredictOptions, predict),
     "remove": (RemoveOptions, remove),
     "pack": (PackOptions, pack),
+    "serve": (ServeOptions, serve),
 }
 
 

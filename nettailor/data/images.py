@@ -15,7 +15,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -136,6 +136,23 @@ class FileSource:
         return _bytes_of(self._path)
 
 
+class BytesSource:
+    """Pictures whose files' bytes are in memory, by name; read as those formats only, where some are given."""
+
+    def __init__(self, files: Mapping[str, bytes], formats: tuple[str, ...] | None = None) -> None:
+        self.where = "memory"
+        self.names = list(files)
+        self.folders: set[str] = set()
+        self._files = files
+        self._formats = formats
+
+    def open(self, name: str, shortest: int | None = None) -> Image.Image:
+        return _decoded(self.content(name), shortest, self._formats)
+
+    def content(self, name: str) -> bytes:
+        return self._files[name]
+
+
 class MemorySource:
     """Pictures that some data set hands out one by one."""
 
@@ -239,9 +256,9 @@ def _bytes_of(path: Path) -> bytes:
     return data
 
 
-def _decoded(data: bytes, shortest: int | None = None) -> Image.Image:
+def _decoded(data: bytes, shortest: int | None = None, formats: tuple[str, ...] | None = None) -> Image.Image:
     try:
-        picture = Image.open(io.BytesIO(data))
+        picture = Image.open(io.BytesIO(data), formats=formats)
         if shortest is not None and picture.format in DRAFTED and min(picture.size) > shortest:
             part = shortest / min(picture.size)
             picture.draft(None, (int(picture.width * part), int(picture.height * part)))

@@ -19,6 +19,8 @@ FLAGS = {
     "predict": "--backbone --device --help --proxies --top -h",
     "remove": "--help -h",
     "pack": "--backbone --help --out --proxies -h",
+    "serve": "--backbone --device --help --host --max-batch --max-body-mb --max-megapixels --max-pictures --max-wait-ms "
+    "--mode --port --proxies --queue --timeout --token -h",
 }
 
 
