@@ -38,7 +38,7 @@ from nettailor.training.losses import expected_complexity
 from nettailor.training.passes import UsualPasses
 from nettailor.training.proxy_forms import find_form
 from nettailor.training.run import Run
-from nettailor.training.stages import begin, finetune, new_student, plan_of, train
+from nettailor.training.stages import begin, check_prefix, finetune, new_student, plan_of, train
 
 USUAL_REST = 0.2  # of the paths' cost is about what the networks of docs/board.md keep
 
@@ -63,6 +63,7 @@ class NetTailor(Plain):
     name = "nettailor"
     summary = "proxies beside frozen blocks; what the task does not need is pruned"
     needs_teacher = True
+    shares_prefix = True
     variants: Mapping[str, Mapping[str, Any]] = {
         "labels": {"student.distill_weight": 0.0, "student.start": "backbone"},
         "matching": {"student.matching_weight": 10.0},
@@ -71,6 +72,7 @@ class NetTailor(Plain):
 
     def check(self, recipe: Sections) -> None:
         """Refuse a budget without a size, one fold, a cost table that nothing reads, and a proxy that is not there."""
+        super().check(recipe)
         if recipe.cost_table is not None and recipe.cost != "latency":
             raise UsageError("cost_table: is read where cost is latency; add cost=latency, or leave it out")
         if recipe.prune.how == "budget" and recipe.prune.budget is None:
@@ -101,6 +103,7 @@ class NetTailor(Plain):
     def train(self, context: Context) -> Trained:
         """Stages teacher, student, prune and recover."""
         recipe, backbone, task, run = context.recipe, context.backbone, context.task, context.run
+        check_prefix(backbone, recipe.student)
         table = _cost_table(context) if recipe.cost == "latency" else None
         with run.timed("student"):
             student = new_student(backbone, task, recipe.student, run)

@@ -22,6 +22,7 @@ from blocks.shallow import ShallowNet
 from blocks.warm_start import warm_start
 from nettailor.data.batches import evaluation_batches, normalise
 from nettailor.data.task import Task
+from nettailor.errors import UsageError
 from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
@@ -154,9 +155,26 @@ def tailor(
 
 
 def new_student(backbone: Backbone, task: Task, config: StudentConfig, run: Run) -> TailoredNet:
-    """A student that computes what the backbone computes; its proxies and classifier are random."""
+    """A student that computes what the backbone computes; its proxies and classifier are random.
+
+    Raises:
+        UsageError: more blocks are to be shared than the backbone has, or there is no such form of proxy.
+    """
     torch.manual_seed(run.seed + 1)
+    check_prefix(backbone, config)
     return TailoredNet(backbone, len(task.classes), plan_of(config)).to(run.device)
+
+
+def check_prefix(backbone: Backbone, config: StudentConfig) -> None:
+    """Refuse a shared prefix that is longer than the backbone.
+
+    Raises:
+        UsageError: it is.
+    """
+    if config.shared_prefix > backbone.depth:
+        raise UsageError(
+            f"student.shared_prefix: is {config.shared_prefix}, but {backbone.name} has {backbone.depth} universal blocks"
+        )
 
 
 def begin(student: TailoredNet, task: Task, config: StudentConfig, run: Run, teacher: Backbone | None = None) -> None:
@@ -184,7 +202,8 @@ def plan_of(config: StudentConfig) -> Plan:
     Raises:
         UsageError: there is no such form of proxy.
     """
-    return Plan(config.skips, find_form(config.proxies), config.gates, config.batch_norm, config.rank)
+    form = find_form(config.proxies)
+    return Plan(config.skips, form, config.gates, config.batch_norm, config.rank, shared_prefix=config.shared_prefix)
 
 
 def train(
