@@ -38,7 +38,16 @@ from nettailor.training.losses import expected_complexity
 from nettailor.training.passes import UsualPasses
 from nettailor.training.proxy_forms import find_form
 from nettailor.training.run import Run
-from nettailor.training.stages import begin, check_prefix, finetune, new_student, plan_of, train
+from nettailor.training.stages import (
+    begin,
+    check_prefix,
+    finetune,
+    new_student,
+    plan_of,
+    start_for,
+    starts_behind_prefix,
+    train,
+)
 
 USUAL_REST = 0.2  # of the paths' cost is about what the networks of docs/board.md keep
 
@@ -95,6 +104,7 @@ class NetTailor(Plain):
             rounds = max(1, math.ceil(math.log(rest) / math.log(prune.shrink)))
         return {
             "teacher": recipe.teacher.epochs,
+            **({"start": recipe.teacher.epochs} if starts_behind_prefix(recipe.student) else {}),
             "student": _usual(recipe.student.epochs, passes.STUDENT),
             "prune": rounds * _usual(prune.epochs, passes.ROUND),
             "recover": _usual(recipe.recover.epochs, passes.RECOVERY),
@@ -114,7 +124,8 @@ class NetTailor(Plain):
             teacher = finetune(backbone, task, recipe.teacher, run)
         with run.timed("student"):
             trained = self.student_stage(context, teacher)
-            begin(student, task, trained.student, trained.run, teacher)
+            start = start_for(student, teacher, task, recipe.teacher, trained.student, run)
+            begin(student, task, trained.student, trained.run, start)
             train(student, teacher, task, trained.student, trained.run)
             unpruned = snapshot(student)
             expected = float(expected_complexity(student, student.gates().detach(), recipe.student.complexity))
@@ -160,6 +171,7 @@ def _cost_table(context: Context) -> CostTable:
 def _epochs(run: Run, pruned: Pruned, recovered: Recovered, judge: FoldJudge | None) -> dict[str, float]:
     passes = {
         "teacher": run.passes("teacher"),
+        **({"start": run.passes("start")} if "start" in run.fitted else {}),
         "student": run.passes("student"),
         "prune": pruned.epochs,
         "importance": pruned.importance_passes,

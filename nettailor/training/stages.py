@@ -80,6 +80,42 @@ def finetune(backbone: Backbone, task: Task, config: TeacherConfig | None = None
     return teacher.requires_grad_(False).eval()
 
 
+def starts_behind_prefix(settings: StudentConfig) -> bool:
+    """Whether a student begins as a network of its own and not as its teacher: see `start_for`."""
+    return settings.shared_prefix > 0 and settings.start == "teacher"
+
+
+def start_for(
+    student: TailoredNet,
+    teacher: Backbone,
+    task: Task,
+    config: TeacherConfig,
+    settings: StudentConfig,
+    run: Run,
+) -> Backbone:
+    """The fine-tuned network that a student begins as: its teacher, where nothing of it is shared with other tasks.
+
+    A teacher's later blocks go with what fine-tuning made of its first ones, which a student with a shared prefix can't have.
+    For such a one the backbone is fine-tuned once more behind the prefix, at the rate and for the passes of the teacher: stage
+    `start`.
+    """
+    shared = settings.shared_prefix
+    begun = run.checkpoints.has("student") and not run.checkpoints.has("start")  # by another run, which handed it over
+    if begun or not starts_behind_prefix(settings):
+        return teacher
+    torch.manual_seed(run.seed)
+    net = student.backbone.teacher(len(task.classes), shared).to(run.device)
+    rate = config.lr if config.lr is not None else run.rate or USUAL
+    groups = [
+        {**group, "params": [parameter for parameter in group["params"] if parameter.requires_grad]}
+        for group in layerwise_groups(net, rate, config.weight_decay, config.layer_decay)
+    ]
+    schedule = Schedule(config.epochs, config.batch)
+    groups = [group for group in groups if group["params"]]
+    fit_to_labels("start", net, tensors_of(net), groups, schedule, task, run, config.label_smoothing)
+    return net.requires_grad_(False).eval()
+
+
 def _probe_to_begin_with(backbone: Backbone, task: Task, run: Run) -> Probe | None:
     """A linear probe for a teacher that is not there yet; its checkpoint lies there until the teacher is settled."""
     kept = run.checkpoints.load("probe")
