@@ -96,8 +96,8 @@ def start_for(
     """The fine-tuned network that a student begins as: its teacher, where nothing of it is shared with other tasks.
 
     A teacher's later blocks go with what fine-tuning made of its first ones, which a student with a shared prefix can't have.
-    For such a one the backbone is fine-tuned once more behind the prefix, at the rate and for the passes of the teacher: stage
-    `start`.
+    For such a one the backbone is fine-tuned once more behind the prefix, at the rate and for the passes of the teacher:
+    stage `start`.
     """
     shared = settings.shared_prefix
     begun = run.checkpoints.has("student") and not run.checkpoints.has("start")  # by another run, which handed it over
