@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nettailor.jobs.recipe import Recipe
     from nettailor.pruning.graph import BlockGraph
     from nettailor.pruning.prune import prune
+    from nettailor.suite.suite import Suite
     from nettailor.training.loop import accuracy
     from nettailor.training.run import Run
     from nettailor.training.stages import finetune, recover, tailor, train
@@ -36,6 +37,7 @@ _WHERE = {
     "Recipe": "nettailor.jobs.recipe",
     "Report": "nettailor.artifacts.report",
     "Run": "nettailor.training.run",
+    "Suite": "nettailor.suite.suite",
     "TailoredNet": "blocks",
     "Task": "nettailor.data.task",
     "accuracy": "nettailor.training.loop",
@@ -66,6 +68,7 @@ __all__ = [
     "Recipe",
     "Report",
     "Run",
+    "Suite",
     "TailoredNet",
     "Task",
     "accuracy",

@@ -64,6 +64,19 @@ def write_text(path: Path, text: str) -> None:
     write_atomic(path, lambda temporary: _write_bytes(temporary, text.encode()))
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's bytes atomically.
+
+    Raises:
+        FileError: the source can't be read, or the target can't be written.
+    """
+    try:
+        data = Path(source).read_bytes()
+    except OSError as error:
+        raise FileError(source, f"can't be read ({error.strerror})") from error
+    write_atomic(target, lambda temporary: _write_bytes(temporary, data))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically. Refuses NaN and infinity, which JSON does not have."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

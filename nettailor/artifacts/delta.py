@@ -34,7 +34,7 @@ from nettailor.artifacts.description import (
     InputFields,
     read_description,
 )
-from nettailor.backbones.hashes import classifier_sha256, geometry_sha256, tensors_sha256
+from nettailor.backbones.hashes import BackboneHashes, classifier_sha256, geometry_sha256, tensors_sha256
 from nettailor.backbones.load import load_backbone
 from nettailor.data.task import check_name
 from nettailor.errors import FileError, NettailorWarning
@@ -137,13 +137,14 @@ def _plan_tree(net: CompactNet) -> dict[str, Any]:
 PLAN_KEYS = ("batch_norm", "rank", "adapters", "copied", "head", "gated")
 
 
-def load(folder: Path | str, backbone: Backbone | None = None) -> Delta:
+def load(folder: Path | str, backbone: Backbone | None = None, backbone_hashes: BackboneHashes | None = None) -> Delta:
     """Read a delta and build its network over the backbone.
 
     Args:
         folder: the delta's folder, or the run folder around it.
         backbone: loaded already; if left out it is loaded by the name in the delta, unless that name means importing
             somebody's code or downloading weights.
+        backbone_hashes: of the backbone, where they are known: of many deltas over one they are computed once.
 
     Raises:
         FileError: a file is missing, cut short or altered, of an unknown format, or belongs to another backbone; see the
@@ -160,7 +161,7 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> Delta:
         if ":" in name:
             raise FileError(path, f"backbone: {name!r} is code to import; name it yourself with --backbone")
         backbone = load_described(name, None, description.input, fetch=False)
-    _check_backbone(description, backbone, path)
+    _check_backbone(description, backbone, path, backbone_hashes)
     plan = description.net_plan(path)
     if sha256_of(folder / TENSORS) != description.tensors_sha256:
         raise FileError(
@@ -180,10 +181,10 @@ def load(folder: Path | str, backbone: Backbone | None = None) -> Delta:
     return Delta(net, description)
 
 
-def _check_backbone(description: Description, backbone: Backbone, path: Path) -> None:
+def _check_backbone(description: Description, backbone: Backbone, path: Path, known: BackboneHashes | None) -> None:
     """Tensors, pictures, depth and geometry, in this order: the first that differs explains the others."""
     said = description.backbone
-    found = tensors_sha256(backbone)
+    found = tensors_sha256(backbone) if known is None else known.tensors
     if found != said.sha256:
         raise FileError(
             path,
@@ -203,7 +204,7 @@ def _check_backbone(description: Description, backbone: Backbone, path: Path) ->
             stacklevel=3,
         )
         return
-    found = geometry_sha256(backbone)
+    found = geometry_sha256(backbone) if known is None else known.geometry
     if found != said.geometry_sha256:
         raise FileError(
             path,

@@ -34,8 +34,14 @@ def wanted_tensors(backbone: Backbone, plan: NetPlan) -> dict[str, TensorInfo]:
     return {name: TensorInfo(TYPES[tensor.dtype], tuple(tensor.shape)) for name, tensor in net.task_tensors().items()}
 
 
-def read_checked(path: Path, wanted: dict[str, TensorInfo]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a delta's tensors and the notes beside them.
+def read_checked(
+    path: Path, wanted: dict[str, TensorInfo], largest: float = LARGEST
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a network's tensors and the notes beside them.
+
+    Args:
+        wanted: the tensors that the file has to have, and no other.
+        largest: value that a tensor may have.
 
     Raises:
         FileError: the file is missing or damaged, has other tensors than wanted, or values that no network can have.
@@ -47,9 +53,9 @@ def read_checked(path: Path, wanted: dict[str, TensorInfo]) -> tuple[dict[str, T
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise FileError(path, f"tensor {name!r} has values that are not finite; get the file anew")
-        if tensor.numel() and tensor.abs().max() > LARGEST:
+        if tensor.numel() and tensor.abs().max() > largest:
             raise FileError(
-                path, f"tensor {name!r} has values above {LARGEST:g}, as no trained network has; get it anew"
+                path, f"tensor {name!r} has values above {largest:g}, as no trained network has; get it anew"
             )
         if name.endswith(VARIANCE) and (tensor < 0).any():
             raise FileError(path, f"tensor {name!r} has negative variances; get the file anew")

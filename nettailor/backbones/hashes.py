@@ -8,12 +8,26 @@ classifier   the source task's own layer, which no task's network reads
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from blocks import Backbone
 from blocks.counting import tensors_of
 from nettailor.backbones.geometry import canonical_form
+
+
+@dataclass(frozen=True)
+class BackboneHashes:
+    """What a delta is held to: hashes of the tensors that tasks share and of the geometry."""
+
+    tensors: str
+    geometry: str
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> BackboneHashes:
+        """Of a whole backbone."""
+        return cls(tensors_sha256(backbone), geometry_sha256(backbone))
 
 
 def tensors_sha256(backbone: Backbone) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, field, fields
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
@@ -25,6 +26,23 @@ def position(help: str, metavar: str, optional: bool = False, rest: bool = False
     """A field that is a positional argument; a list takes all that come, with `rest` options included."""
     metadata = {"help": help, "metavar": metavar, "choices": None, "position": True, "optional": optional, "rest": rest}
     return field(metadata=metadata)
+
+
+Actions = Mapping[str, tuple[type, Callable[[Any], int]]]
+"""What a verb can do, by the word that follows it: options, and what does it."""
+
+
+def act(verb: str, actions: Actions, action: str, words: list[str]) -> int:
+    """Do what the word after a verb says, with the options that are left; returns the exit status.
+
+    Raises:
+        UsageError: there is no such action, or an option of it is wrong.
+    """
+    if action not in actions:
+        hint = did_you_mean(action, actions, f"; there are {', '.join(actions)}")
+        raise UsageError(f"{verb}: there is no {action!r}{hint}")
+    options, do = actions[action]
+    return do(parse(f"{verb} {action}", options, words))
 
 
 class _Parser(argparse.ArgumentParser):

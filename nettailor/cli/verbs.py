@@ -13,6 +13,7 @@ from nettailor.cli.predict import PredictOptions, predict
 from nettailor.cli.prune import PruneOptions, prune
 from nettailor.cli.recipes import RecipesOptions, recipes
 from nettailor.cli.show import ShowOptions, show
+from nettailor.cli.suite import SuiteOptions, suite
 
 VERBS: dict[str, tuple[type, Callable[[Any], int]]] = {
     "adapt": (AdaptOptions, adapt),
@@ -21,6 +22,7 @@ VERBS: dict[str, tuple[type, Callable[[Any], int]]] = {
     "eval": (EvalOptions, evaluate),
     "predict": (PredictOptions, predict),
     "show": (ShowOptions, show),
+    "suite": (SuiteOptions, suite),
     "blocks": (BlocksOptions, blocks),
     "profile": (ProfileOptions, profile),
     "recipes": (RecipesOptions, recipes),
