@@ -88,27 +88,31 @@ class SharedNets:
 
     Args:
         nets: by task; all over the same backbone object, on one device, in eval mode.
-        fast: run folded copies (`blocks.fold`), packed on a CPU, that take memory of their own: one of each branch, and one
-            of what is left of each task. Otherwise the nets themselves run, and the answers are theirs bit for bit.
+        fast: run folded copies (`blocks.fold`) that take memory of their own: one of each branch, and one of what is left of
+            each task; the nets are not kept. Otherwise the nets themselves run, and the answers are theirs bit for bit.
+        packed: pack the folded copies for this CPU, too (`blocks.prepack`).
 
     Attributes:
         branches: what is computed once.
+        shared_up_to: the last layer of each task that is; None where none is, 0 where it is the stem alone.
 
     Raises:
         ValueError: the nets stand over different backbones.
     """
 
-    def __init__(self, nets: Mapping[str, CompactNet], fast: bool = False) -> None:
+    def __init__(self, nets: Mapping[str, CompactNet], fast: bool = False, packed: bool = False) -> None:
         if len({id(net.backbone) for net in nets.values()}) > 1:
             raise ValueError("these nets stand over different backbones, so they have nothing to share")
-        self.nets = dict(nets)
         self.branches = trie({task: untouched(net) for task, net in nets.items()})
         self.shared_up_to: dict[str, int | None] = dict.fromkeys(nets)
         for branch in self._walk():
             self.shared_up_to |= dict.fromkeys(branch.tasks, branch.last)
-        self._folded: dict[Branch | str, _Folded] = {}
+        self._nets: dict[str, CompactNet] = {} if fast else dict(nets)
+        self._folded: dict[Branch | str, FoldedSpan] = {}
         if fast:
-            self._folded = {part: self._fold(part) for part in (*self._walk(), *nets)}
+            spans = {branch: (nets[branch.tasks[0]], _span(branch, nets)) for branch in self._walk()}
+            rests = {task: (net, _rest(net, self.shared_up_to[task])) for task, net in nets.items()}
+            self._folded = {part: FoldedSpan(net, span, packed) for part, (net, span) in (spans | rests).items()}
 
     def __call__(self, x: Tensor, tasks: Iterable[str] | None = None) -> dict[str, Tensor]:
         """Logits (B, classes) of each task for the same pictures.
@@ -120,86 +124,73 @@ class SharedNets:
         Raises:
             KeyError: there is no such task.
         """
-        wanted = list(self.nets if tasks is None else tasks)
+        wanted = list(self.shared_up_to if tasks is None else tasks)
         xs: dict[str, Mapping[int, Tensor]] = {task: {} for task in wanted}
         for branch in self._walk():
             here = [task for task in branch.tasks if task in xs]
             if here:
                 xs |= dict.fromkeys(here, self._advance(branch, x, xs[here[0]]))
-        return {task: self._rest(task, x, xs[task]) for task in wanted}
+        return {task: self._logits(task, x, xs[task]) for task in wanted}
 
-    def folded(self) -> list[nn.Module]:
-        """The copies that run; none where the nets themselves do."""
-        return [part.module for part in self._folded.values()]
+    def alone(self, task: str) -> nn.Module:
+        """The network of one task, pictures to logits: the net itself, or the folded copies that are on its way."""
+        if task in self._nets:
+            return self._nets[task]
+        branches = [self._folded[branch] for branch in self._walk() if task in branch.tasks]
+        return _Way(branches, self._folded[task]) if branches else self._folded[task].module
 
-    def macs(self, tasks: Iterable[str] | None = None) -> int:
-        """Multiply-accumulates of one picture for these tasks together, what they share counted once."""
-        wanted = list(self.nets if tasks is None else tasks)
-        total = sum(self.nets[task].cost().macs for task in wanted)
-        for branch in self._walk():
-            here = [task for task in branch.tasks if task in wanted]
-            total -= max(0, len(here) - 1) * self._branch_macs(branch)
-        return total
+    def shared_copies(self) -> list[nn.Module]:
+        """The folded copies of the branches; none where the nets themselves run."""
+        return [part for key, part in self._folded.items() if isinstance(key, Branch)]
 
     def _walk(self) -> Iterator[Branch]:
         for branch in self.branches:
             yield from branch.walk()
 
-    def _branch_macs(self, branch: Branch) -> int:
-        net = self.nets[branch.tasks[0]]
-        stem = net.backbone.stem_cost.macs if branch.first is None else 0
-        return stem + sum(net.path_cost(step.path).macs for step in branch.steps if step.path is not None)
-
     def _advance(self, branch: Branch, x: Tensor, known: Mapping[int, Tensor]) -> Mapping[int, Tensor]:
         """The activations that are known behind a branch."""
         if branch in self._folded:
-            return {**known, **self._folded[branch].activations(x, known)}
-        net = self.nets[branch.tasks[0]]
-        first = branch.first
+            return self._folded[branch].advance(x, known)
+        net, first = self._nets[branch.tasks[0]], branch.first
         if first is None:
             known, first = {0: net.stem(x)}, 0
         return net.advance(known, first, branch.last)
 
-    def _rest(self, task: str, x: Tensor, known: Mapping[int, Tensor]) -> Tensor:
+    def _logits(self, task: str, x: Tensor, known: Mapping[int, Tensor]) -> Tensor:
         """What a task has for itself: from the last shared layer to its logits."""
         if task in self._folded:
             return self._folded[task].logits(x, known)
-        net, shared = self.nets[task], self.shared_up_to[task]
+        net, shared = self._nets[task], self.shared_up_to[task]
         logits: Tensor = net(x) if shared is None else net.forward_from(known, shared)
         return logits
 
-    def _fold(self, part: Branch | str) -> _Folded:
-        """A folded copy of a branch, or of what a task has for itself."""
-        if isinstance(part, str):
-            net, shared = self.nets[part], self.shared_up_to[part]
-            return _Folded.of(net, Span() if shared is None else Span(shared, given=net.reads(shared)))
-        net, first, last = self.nets[part.tasks[0]], part.first, part.last
-        begin = -1 if first is None else first
-        read = {number for task in part.tasks for number in self.nets[task].reads(last) if number > begin}
-        given: tuple[int, ...] = ()
-        if first is not None:
-            sources = {step.path.source for step in part.steps if step.path is not None}
-            given = tuple(sorted(number for number in sources if number <= first))
-        return _Folded.of(net, Span(first, last, given, tuple(sorted(read))))
+
+def shared_macs(nets: Mapping[str, CompactNet]) -> int:
+    """Multiply-accumulates of one picture for these tasks together, what they share counted once."""
+    total = sum(net.cost().macs for net in nets.values())
+    for top in trie({task: untouched(net) for task, net in nets.items()}):
+        for branch in top.walk():
+            net = nets[branch.tasks[0]]
+            once = sum(net.path_cost(step.path).macs for step in branch.steps if step.path is not None)
+            once += net.backbone.stem_cost.macs if branch.first is None else 0
+            total -= (len(branch.tasks) - 1) * once
+    return total
 
 
-@dataclass(frozen=True)
-class _Folded:
+class FoldedSpan(nn.Module):
     """A folded part of a network, and the activations that it is given and gives."""
 
-    module: nn.Module
-    span: Span
-
-    @classmethod
-    def of(cls, net: CompactNet, span: Span) -> _Folded:
+    def __init__(self, net: CompactNet, span: Span, packed: bool) -> None:
+        super().__init__()
         folded = fold_span(net, span)
         on_cpu = next(net.parameters()).device.type == "cpu"
-        return cls(pack(folded) if on_cpu else folded, span)
+        self.module = pack(folded) if packed and on_cpu else folded
+        self.span = span
 
-    def activations(self, x: Tensor, known: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """Those that it gives, by number; of a branch."""
+    def advance(self, x: Tensor, known: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """What is known behind it; of a branch."""
         given: tuple[Tensor, ...] = self.module(*self._inputs(x, known))
-        return dict(zip(self.span.wanted, given, strict=True))
+        return {**known, **dict(zip(self.span.wanted, given, strict=True))}
 
     def logits(self, x: Tensor, known: Mapping[int, Tensor]) -> Tensor:
         """Of what a task has for itself."""
@@ -208,3 +199,34 @@ class _Folded:
 
     def _inputs(self, x: Tensor, known: Mapping[int, Tensor]) -> list[Tensor]:
         return [x] if self.span.first is None else [known[number] for number in self.span.given]
+
+
+class _Way(nn.Module):
+    """One task's way through folded copies: its branches, and what it has for itself."""
+
+    def __init__(self, branches: Sequence[FoldedSpan], rest: FoldedSpan) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.rest = rest
+
+    def forward(self, x: Tensor) -> Tensor:
+        known: Mapping[int, Tensor] = {}
+        for branch in self.branches:
+            known = branch.advance(x, known)  # type: ignore[operator]
+        return self.rest.logits(x, known)
+
+
+def _span(branch: Branch, nets: Mapping[str, CompactNet]) -> Span:
+    """What a branch is given, and what is read of it behind it."""
+    first, last = branch.first, branch.last
+    sources = {step.path.source for step in branch.steps if step.path is not None}
+    read = {number for task in branch.tasks for number in nets[task].reads(last)}
+    if first is None:
+        return Span(None, last, (), tuple(sorted(read)))
+    given = tuple(sorted(number for number in sources if number <= first))
+    return Span(first, last, given, tuple(sorted(number for number in read if number > first)))
+
+
+def _rest(net: CompactNet, shared: int | None) -> Span:
+    """What a task has for itself."""
+    return Span() if shared is None else Span(shared, given=net.reads(shared))

@@ -37,7 +37,7 @@ from nettailor.files import write_text
 from nettailor.jobs.many import Job, run_jobs
 from nettailor.jobs.recipe import Recipe, read_recipes
 from nettailor.progress import Display
-from nettailor.suite.prefix import SharedNets
+from nettailor.suite.prefix import SharedNets, shared_macs
 from recipes.evidence._shared_prefix_page import Cell, Figures, Ratio, Together, page
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -159,7 +159,7 @@ def _together(
     """MACs and milliseconds of these tasks on one picture: with networks of their own, and with what they share run once."""
     own = {name: [nets[task, name] for task in tasks] for name in (FINETUNE, *(f"n{length}" for length in prefixes))}
     shared = {
-        f"n{length}": SharedNets({task: nets[task, f"n{length}"] for task in tasks}, fast=True)
+        f"n{length}": SharedNets({task: nets[task, f"n{length}"] for task in tasks}, fast=True, packed=True)
         for length in prefixes
         if length
     }
@@ -169,7 +169,7 @@ def _together(
     _check_answers(own, shared)
     turns = time_in_turn(calls, threads=1, rounds=rounds, shuffle=0, until=Until("n0", 0.03, 4 * rounds))
     macs = {name: sum(net.cost().macs for net in some) for name, some in own.items()}
-    macs |= {f"{name} shared": net.macs() for name, net in shared.items()}
+    macs |= {f"{name} shared": shared_macs(dict(zip(tasks, own[name], strict=True))) for name in shared}
     return Together(list(tasks), macs, {name: turns.timing(name).ms for name in calls}, _ratios(turns, "n0"))
 
 

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from blocks import Backbone, CompactNet, NetPlan, Path, Plan, TailoredNet, compact
 from blocks.counting import tensors_of
+from blocks.fold import fold_part
 from blocks.paths import UNIVERSAL
 from blocks.untouched import Step, untouched
 from nettailor.pruning.graph import BlockGraph
-from nettailor.suite.prefix import Branch, SharedNets, trie
+from nettailor.suite.prefix import Branch, SharedNets, shared_macs, trie
 from tests.tiny import tiny_backbone
 
 STEM = Step(0, None)
@@ -34,6 +36,11 @@ def trained(
     graph = BlockGraph.of(student)
     student.keep(graph.without(path for path in graph.paths if path.key in gone).paths)
     return compact(student)
+
+
+def parts_of(backbone: Backbone, count: int) -> list[nn.Module]:
+    """Stem and so many blocks, folded."""
+    return [fold_part(part) for part in (backbone.stem, *backbone.blocks[:count])]  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +110,17 @@ def test_resident_nets_answer_together_what_they_answer_alone_bit_for_bit(
         assert torch.equal(logits, nets[task](x)), task
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("wanted", [None, ["two"], ["alone", "five"], ["three too", "two", "all"]])
 def test_folded_nets_answer_together_what_they_answer_alone(
-    nets: dict[str, CompactNet], wanted: list[str] | None
+    nets: dict[str, CompactNet], wanted: list[str] | None, packed: bool
 ) -> None:
     x = torch.randn(3, 3, 16, 16)
-    shared = SharedNets(nets, fast=True)
+    shared = SharedNets(nets, fast=True, packed=packed)
     for task, logits in shared(x, wanted).items():
         assert (logits - nets[task](x)).abs().max() < 1e-5 * max(1.0, float(logits.abs().max())), task
+        assert torch.equal(shared.alone(task)(x), logits), task
+    assert SharedNets(nets).alone("two") is nets["two"]
 
 
 def test_shared_blocks_run_once_for_a_picture(nets: dict[str, CompactNet], backbone: Backbone) -> None:
@@ -128,25 +138,33 @@ def test_shared_blocks_run_once_for_a_picture(nets: dict[str, CompactNet], backb
 
 
 def test_shared_macs_are_counted_once(nets: dict[str, CompactNet], backbone: Backbone) -> None:
-    shared = SharedNets(nets)
     alone = {task: net.cost().macs for task, net in nets.items()}
     blocks = [cost.macs for cost in backbone.block_costs]
     stem = backbone.stem_cost.macs
-    assert shared.macs(["alone"]) == alone["alone"]
-    assert shared.macs(["alone", "two"]) == alone["alone"] + alone["two"]
-    assert shared.macs(["two", "five"]) == alone["two"] + alone["five"] - stem - sum(blocks[:2])
-    assert shared.macs(["three", "five", "all"]) == sum(
+
+    def together(*tasks: str) -> int:
+        return shared_macs({task: nets[task] for task in tasks})
+
+    assert together("alone") == alone["alone"]
+    assert together("alone", "two") == alone["alone"] + alone["two"]
+    assert together("two", "five") == alone["two"] + alone["five"] - stem - sum(blocks[:2])
+    assert together("three", "five", "all") == sum(
         (alone["three"], alone["five"], alone["all"], -2 * (stem + sum(blocks[:3])), -sum(blocks[3:5]))
     )
 
 
 def test_the_shared_part_is_folded_once(nets: dict[str, CompactNet], backbone: Backbone) -> None:
-    assert SharedNets(nets).folded() == []
+    assert SharedNets(nets).shared_copies() == []
     shared = SharedNets(nets, fast=True)
-    held = sum(tensor.numel() for part in shared.folded() for tensor in tensors_of(part).values())
+    ways = [shared.alone(task) for task in nets]
+    held = sum({id(tensor): tensor.numel() for way in ways for tensor in tensors_of(way).values()}.values())
+    once = sum(tensor.numel() for part in shared.shared_copies() for tensor in tensors_of(part).values())
+    assert once == sum(tensor.numel() for part in parts_of(backbone, 5) for tensor in tensors_of(part).values())
     apart = sum(tensor.numel() for net in nets.values() for tensor in tensors_of(net.for_inference()).values())
-    stem_and_two = sum(t.numel() for part in (backbone.stem, *backbone.blocks[:2]) for t in part.parameters())
-    assert held < apart - 3 * stem_and_two
+    per_branch = [
+        sum(t.numel() for part in parts_of(backbone, n) for t in tensors_of(part).values()) for n in (2, 3, 5)
+    ]
+    assert held == apart - sum(per_branch) - per_branch[1]  # five nets share up to 2, four up to 3, two up to 5
     assert shared.shared_up_to == {"alone": None, "two": 2, "three": 3, "three too": 3, "five": 5, "all": 5}
 
 
