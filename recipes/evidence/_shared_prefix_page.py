@@ -67,6 +67,8 @@ class Figures(Record):
     backbone_macs: int
     blocks: int
     prefixes: list[int]
+    overrides: list[str]
+    budgets: list[float] | None
     tasks: list[str]
     unfinished: list[str]
     cells: list[Cell]
@@ -116,6 +118,14 @@ def _what(figures: Figures) -> str:
         f"{figures.backbone_macs / 1e6:.1f} M MACs), seed {figures.cells[0].seed}, one run each. n is the number of blocks "
         f"that stay the backbone's own: {lengths}. Measured on {figures.device}."
     )
+    if figures.budgets is not None:
+        sizes = ", ".join(f"{budget:g}" for budget in figures.budgets)
+        text += (
+            f" The compact nets were pruned to budgets of {sizes} of the backbone's MACs in this order, so their sizes are a "
+            "choice and the accuracies are what they cost."
+        )
+    if figures.overrides:
+        text += f" The runs were made with `{' '.join(figures.overrides)}`, all else as the defaults."
     if figures.unfinished:
         text += f" Not finished, so not counted: {', '.join(figures.unfinished)}."
     return text

@@ -54,6 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--recipe", default="eight_tasks", help="tasks, all over one backbone")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--prefixes", help="lengths of the prefix, as 0,5,8")
+    parser.add_argument(
+        "--budgets", help="parts of the backbone's MACs, one for each prefix: prune to these sizes, not to a drop"
+    )
     parser.add_argument("--workers", type=int, default=1, help="trainings at a time")
     parser.add_argument("--measure", action="store_true", help="train nothing, measure what is finished")
     parser.add_argument("--rounds", type=int, default=100, help="how often each network is timed, at least")
@@ -63,12 +66,18 @@ def main(arguments: list[str] | None = None) -> int:
     recipes = read_recipes(find_recipe(options.recipe), parse_overrides(options.overrides))
     backbone = _backbone_of(recipes)
     given = options.prefixes or f"0,{backbone.depth // 3},{backbone.depth // 2}"
-    prefixes = sorted({0, *map(int, given.split(","))})
+    prefixes = [int(word) for word in given.split(",")]
+    budgets = [float(word) for word in options.budgets.split(",")] if options.budgets else [None] * len(prefixes)
+    if prefixes[0] != 0 or len(budgets) != len(prefixes):
+        raise NettailorError("--prefixes: begins with 0, which the others are compared with; --budgets: one for each")
     failed: dict[str, str] = {}
     if not options.measure:
         display = Display()
-        failed = run_jobs(jobs_of(recipes, prefixes, options.out), display, options.workers).failed
-    figures = measured(options.out, [str(recipe.task) for recipe in recipes], prefixes, backbone, options.rounds)
+        failed = run_jobs(
+            jobs_of(recipes, dict(zip(prefixes, budgets, strict=True)), options.out), display, options.workers
+        ).failed
+    tasks = [str(recipe.task) for recipe in recipes]
+    figures = measured(options.out, tasks, prefixes, backbone, options.rounds, options.overrides)
     figures.write(options.docs / "shared_prefix.json")
     write_text(options.docs / "shared_prefix.md", page(figures))
     print(f"{options.docs / 'shared_prefix.md'}: {len(figures.tasks)} of {len(recipes)} tasks finished")
@@ -84,25 +93,37 @@ def _backbone_of(recipes: Sequence[Recipe]) -> Backbone:
     return load_backbone(config.name, config.weights, config.input_size)
 
 
-def jobs_of(recipes: Sequence[Recipe], prefixes: Sequence[int], out: Path) -> list[Job]:
-    """Task by task: fine-tuning, then a compact net of that teacher for each length of the prefix."""
+def jobs_of(recipes: Sequence[Recipe], budgets: Mapping[int, float | None], out: Path) -> list[Job]:
+    """Task by task: fine-tuning, then a compact net of that teacher for each length of the prefix.
+
+    Args:
+        budgets: by the length of the prefix, a part of the backbone's MACs; None: as the recipe prunes.
+    """
     jobs = []
     for recipe in recipes:
         folder = out / str(recipe.task)
         teacher = f"{recipe.task}/{FINETUNE}"
         jobs.append(Job(teacher, recipe.with_method(FINETUNE), folder / FINETUNE))
-        for length in prefixes:
-            student = replace(recipe.student, shared_prefix=length)
-            name = f"n{length}"
-            nets = RunFolder(folder / FINETUNE).nets
-            jobs.append(
-                Job(f"{recipe.task}/{name}", replace(recipe, student=student), folder / name, nets, after=(teacher,))
-            )
+        for length, budget in budgets.items():
+            prune = recipe.prune if budget is None else replace(recipe.prune, how="budget", budget=budget)
+            own = replace(recipe, student=replace(recipe.student, shared_prefix=length), prune=prune)
+            name, nets = f"n{length}", RunFolder(folder / FINETUNE).nets
+            jobs.append(Job(f"{recipe.task}/{name}", own, folder / name, nets, after=(teacher,)))
     return jobs
 
 
-def measured(out: Path, tasks: Sequence[str], prefixes: Sequence[int], backbone: Backbone, rounds: int) -> Figures:
+def measured(
+    out: Path,
+    tasks: Sequence[str],
+    prefixes: Sequence[int],
+    backbone: Backbone,
+    rounds: int,
+    overrides: Sequence[str] = (),
+) -> Figures:
     """The figures of all tasks of which every run is finished.
+
+    Args:
+        overrides: of the recipe, that the runs were made with: they are written down.
 
     Raises:
         NettailorError: there are fewer than two.
@@ -119,6 +140,8 @@ def measured(out: Path, tasks: Sequence[str], prefixes: Sequence[int], backbone:
         backbone_macs=first.backbone.macs,
         blocks=backbone.depth,
         prefixes=list(prefixes),
+        overrides=list(overrides),
+        budgets=_budgets(out / finished[0], prefixes),
         tasks=finished,
         unfinished=[task for task in tasks if task not in finished],
         cells=[_cell(task, name, report) for (task, name), report in reports.items()],
@@ -126,6 +149,13 @@ def measured(out: Path, tasks: Sequence[str], prefixes: Sequence[int], backbone:
         device=device_name(torch.device("cpu")),
         versions=versions(),
     )
+
+
+def _budgets(folder: Path, prefixes: Sequence[int]) -> list[float] | None:
+    """What the nets were pruned to, as their recipes say; None where that was a drop."""
+    prunes = [Recipe.read(folder / f"n{length}" / "recipe.yaml").prune for length in prefixes]
+    found = [prune.budget for prune in prunes if prune.how == "budget" and prune.budget is not None]
+    return found if len(found) == len(prefixes) else None
 
 
 def _sizes(finished: int) -> list[int]:
