@@ -16,6 +16,7 @@ FLAGS = {
     "eval": "--backbone --data --device --help --proxies --skip-bad --split --weights -h",
     "predict": "--backbone --device --help --proxies --top --weights -h",
     "show": "--backbone --help --proxies --svg --weights -h",
+    "suite": "--help -h",
     "blocks": "--help --input-size --json --proxies --skips -h",
     "profile": "--batch --device --help --input-size --json --out --proxies --rounds --skips --threads -h",
     "recipes": "--help -h",
