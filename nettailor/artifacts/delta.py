@@ -128,7 +128,11 @@ def save(
 
 def _plan_tree(net: CompactNet) -> dict[str, Any]:
     tree = {"depth": net.depth} | {key: getattr(net.plan, key) for key in PLAN_KEYS}
-    return tree | ({"widths": {name: list(width) for name, width in net.plan.widths}} if net.plan.widths else {})
+    if net.plan.widths:
+        tree["widths"] = {name: list(width) for name, width in net.plan.widths}
+    if net.plan.shared_prefix:
+        tree["shared_prefix"] = net.plan.shared_prefix
+    return tree
 
 
 PLAN_KEYS = ("batch_norm", "rank", "adapters", "copied", "head", "gated")

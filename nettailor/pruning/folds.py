@@ -24,7 +24,7 @@ from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.recorder import NoRecorder
 from nettailor.training.run import Run
-from nettailor.training.stages import begin, finetune, fit_student, new_student, student_rate
+from nettailor.training.stages import begin, finetune, fit_student, new_student, start_for, student_rate
 
 FOLDS = 5
 
@@ -102,10 +102,11 @@ class FoldJudge:
         teacher = self._teacher_of(number, task)
         run = self._run_of(f"{number + 1}-{stage}")
         net = new_student(self._backbone, task, self._settings, run)
-        begin(net, task, self._settings, run, teacher)
+        begin(net, task, self._settings, run, start_for(net, teacher, task, self._teacher, self._settings, run))
         net.keep(paths)
         fit_student("student", net, teacher, task, self._settings, passes, student_rate(self._settings.lr, run), run)
-        self.passes += run.passes("student") * len(task.train) / self._pictures
+        trained = run.passes("student") + (run.passes("start") if "start" in run.fitted else 0)
+        self.passes += trained * len(task.train) / self._pictures
         return answered_right(teacher, task.val), answered_right(net, task.val)
 
     def _teacher_of(self, number: int, task: Task) -> Backbone:

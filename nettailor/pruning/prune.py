@@ -121,8 +121,13 @@ def check_budget(student: TailoredNet, config: PruneConfig) -> None:
         wanted = model.in_words(model.limit(config.budget))
         raise GraphError(
             f"prune.budget: no network of these paths costs at most {wanted}; the cheapest network that holds together costs "
-            f"{model.in_words(least)}"
+            f"{model.in_words(least)}{_because_shared(student)}"
         )
+
+
+def _because_shared(student: TailoredNet) -> str:
+    shared = student.plan.shared_prefix
+    return f", because blocks 1 to {shared} stay (student.shared_prefix)" if shared else ""
 
 
 @dataclass(frozen=True)
@@ -163,8 +168,8 @@ class _Job:
 
 
 def weakest_blocks(graph: BlockGraph, count: int) -> list[Path]:
-    """The `count` universal blocks with the smallest gates."""
-    gates = {path: data["gate"] for path, data in graph.edges() if path.is_universal}
+    """The `count` universal blocks with the smallest gates, of those that may go."""
+    gates = {path: data["gate"] for path, data in graph.edges() if path.is_universal and not graph.stays(path)}
     return sorted(gates, key=lambda path: (gates[path], path))[:count]
 
 
