@@ -164,7 +164,8 @@ class _Job:
             fade(epochs)
             value = accuracy(self.student, self.task.val)
         paths, removed = [path.key for path in left.paths], [path.key for path in chosen]
-        return Trial(paths, left.macs(), left.price(), value, removed, fitted.epochs, **fade.memory)
+        before, after = fade.memory.get("before_cut"), fade.memory.get("after_cut")
+        return Trial(paths, left.macs(), left.price(), value, removed, fitted.epochs, before, after)
 
 
 def weakest_blocks(graph: BlockGraph, count: int) -> list[Path]:
