@@ -43,7 +43,7 @@ from recipes.evidence._shared_prefix_page import Cell, Figures, Ratio, Together,
 DOCS = Path(__file__).parents[2] / "docs"
 FINETUNE = "finetune"
 SIZES = (2, 4, 8)
-"""How many tasks are run together, as far as there are so many."""
+"""How many tasks are run together. Where fewer are finished their networks stand in for more, several times each."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -145,7 +145,7 @@ def measured(
         tasks=finished,
         unfinished=[task for task in tasks if task not in finished],
         cells=[_cell(task, name, report) for (task, name), report in reports.items()],
-        together=[_together(finished[:size], prefixes, nets, rounds) for size in _sizes(len(finished))],
+        together=[_together(_some(finished, size), prefixes, nets, rounds) for size in SIZES],
         device=device_name(torch.device("cpu")),
         versions=versions(),
     )
@@ -158,8 +158,9 @@ def _budgets(folder: Path, prefixes: Sequence[int]) -> list[float] | None:
     return found if len(found) == len(prefixes) else None
 
 
-def _sizes(finished: int) -> list[int]:
-    return sorted({size for size in SIZES if size <= finished} | {finished})
+def _some(finished: Sequence[str], size: int) -> list[str]:
+    """So many tasks; over and over again where there are fewer."""
+    return [finished[number % len(finished)] for number in range(size)]
 
 
 def _cell(task: str, name: str, report: Report) -> Cell:
@@ -188,18 +189,15 @@ def _together(
 ) -> Together:
     """MACs and milliseconds of these tasks on one picture: with networks of their own, and with what they share run once."""
     own = {name: [nets[task, name] for task in tasks] for name in (FINETUNE, *(f"n{length}" for length in prefixes))}
-    shared = {
-        f"n{length}": SharedNets({task: nets[task, f"n{length}"] for task in tasks}, fast=True, packed=True)
-        for length in prefixes
-        if length
-    }
+    numbered = {name: {f"{number} {task}": nets[task, name] for number, task in enumerate(tasks)} for name in own}
+    shared = {f"n{length}": SharedNets(numbered[f"n{length}"], fast=True, packed=True) for length in prefixes if length}
     x = picture(1, own[FINETUNE][0].spec.size, torch.device("cpu"))
     calls: dict[str, Callable[[], object]] = {name: _Apart(some, x) for name, some in own.items()}
     calls |= {f"{name} shared": _Shared(net, x) for name, net in shared.items()}
     _check_answers(own, shared)
     turns = time_in_turn(calls, threads=1, rounds=rounds, shuffle=0, until=Until("n0", 0.03, 4 * rounds))
     macs = {name: sum(net.cost().macs for net in some) for name, some in own.items()}
-    macs |= {f"{name} shared": shared_macs(dict(zip(tasks, own[name], strict=True))) for name in shared}
+    macs |= {f"{name} shared": shared_macs(numbered[name]) for name in shared}
     return Together(list(tasks), macs, {name: turns.timing(name).ms for name in calls}, _ratios(turns, "n0"))
 
 
