@@ -19,7 +19,7 @@ from recipes.evidence._board_page import claims, cuts, differences, ease, page
 from recipes.evidence._board_weight import weights
 
 DOCS = Path(__file__).parents[3] / "docs"
-OLD = Path(__file__).parents[2] / "artifacts" / "v0.1.0" / "boards"
+OLD = DOCS / "0.1.0" / "board"
 SEEDS = [f"seed-{seed}" for seed in range(5)]
 
 
@@ -45,9 +45,9 @@ def run_layout(name: str, out: Path) -> Path:
     return out
 
 
-def test_the_committed_page_is_what_its_raw_reports_say(committed: dict[str, Cells]) -> None:
-    assert committed
+def test_the_committed_pages_are_what_their_raw_reports_say(committed: dict[str, Cells], old: dict[str, Cells]) -> None:
     assert page(committed) == (DOCS / "board.md").read_text(encoding="utf-8")
+    assert page(old) == (DOCS / "0.1.0" / "board.md").read_text(encoding="utf-8")
 
 
 def test_the_committed_means_are_those_of_the_raw_reports(committed: dict[str, Cells]) -> None:
