@@ -70,6 +70,8 @@ class _Converted:
     def __init__(self, model: Any) -> None:
         self._model = model
         _name_dimensions(model)
+        for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
+            del part.metadata_props[:]  # what the exporter noted of its own steps: half of a small file
 
     def write(self, path: Path, notes: Mapping[str, Any]) -> None:
         import onnx
