@@ -1,4 +1,4 @@
-"""What version 0.1.0 wrote can still be read, evaluated, pruned and resumed (tests/artifacts/v0.1.0, docs/board)."""
+"""What version 0.1.0 wrote can still be read, evaluated, pruned and resumed (tests/artifacts/v0.1.0)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.conftest import CommandLine
 HERE = Path(__file__).parent
 KEPT = HERE / "artifacts" / "v0.1.0"
 MADE_IN = "/tmp/nettailor-v0.1.0"  # the paths in the kept recipe begin with it
-BOARD = HERE.parent / "docs" / "board"
+BOARD = HERE / "artifacts" / "v0.1.0" / "boards"
 
 
 @pytest.fixture

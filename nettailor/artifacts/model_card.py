@@ -10,8 +10,45 @@ EXPORTS, END_OF_EXPORTS = "<!-- exports: nettailor export writes this section an
 
 def model_card(report: Report, classes: list[str]) -> str:
     """Markdown for `task/README.md`."""
-    teacher, net, removed, backbone = report.teacher, report.compact, report.removed, report.backbone
+    return f"""# {report.task}
+
+{about(report, classes)}
+
+{figures_table(report)}
+
+{measured_on(report)}
+
+```
+nettailor predict . picture.png
+```
+
+```python
+import nettailor as nt
+delta = nt.load(".")
+print(delta.net, delta.classes)
+```
+"""
+
+
+def about(report: Report, classes: list[str]) -> str:
+    """What the delta is, in two sentences."""
+    backbone = report.backbone
     shown = ", ".join(classes[:12]) + (f" and {len(classes) - 12} more" if len(classes) > 12 else "")
+    return (
+        f"A nettailor delta over the backbone `{backbone.name}` (sha256 `{backbone.sha256[:16]}...`), "
+        f"by the method `{report.method}`.\n{len(classes)} classes: {shown}."
+    )
+
+
+def measured_on(report: Report) -> str:
+    """Which pictures the figures are of."""
+    data = report.data
+    return f"Measured on {data.test} test pictures; trained on {data.train}, chosen by {data.val}; seed {report.seed}."
+
+
+def figures_table(report: Report) -> str:
+    """Teacher and compact net side by side, as a table in Markdown."""
+    teacher, net, removed, backbone = report.teacher, report.compact, report.removed, report.backbone
     macs = f"{net.macs / 1e6:.2f} ({removed.macs:.0%} of the backbone's gone)"
     blocks = f"{net.universal_blocks_kept} (and {net.proxies_kept} proxies)"
     rows = {
@@ -24,26 +61,7 @@ def model_card(report: Report, classes: list[str]) -> str:
     columns = ("teacher", "compact net") if teacher else ("network",)
     lines = [f"| {' | '.join(['', *columns])} |", "|---" * (1 + len(columns)) + "|"]
     lines += [f"| {' | '.join([name, *(value for value in values if value)])} |" for name, values in rows.items()]
-    table = "\n".join(lines)
-    return f"""# {report.task}
-
-A nettailor delta over the backbone `{backbone.name}` (sha256 `{backbone.sha256[:16]}...`), by the method `{report.method}`.
-{len(classes)} classes: {shown}.
-
-{table}
-
-Measured on {report.data.test} test pictures; trained on {report.data.train}, chosen by {report.data.val}; seed {report.seed}.
-
-```
-nettailor predict . picture.png
-```
-
-```python
-import nettailor as nt
-delta = nt.load(".")
-print(delta.net, delta.classes)
-```
-"""
+    return "\n".join(lines)
 
 
 def with_exports(card: str, files: list[ExportedFile]) -> str:

@@ -20,10 +20,14 @@ class ExportOptions:
 
     run: Path = position("a run's folder, or its delta's", "RUN")
     to: str | None = option("onnx, torch, executorch or openvino", metavar="FORMAT")
-    out: Path | None = option("the file (default: RUN/export/TASK.ENDING; of a delta alone ./TASK.ENDING)", metavar="FILE")
+    out: Path | None = option(
+        "the file (default: RUN/export/TASK.ENDING; of a delta alone ./TASK.ENDING)", metavar="FILE"
+    )
     raw: bool = option("without preprocessing: the file reads normalised float32 pictures", default=False)
     int8: bool = option("quantised to int8, with ranges of training pictures", default=False)
-    drop: float = option("points of accuracy that --int8 may cost on validation pictures", default=POINTS, metavar="POINTS")
+    drop: float = option(
+        "points of accuracy that --int8 may cost on validation pictures", default=POINTS, metavar="POINTS"
+    )
     data: str | None = option("other pictures, in the same classes; needed for a delta alone", metavar="DIR|ZIP|NAME")
     split: str | None = option(
         "which pictures it is compared on; if left out test, or all where --data has no splits",

@@ -13,7 +13,7 @@ from nettailor.cli.options import option, position
 class ShowOptions:
     """The kept blocks and proxies of a finished run, layer by layer."""
 
-    run: Path = position("a run's folder, or its delta's", "RUN")
+    run: Path = position("a run's folder, or its delta's, or hf://user/name", "RUN")
     svg: Path | None = option("also draw them into this file", metavar="FILE")
     backbone: str | None = option("the backbone, where its name in the delta is not enough", metavar="NAME")
     weights: str | None = option("the backbone's weights in a local file", metavar="FILE")

@@ -12,6 +12,7 @@ from nettailor.cli.export import ExportOptions, export
 from nettailor.cli.model import BlocksOptions, ProfileOptions, blocks, profile
 from nettailor.cli.predict import PredictOptions, predict
 from nettailor.cli.prune import PruneOptions, prune
+from nettailor.cli.push import PushOptions, push
 from nettailor.cli.recipes import RecipesOptions, recipes
 from nettailor.cli.show import ShowOptions, show
 
@@ -22,6 +23,7 @@ VERBS: dict[str, tuple[type, Callable[[Any], int]]] = {
     "eval": (EvalOptions, evaluate),
     "predict": (PredictOptions, predict),
     "export": (ExportOptions, export),
+    "push": (PushOptions, push),
     "show": (ShowOptions, show),
     "blocks": (BlocksOptions, blocks),
     "profile": (ProfileOptions, profile),

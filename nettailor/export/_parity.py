@@ -91,16 +91,16 @@ def compare_uncut(session: Session, net: nn.Module, split: Split, rows: Tensor, 
     Nothing is held to this: the file's resizing may be one grey level off (`_preprocessing`).
     """
     names = [split.names[row] for row in rows.tolist()]
-    said: Sequence[tuple[Tensor, Tensor]] = [pair for name in names if (pair := _uncut(session, net, split, name, spec))]
+    said: Sequence[tuple[Tensor, Tensor]] = [
+        pair for name in names if (pair := _uncut(session, net, split, name, spec))
+    ]
     if not said:
         return None
     ours, theirs = (torch.cat(list(side)) for side in zip(*said, strict=True))
     return compare(ours, theirs, "uncut")
 
 
-def _uncut(
-    session: Session, net: nn.Module, split: Split, name: str, spec: InputSpec
-) -> tuple[Tensor, Tensor] | None:
+def _uncut(session: Session, net: nn.Module, split: Split, name: str, spec: InputSpec) -> tuple[Tensor, Tensor] | None:
     picture = read_rgb(split.source, name)
     if picture.size == (spec.size, spec.size) or min(picture.size) < 2:
         return None

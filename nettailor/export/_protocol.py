@@ -168,7 +168,7 @@ def need_packages(name: str, *packages: str) -> None:
             raise UsageError(f"--to {name}: {package} is not installed; pip install 'nettailor[{name}]'")
 
 
-class failing_plainly:  # noqa: N801 - reads as a context manager
+class failing_plainly:
     """Whatever a converter or runtime raises inside is an `ExportError` of one line; `--debug` shows where it came from."""
 
     def __init__(self, what: str) -> None:

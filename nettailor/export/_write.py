@@ -1,7 +1,7 @@
 """From a converted network to files under their final names: nothing is there before it has been proven.
 
-    Converted -> draft in a folder beside the target -> proven in its runtime -> written anew with the figures
-              -> opened once more -> renamed
+Converted -> draft in a folder beside the target -> proven in its runtime -> written anew with the figures
+          -> opened once more -> renamed
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _install(drafts: list[Path], targets: list[Path]) -> int:
     return size
 
 
-class _writing:  # noqa: N801 - reads as a context manager
+class _writing:
     def __init__(self, path: Path) -> None:
         self._path = path
 

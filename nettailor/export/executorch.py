@@ -49,10 +49,8 @@ class ExecutorchFormat(SingleFile):
 
     def convert(self, source: Exportable) -> _Converted:
         with failing_plainly("executorch"), _quietly():
-            if source.calibration is None:
-                module = source.module(any_size=False)
-            else:
-                module = _quantised(source, source.calibration)
+            pictures = source.calibration
+            module = source.module(any_size=False) if pictures is None else _quantised(source, pictures)
             return _Converted(torch.export.export(module, (source.example(1),)))
 
     def open(self, path: Path, threads: int | None = None) -> Session:

@@ -1,6 +1,6 @@
 """ONNX (`.onnx`), by torch's dynamo exporter; run by onnxruntime.
 
-    Exportable -> torch.export -> torch.onnx -> file        int8: + onnxruntime's static quantisation (QDQ)
+Exportable -> torch.export -> torch.onnx -> file        int8: + onnxruntime's static quantisation (QDQ)
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _name_dimensions(model: Any) -> None:
 
 
 def _quantised(path: Path, pictures: Tensor) -> Path:
-    """A copy of a model with weights and activations in int8 (QDQ); what comes before its first convolution stays as it is."""
+    """A copy of a model with weights and activations in int8 (QDQ); what comes before its first convolution stays."""
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process

@@ -16,6 +16,7 @@ import torch
 
 from nettailor.artifacts.confusion import Confusion, balanced_accuracy
 from nettailor.artifacts.delta import Delta
+from nettailor.artifacts.hub import shown
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.data.config import DataConfig
 from nettailor.data.task import Split, load_split
@@ -62,7 +63,7 @@ def evaluate(
     """
     taken, pictures = pictures_of(run, delta, data, split, skip_bad)
     said, labels = predictions(delta.net.to(device), pictures).tolist(), pictures.labels.tolist()
-    confusion = Confusion.of(run.name, classes, labels, said)
+    confusion = Confusion.of(run.name, delta.classes, labels, said)
     right = sum(row[place] for place, row in enumerate(confusion.counts))
     return Evaluation(right / len(labels), len(labels), taken, balanced_accuracy(labels, said), confusion)
 
@@ -85,7 +86,7 @@ def pictures_of(
         config, split = recipe.data, split or "test"
         record = RunFolder(run).split if RunFolder(run).split.is_file() else None
     else:
-        raise UsageError(f"{run}: is a delta and no run, so its pictures are not known; name some with --data")
+        raise UsageError(f"{shown(run)}: is a delta and no run, so its pictures are not known; name some with --data")
     config = replace(config, skip_bad=config.skip_bad or skip_bad)
     classes, taken, pictures = load_split(config, delta.net.spec, split, seed, record, fetch=data is not None)
     if classes != delta.classes:

@@ -1,6 +1,6 @@
 """A delta's compact net in another format: converted, proven on pictures of the task, timed, written, recorded.
 
-    delta -> folded net -> format -> draft -> the same answers? -> times -> final name -> export.json, model card
+delta -> folded net -> format -> draft -> the same answers? -> times -> final name -> export.json, model card
 """
 
 from __future__ import annotations

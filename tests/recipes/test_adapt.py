@@ -46,15 +46,10 @@ REPORT_KEYS = {
 }
 
 
-@pytest.fixture(scope="module")
-def finished(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def finished(quick_run: Path) -> Path:
     """One finished run on the small digits."""
-    out = tmp_path_factory.mktemp("runs") / "four"
-    command = [sys.executable, "-m", "nettailor.cli", "adapt", "--data", digit_folder, "--out", out, *QUICK]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=out.parent)
-    assert done.returncode == 0, done.stderr
-    out.with_suffix(".log").write_text(done.stdout)
-    return out
+    return quick_run
 
 
 def test_a_run_leaves_what_the_design_says(finished: Path) -> None:

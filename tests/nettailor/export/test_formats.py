@@ -83,14 +83,23 @@ def test_a_format_without_its_packages_names_the_extra(to: str, monkeypatch: pyt
 
 
 def test_errors_of_converters_are_one_plain_line() -> None:
-    with pytest.raises(ExportError, match=r"^onnx can't take this network \(no such operator\)$"), failing_plainly("onnx"):
+    with (
+        pytest.raises(ExportError, match=r"^onnx can't take this network \(no such operator\)$"),
+        failing_plainly("onnx"),
+    ):
         raise RuntimeError("\nno such operator\nand much more")
     with pytest.raises(UsageError, match="as it is"), failing_plainly("onnx"):
         raise UsageError("as it is")
 
 
 def test_what_comes_before_the_first_of_a_kind() -> None:
-    nodes = [("a", "Cast", []), ("b", "Mul", ["a", "w"]), ("c", "Conv", ["b"]), ("d", "Add", ["c"]), ("e", "Conv", ["d"])]
+    nodes = [
+        ("a", "Cast", []),
+        ("b", "Mul", ["a", "w"]),
+        ("c", "Conv", ["b"]),
+        ("d", "Add", ["c"]),
+        ("e", "Conv", ["d"]),
+    ]
     assert ancestors_of_first(nodes, "Conv") == ["a", "b"]
     assert ancestors_of_first(nodes, "Gemm") == []
 
@@ -106,7 +115,9 @@ def test_a_file_answers_as_the_net_does(to: str, raw: bool, tmp_path: Path) -> N
     if not raw:
         any_size = pictures(2, 31, 23)
         expected = Preprocessed(net, net.spec, any_size=True)(any_size).detach()
-        torch.testing.assert_close(session(any_size), expected, rtol=0, atol=5e-3)  # a grey level off, where there are ties
+        torch.testing.assert_close(
+            session(any_size), expected, rtol=0, atol=5e-3
+        )  # a grey level off, where there are ties
 
 
 @pytest.mark.slow

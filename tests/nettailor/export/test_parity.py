@@ -63,10 +63,9 @@ def test_of_a_large_split_pictures_are_spread_evenly(digit_folder: Path) -> None
 class Itself:
     """A file that is the net itself, behind the graph's own preprocessing."""
 
-    notes: dict[str, object] = {}
-
     def __init__(self, module: torch.nn.Module) -> None:
         self._module = module
+        self.notes: dict[str, object] = {}
         self.batches: list[int] = []
 
     @torch.no_grad()
