@@ -4,8 +4,8 @@
 
 Resizing is two products with matrices of filter weights, one along each side, which every format has; Pillow's filters
 are written out, and each product is rounded to whole grey levels as Pillow rounds, so the result is that of
-`nettailor.data.images.square` but for some pixels that are one level off, where rounding is a tie. A picture of S x S
-pixels counts as cut already, as the pictures of a `Split` are: it is only normalised.
+`nettailor.data.images.square` but for some pixels that are one level off, where rounding is a tie (with `box` and `nearest` a row or column may be its neighbour there). A picture of
+S x S pixels counts as cut already, as the pictures of a `Split` are: it is only normalised.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ class Preprocessed(nn.Module):
         size = self.spec.size
         wanted = torch.clamp(torch.round(length * factor), min=float(size))
         start = torch.floor((wanted - size) / 2)
-        scale = length / wanted
-        centres = (torch.arange(size, dtype=torch.float32) + start + 0.5) * scale
         places = torch.arange(count, dtype=torch.float32)
+        # in units of half a pixel of the resized picture over `length`: whole numbers, so that ties stay ties in float32
+        centres = (2 * (torch.arange(size, dtype=torch.float32) + start) + 1) * length
         if self.spec.interpolation == "nearest":
-            nearest = torch.minimum(torch.floor(centres), length - 1)
+            nearest = torch.minimum(torch.floor(centres / (2 * wanted)), length - 1)
             return (places[None] == nearest[:, None]).to(torch.float32)
-        distances = (places[None] + 0.5 - centres[:, None]) / torch.clamp(scale, min=1.0)
+        distances = ((2 * places[None] + 1) * wanted - centres[:, None]) / (2 * torch.maximum(length, wanted))
         weights = FILTERS[self.spec.interpolation](distances)
         return weights / weights.sum(1, keepdim=True)
 

@@ -56,6 +56,8 @@ class OpenvinoFormat:
         program = source.program(any_size=True)
         with failing_plainly("openvino"):
             model = openvino.convert_model(program)
+            side = source.spec.size if source.raw else -1
+            model.reshape([-1, 3, side, side])
             model.inputs[0].get_tensor().set_names({PICTURES})
             model.outputs[0].get_tensor().set_names({LOGITS})
             if source.calibration is not None:
@@ -75,10 +77,12 @@ class _Converted:
         self._model = model
 
     def write(self, path: Path, notes: Mapping[str, Any]) -> None:
+        """Without the graph's indentation, a third of it."""
         openvino = import_openvino()
         self._model.set_rt_info(notes_text(notes), [NOTES])
         with failing_plainly("openvino"):
             openvino.save_model(self._model, path, compress_to_fp16=False)
+            path.write_bytes(b"".join(line.lstrip(b"\t") for line in path.read_bytes().splitlines(keepends=True)))
 
 
 class _Session:

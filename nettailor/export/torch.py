@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,18 @@ class _Converted:
     def write(self, path: Path, notes: Mapping[str, Any]) -> None:
         with failing_plainly("torch.export"):
             torch.export.save(self._program, path, extra_files={EXTRA_FILE: notes_text(notes)})
+            _compress_graph(path)
+
+
+def _compress_graph(path: Path) -> None:
+    """Deflate what is JSON in the archive: of a small network the graph takes more than the weights."""
+    whole = path.with_name(f"whole-{path.name}")
+    path.rename(whole)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as target:
+        for entry in source.infolist():
+            method = zipfile.ZIP_DEFLATED if entry.filename.endswith(".json") else zipfile.ZIP_STORED
+            target.writestr(zipfile.ZipInfo(entry.filename), source.read(entry), method)
+    whole.unlink()
 
 
 class _Session:

@@ -35,6 +35,12 @@ def test_pictures_of_any_size_are_cut_as_the_data_room_cuts_them(interpolation: 
         expected = square(Image.fromarray(pixels), 32, interpolation, crop).to(torch.float32)
         found = levels(cut(torch.from_numpy(pixels).permute(2, 0, 1)[None]), spec)[0]
         off = (found - expected).abs()
+        if interpolation in (
+            "box",
+            "nearest",
+        ):  # of two pixels that are equally near another may be taken, a row or column
+            assert (off > 1).float().mean() < 0.2, (width, height)
+            continue
         assert off.max() <= 1, (width, height)
         assert (off > 0).float().mean() < 0.05, (width, height)  # ties, of sides in a simple ratio
 
