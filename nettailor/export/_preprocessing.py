@@ -4,8 +4,9 @@
 
 Resizing is two products with matrices of filter weights, one along each side, which every format has; Pillow's filters
 are written out, and each product is rounded to whole grey levels as Pillow rounds, so the result is that of
-`nettailor.data.images.square` but for some pixels that are one level off, where rounding is a tie (with `box` and `nearest` a row or column may be its neighbour there). A picture of
-S x S pixels counts as cut already, as the pictures of a `Split` are: it is only normalised.
+`nettailor.data.images.square` but for some pixels that are one level off, where rounding is a tie (of `box` and `nearest`
+another row or column may be taken there). A picture of S x S pixels counts as cut already, as the pictures of a `Split`
+are: it is only normalised.
 """
 
 from __future__ import annotations

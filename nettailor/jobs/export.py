@@ -22,6 +22,7 @@ from nettailor.artifacts.delta import CARD, Delta, delta_folder
 from nettailor.artifacts.export_record import NAME, ExportedFile, ExportLatency, ExportRecord, Int8Figures, Parity
 from nettailor.artifacts.lock import lock_folder, wait_until_free
 from nettailor.artifacts.model_card import with_exports
+from nettailor.artifacts.run_folder import RunFolder
 from nettailor.data.task import Split
 from nettailor.environment import versions
 from nettailor.errors import FileError, UsageError
@@ -86,6 +87,17 @@ class Exported:
     record: Path
     card: Path | None
     figures: ExportedFile
+
+
+def check_finished(run: Path) -> None:
+    """Look whether a run's folder holds a finished one; a delta alone is let through.
+
+    Raises:
+        FileError: the run is not finished.
+    """
+    folder = RunFolder(run)
+    if folder.recipe.is_file() and not folder.report.is_file():
+        raise FileError(run, "is not finished (it has no report.json); the same nettailor adapt goes on with it")
 
 
 def export(run: Path, delta: Delta, wish: ExportWish, say: Say = lambda _: None) -> Exported:
