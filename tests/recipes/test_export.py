@@ -78,6 +78,7 @@ def test_a_file_that_answers_otherwise_is_not_there(
     assert (run / "task" / "README.md").read_text() == card
 
 
+@pytest.mark.slow
 def test_int8_that_costs_too_much_is_refused_with_the_figure(
     nettailor: CommandLine, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +130,7 @@ def test_a_folder_that_can_t_be_written(nettailor: CommandLine, linear_run: Path
     assert "choose another --out" in said
 
 
+@pytest.mark.slow
 def test_a_bare_delta_takes_its_pictures_from_data(nettailor: CommandLine, run: Path, digit_folder: Path) -> None:
     delta = shutil.move(run / "task", "delta")
     shutil.rmtree(run)

@@ -104,8 +104,10 @@ def test_what_comes_before_the_first_of_a_kind() -> None:
     assert ancestors_of_first(nodes, "Gemm") == []
 
 
-@pytest.mark.parametrize("raw", [False, True])
-@pytest.mark.parametrize("to", ["onnx", "torch"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("to", "raw"), [("onnx", False), ("onnx", True), ("torch", False), ("openvino", True), ("executorch", True)]
+)
 def test_a_file_answers_as_the_net_does(to: str, raw: bool, tmp_path: Path) -> None:
     skip_without(to)
     net = fabricated.pruned(tiny.tiny_backbone(16))
