@@ -18,7 +18,7 @@ class ExportOptions:
     Figures go into export.json and the model card.
     """
 
-    run: Path = position("a run's folder, or its delta's", "RUN")
+    run: Path = position("a run's folder, or its delta's, or hf://user/name", "RUN")
     to: str | None = option("onnx, torch, executorch or openvino", metavar="FORMAT")
     out: Path | None = option(
         "the file (default: RUN/export/TASK.ENDING; of a delta alone ./TASK.ENDING)", metavar="FILE"

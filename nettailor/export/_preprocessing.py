@@ -29,6 +29,9 @@ class Preprocessed(nn.Module):
         any_size: pictures of any size come in; else squares of S x S, which are only normalised.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, net: nn.Module, spec: InputSpec, any_size: bool) -> None:
         super().__init__()
         self.net = net

@@ -20,6 +20,7 @@ from blocks.latency import Turns, time_in_turn
 from nettailor import export as formats
 from nettailor.artifacts.delta import CARD, Delta, delta_folder
 from nettailor.artifacts.export_record import NAME, ExportedFile, ExportLatency, ExportRecord, Int8Figures, Parity
+from nettailor.artifacts.hub import is_hub_name
 from nettailor.artifacts.lock import lock_folder, wait_until_free
 from nettailor.artifacts.model_card import with_exports
 from nettailor.artifacts.run_folder import RunFolder
@@ -128,7 +129,8 @@ def export(run: Path, delta: Delta, wish: ExportWish, say: Say = lambda _: None)
     job = _Job(run, delta, wish, format)
     say(f"converting to {format.name} ...")
     figures = job.write(path, say)
-    return _record(record, path, delta_folder(run) / CARD, figures)
+    card = None if is_hub_name(run) else delta_folder(run) / CARD  # what the hub's cache holds stays as it came
+    return _record(record, path, card, figures)
 
 
 def _ending(wish: ExportWish) -> str:
@@ -316,7 +318,7 @@ def _check_record(folder: Path) -> Path:
     return target
 
 
-def _record(target: Path, path: Path, card: Path, figures: ExportedFile) -> Exported:
+def _record(target: Path, path: Path, card: Path | None, figures: ExportedFile) -> Exported:
     """Add the file to `export.json` and to the model card."""
     folder = target.parent
     with suppress(ValueError):
@@ -325,6 +327,8 @@ def _record(target: Path, path: Path, card: Path, figures: ExportedFile) -> Expo
     with lock_folder(folder):
         record = (ExportRecord.read(target) if target.is_file() else ExportRecord()).with_file(figures)
         record.write(target)
+        if card is None:
+            return Exported(path, target, None, figures)
         text = card.read_text(encoding="utf-8") if card.is_file() else f"# {figures.task}\n"
         try:
             write_text(card, with_exports(text, record.of(figures.delta_sha256)))
