@@ -1,8 +1,11 @@
-"""The model card of a delta: the figures, and how to use it."""
+"""The model card of a delta: the figures, and how to use it; what was exported from it, in a section of its own."""
 
 from __future__ import annotations
 
+from nettailor.artifacts.export_record import ExportedFile
 from nettailor.artifacts.report import Report
+
+EXPORTS, END_OF_EXPORTS = "<!-- exports: nettailor export writes this section anew -->", "<!-- end of exports -->"
 
 
 def model_card(report: Report, classes: list[str]) -> str:
@@ -59,3 +62,42 @@ def figures_table(report: Report) -> str:
     lines = [f"| {' | '.join(['', *columns])} |", "|---" * (1 + len(columns)) + "|"]
     lines += [f"| {' | '.join([name, *(value for value in values if value)])} |" for name, values in rows.items()]
     return "\n".join(lines)
+
+
+def with_exports(card: str, files: list[ExportedFile]) -> str:
+    """A card with what was exported in its last section; one that it had is replaced."""
+    before, mark, rest = card.partition(EXPORTS)
+    _, end, after = rest.partition(END_OF_EXPORTS)
+    if mark and not end:
+        after = ""
+    head = "| file | format | bytes | ms | of the backbone's | largest difference | same class | accuracy |"
+    rows = "\n".join(_export_row(file) for file in files)
+    section = f"""{EXPORTS}
+## Exported
+
+{head}
+{"|---" * 8}|
+{rows}
+
+Each was run in its own runtime before it was written. Milliseconds are medians of one picture, the backbone's own export in
+the same runtime taken in turns; differences are those of logits from the compact net's.
+{END_OF_EXPORTS}"""
+    return f"{before.rstrip()}\n\n{section}\n{after.lstrip()}"
+
+
+def _export_row(file: ExportedFile) -> str:
+    parity, latency, int8 = file.parity, file.latency, file.int8
+    largest = "" if parity.largest_difference is None else f"{parity.largest_difference:.1e}"
+    kind = f"{file.to} ({file.runtime}), {file.precision}" + ("" if file.preprocessing else ", raw")
+    accuracy = "" if int8 is None else f"{int8.test_accuracy:.4f} (float32 {int8.test_accuracy_float32:.4f})"
+    cells = (
+        f"`{file.file}`",
+        kind,
+        f"{file.bytes:,}",
+        f"{latency.ms:.2f}",
+        f"{latency.ratio:.2f}",
+        largest,
+        f"{parity.same_top1:.2%} of {parity.pictures}",
+        accuracy,
+    )
+    return f"| {' | '.join(cells)} |"

@@ -60,3 +60,18 @@ def test_what_can_not_be_had_or_pushed_is_said_in_plain_lines(nettailor: Command
     assert "is a delta without its run" in nettailor.fails("push", run / "task", "user/birds", "--license", "mit")
     hub.fails = ConnectionError("no route")
     assert "can't be reached" in nettailor.fails("push", run, "user/birds", "--license", "mit")
+
+
+@pytest.mark.slow
+def test_what_is_on_the_hub_is_exported_and_the_cache_stays_as_it_came(
+    nettailor: CommandLine, run: Path, hub: FakeHub
+) -> None:
+    assert nettailor("push", run, "user/birds", "--license", "mit")[0] == 0
+    for label in fabricated.CLASSES:
+        Path("pictures", label).mkdir(parents=True)
+        Image.effect_noise((16, 16), 50).convert("RGB").save(Path("pictures", label, "0.png"))
+    over = "hf://user/birds", "--backbone", TINY, "--data", "pictures"
+    status, said, err = nettailor("export", *over, "--to", "torch", "--raw", "--out", "birds.pt2")
+    assert status == 0, err
+    assert Path("birds.pt2").is_file()
+    assert "the model card can't be written" in said

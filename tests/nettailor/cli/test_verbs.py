@@ -15,6 +15,7 @@ FLAGS = {
     "compare": "--backbone --data --device --help --methods --on --out --recipe --seeds --weights --workers -h",
     "eval": "--backbone --data --device --help --proxies --skip-bad --split --weights -h",
     "predict": "--backbone --device --format --help --out --proxies --top --weights -h",
+    "export": "--backbone --data --drop --help --int8 --out --proxies --raw --skip-bad --split --to --weights -h",
     "push": "--help --license --message --private --revision -h",
     "show": "--backbone --help --html --proxies --svg --tensorboard --weights -h",
     "suite": "--help -h",
