@@ -67,7 +67,7 @@ def test_three_tasks_become_an_export_a_suite_a_server_and_a_page(
     *lines, serve = shell_lines("Many tasks, one backbone")
     assert len(lines) == 7
     for words in lines:
-        status, said, err = nettailor(*words[1:], *(QUICK if words[1] == "adapt" else ()))
+        status, said, err = nettailor(*words[1:], *((*QUICK, "data.train_limit=200") if words[1] == "adapt" else ()))
         assert status == 0, err
         if "predict" in words:
             assert "low" in said
