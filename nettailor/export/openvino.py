@@ -77,7 +77,7 @@ class _Converted:
         self._model = model
 
     def write(self, path: Path, notes: Mapping[str, Any]) -> None:
-        """Without the graph's indentation, a third of it."""
+        """The graph is written without its indentation."""
         openvino = import_openvino()
         self._model.set_rt_info(notes_text(notes), [NOTES])
         with failing_plainly("openvino"):
