@@ -28,8 +28,9 @@ from nettailor.methods._protocol import Context, Plain, Sections, Trained
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.pruning.folds import FoldJudge
-from nettailor.pruning.prune import Pruned, check_budget, prune, snapshot
+from nettailor.pruning.prune import Pruned, check_budget, prune
 from nettailor.pruning.recover import Recovered, recover_leanest
+from nettailor.pruning.rounds import snapshot
 from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig

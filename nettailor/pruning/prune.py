@@ -16,18 +16,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from torch import Tensor
 
 from blocks import Backbone, Path, TailoredNet
 from nettailor.data.task import Task
-from nettailor.errors import FileError
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.fade import Fade
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.importance import kind_for, loss_left_with, option_losses, pictures_run
+from nettailor.pruning.rounds import Rounds, Trial, snapshot
 from nettailor.pruning.solver import cheapest, smaller, within_budget
 from nettailor.training import passes
 from nettailor.training.checkpoint import restore
@@ -36,34 +35,8 @@ from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
 from nettailor.training.stages import fit_student, student_rate
 
-RECOVERABLE = 0.06  # of accuracy: what recovery is expected to bring; 0.03 to 0.07 on traffic signs
 FAR_BELOW = 0.25  # under the teacher: the rest of a front is of no use to anybody
 SMALLEST_STEP = 0.97  # of the price: rounds that save less than 3 % are not worth their training
-
-
-@dataclass
-class Trial:
-    """One network that was tried.
-
-    Attributes:
-        paths: what it keeps.
-        macs, price: of its paths; the price is in the unit that the run counts in.
-        val_accuracy: after its training.
-        removed: what this round took away.
-        epochs: passes over the training pictures.
-        before_cut, after_cut: accuracy on the validation split just before and just after the faded paths were cut.
-        undone: whether the next round went on from where this one began.
-    """
-
-    paths: list[str]
-    macs: int
-    price: float
-    val_accuracy: float
-    removed: list[str]
-    epochs: int = 0
-    before_cut: float | None = None
-    after_cut: float | None = None
-    undone: bool = False
 
 
 @dataclass
@@ -179,11 +152,6 @@ def weak_proxies(graph: BlockGraph, below: float) -> list[Path]:
     return [path for path, data in graph.edges() if not path.is_universal and data["gate"] < below]
 
 
-def snapshot(student: TailoredNet) -> dict[str, Tensor]:
-    """A copy of all that the task owns, fades included."""
-    return {name: tensor.detach().clone() for name, tensor in student.task_tensors().items()}
-
-
 def _paper(job: _Job) -> Pruned:
     student, config, run = job.student, job.config, job.run
     whole, start = BlockGraph.of(student), snapshot(student)
@@ -223,12 +191,16 @@ def _rounds(job: _Job) -> Pruned:
     goal = student.cost_model.limit(config.budget) if config.how == "budget" and config.budget is not None else None
     allowed = config.drop / 100 + ROUNDING
     least = job.floor - allowed
-    state, start = _Rounds.resume(student, job.task, job.run)
+    state, start = Rounds.resume(student, job.task, job.run)
     while not state.over:
         graph = BlockGraph.of(student)
         left = _next(job, state, graph, goal)
         if left is None:
             break
+        if state.was_undone(left):  # the network that a short step leaves is the one that the long step left
+            state.redo(student)
+            state.over = _is_over(state, state.trials[-1], config, job.floor)
+            continue
         gone = [path for path in graph.paths if path not in set(left.paths)]
         number, began = len(state.trials) + 1, state.at
         trial = job.without(f"prune-{number}", left, gone)
@@ -237,7 +209,7 @@ def _rounds(job: _Job) -> Pruned:
         if undone:
             state.undo(student, began, start)
         elif goal is None:
-            state.over = trial.val_accuracy < job.floor - FAR_BELOW if config.front else state.misses > config.patience
+            state.over = _is_over(state, trial, config, job.floor)
         state.save(student, job.run, number)
         figures = (
             f"{left.macs() / 1e6:.2f} M MACs in paths, val_accuracy {trial.val_accuracy:.3f} (teacher {job.floor:.3f})"
@@ -252,6 +224,10 @@ def _rounds(job: _Job) -> Pruned:
     )
 
 
+def _is_over(state: Rounds, trial: Trial, config: PruneConfig, floor: float) -> bool:
+    return trial.val_accuracy < floor - FAR_BELOW if config.front else state.misses > config.patience
+
+
 def _parts(shrink: float, careful: bool) -> list[float]:
     """Parts of the price that a round may leave, the smallest first: `shrink` several times at once, once, and half of it.
 
@@ -264,7 +240,7 @@ def _parts(shrink: float, careful: bool) -> list[float]:
     return parts
 
 
-def _next(job: _Job, state: _Rounds, graph: BlockGraph, goal: float | None) -> BlockGraph | None:
+def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> BlockGraph | None:
     """The next round's network, not cheaper than the goal; None where there is nothing left to do."""
     if goal is not None and graph.price() <= goal:
         return None
@@ -283,103 +259,6 @@ def _next(job: _Job, state: _Rounds, graph: BlockGraph, goal: float | None) -> B
     if goal is not None:
         return within_budget(graph, options, goal)  # a last small step, or the reason why there is none
     return None  # what is left can't get cheaper and hold together
-
-
-@dataclass
-class _Rounds:
-    """Where a gradual pruning stands; saved after every round.
-
-    Attributes:
-        steps: what the task owned after each trial.
-        at: the trial from whose end the next one goes on, counted from 1; 0 is the unpruned student.
-        careful: a round of several steps has been undone.
-    """
-
-    best: dict[str, Tensor]
-    best_value: float
-    peak: float
-    trials: list[Trial] = field(default_factory=list)
-    steps: list[dict[str, Tensor]] = field(default_factory=list)
-    importance_passes: float = 0.0
-    misses: int = 0
-    over: bool = False
-    at: int = 0
-    careful: bool = False
-
-    def record(self, student: TailoredNet, trial: Trial, least: float, allowed: float) -> None:
-        """Take a round's network for the best so far where it is within the drop: it is leaner than all before it.
-
-        The first rounds may leave more than a network without any proxy costs.
-        """
-        value = trial.val_accuracy
-        self.trials.append(trial)
-        self.steps.append(snapshot(student))
-        self.peak = max(self.peak, value)
-        enough = least if self.peak >= least else self.peak - allowed
-        self.misses = 0 if value >= enough - RECOVERABLE else self.misses + 1
-        if trial.price <= student.cost_model.blocks and value >= enough:
-            self.best, self.best_value = self.steps[-1], value
-        self.at = len(self.trials)
-
-    def undo(self, student: TailoredNet, at: int, start: dict[str, Tensor]) -> None:
-        """Go back to where the last trial began, and on from there in single steps.
-
-        Args:
-            at: the trial that it began at the end of; 0 for the unpruned student.
-            start: what the task owned before the first one.
-        """
-        self.trials[-1].undone = True
-        self.at, self.careful, self.misses = at, True, 0
-        restore(student.task_tensors(), self.steps[self.at - 1] if self.at else start, "student")
-
-    @classmethod
-    def fresh(cls, student: TailoredNet, task: Task) -> _Rounds:
-        """Before the first round the best is the student without its proxies, which costs what the teacher costs."""
-        whole, peak = snapshot(student), accuracy(student, task.val)
-        student.keep(path for path in student.paths if path.is_universal)
-        without = snapshot(student)
-        value = accuracy(student, task.val)
-        restore(student.task_tensors(), whole, "student")
-        return cls(without, value, max(peak, value))
-
-    @classmethod
-    def resume(cls, student: TailoredNet, task: Task, run: Run) -> tuple[_Rounds, dict[str, Tensor]]:
-        """The state at the last finished round, also put into the student, or a fresh one; and the tensors it began with."""
-        kept, start = run.checkpoints.load("prune"), snapshot(student)
-        if kept is None:
-            return cls.fresh(student, task), start
-        tensors, notes = kept
-        device = student.gates.fade.device
-        trials = [Trial(**trial) for trial in notes.pop("trials")]
-        notes.pop("seconds", None)  # 0.1.0 kept them here
-        steps = []
-        for number in range(1, len(trials) + 1):
-            saved = run.checkpoints.load(f"step-{number}")
-            if saved is None:
-                raise FileError(
-                    f"checkpoint/step-{number}.safetensors", "is gone; remove the run's folder to begin anew"
-                )
-            steps.append({name: tensor.to(device) for name, tensor in saved[0].items()})
-        at = notes.setdefault("at", len(trials))  # earlier versions undid nothing
-        restore(student.task_tensors(), steps[at - 1] if at else start, "checkpoint of prune")
-        best = {name: tensor.to(device) for name, tensor in tensors.items()}
-        return cls(best, trials=trials, steps=steps, **notes), start
-
-    def save(self, student: TailoredNet, run: Run, number: int) -> None:
-        """Save, then drop the checkpoint of the round that is now behind us."""
-        notes: dict[str, Any] = {
-            "best_value": self.best_value,
-            "peak": self.peak,
-            "trials": [vars(trial) for trial in self.trials],
-            "importance_passes": self.importance_passes,
-            "misses": self.misses,
-            "over": self.over,
-            "at": self.at,
-            "careful": self.careful,
-        }
-        run.checkpoints.save(f"step-{number}", self.steps[-1], {})
-        run.checkpoints.save("prune", self.best, notes)
-        run.checkpoints.drop(f"prune-{number}")
 
 
 WAYS: dict[str, Callable[[_Job], Pruned]] = {"tolerance": _rounds, "budget": _rounds, "paper": _paper}

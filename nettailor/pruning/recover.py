@@ -15,7 +15,8 @@ from nettailor.data.task import Task
 from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
-from nettailor.pruning.prune import RECOVERABLE, Pruned, snapshot
+from nettailor.pruning.prune import Pruned
+from nettailor.pruning.rounds import RECOVERABLE, snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig
 from nettailor.training.run import Run

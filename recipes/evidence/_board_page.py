@@ -16,7 +16,7 @@ from nettailor.artifacts.board import Board, Row
 from nettailor.artifacts.report import Report
 from nettailor.jobs.board_rows import OURS, PAPER
 from nettailor.pruning.criterion import ROUNDING
-from nettailor.pruning.prune import Trial
+from nettailor.pruning.rounds import Trial
 from recipes.evidence._board_cells import FINETUNE, SHALLOW, Cells
 from recipes.evidence._board_statistics import (
     Claim,

@@ -11,8 +11,10 @@ import torch
 from blocks import Backbone, Plan, TailoredNet, compact
 from nettailor.data.task import Task, load_task
 from nettailor.pruning.config import PruneConfig
+from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.graph import BlockGraph, GraphError
-from nettailor.pruning.prune import ROUNDING, Trial, _Rounds, prune, snapshot, weak_proxies, weakest_blocks
+from nettailor.pruning.prune import prune, weak_proxies, weakest_blocks
+from nettailor.pruning.rounds import Rounds, Trial, snapshot
 from nettailor.training.checkpoint import Checkpoints, restore
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.loop import accuracy
@@ -77,7 +79,7 @@ def test_gradual_pruning_keeps_the_last_network_that_stayed_within_the_drop(back
 def test_a_round_that_costs_more_than_all_blocks_is_no_choice(backbone: Backbone) -> None:
     student = TailoredNet(backbone, 4, Plan())
     whole = sum(student.cost_model.paths[path] for path in student.paths if path.is_universal)
-    state = _Rounds(snapshot(student), best_value=0.6, peak=0.9)
+    state = Rounds(snapshot(student), best_value=0.6, peak=0.9)
     state.record(student, Trial([], 0, 1.1 * whole, 0.95, []), 0.9, 0.1)
     assert (state.best_value, state.misses) == (0.6, 0)
     state.record(student, Trial([], 0, 0.9 * whole, 0.92, []), 0.9, 0.1)
@@ -86,7 +88,7 @@ def test_a_round_that_costs_more_than_all_blocks_is_no_choice(backbone: Backbone
 
 def test_where_no_round_is_within_the_drop_all_blocks_are_kept_and_no_proxy(backbone: Backbone, task: Task) -> None:
     student = tailor(backbone, task, STUDENT, Run())
-    state = _Rounds.fresh(student, task)
+    state = Rounds.fresh(student, task)
     assert len(student.live_paths()) == len(student.paths), "the student itself is left as it was"
     restore(student.task_tensors(), state.best, "student")
     assert student.live_paths() == [path for path in student.paths if path.is_universal]
@@ -97,7 +99,7 @@ def test_where_no_round_is_within_the_drop_all_blocks_are_kept_and_no_proxy(back
 def test_rounds_go_on_below_the_drop_as_long_as_there_is_patience(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nettailor.pruning.prune.RECOVERABLE", 0.0)
+    monkeypatch.setattr("nettailor.pruning.rounds.RECOVERABLE", 0.0)
     teacher = finetune(backbone, task, TeacherConfig(epochs=15, batch=16, start="fresh", lr=2e-3), Run())
     ends = []
     student = tailor(backbone, task, STUDENT, Run())
@@ -122,7 +124,7 @@ def test_a_long_round_that_falls_too_far_is_undone_and_short_ones_follow(
     backbone: Backbone, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where a run is stopped right after the round that was undone."""
-    monkeypatch.setattr("nettailor.pruning.prune.RECOVERABLE", -1.0)  # every round falls too far
+    monkeypatch.setattr("nettailor.pruning.rounds.RECOVERABLE", -1.0)  # every round falls too far
     choice = PruneConfig(drop=0.0, epochs=1, patience=1, shrink=0.9, lr=1e-6, fade_epochs=0, largest_loss=99)
     teacher = finetune(backbone, task, TEACHER, Run())
     student = tailor(backbone, task, STUDENT, Run())
@@ -152,6 +154,19 @@ def test_a_long_round_that_falls_too_far_is_undone_and_short_ones_follow(
     assert [vars(trial) for trial in again.trials] == [vars(trial) for trial in result.trials]
 
 
+def test_a_long_round_stands_where_a_short_one_leaves_the_same_network(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nettailor.pruning.rounds.RECOVERABLE", -1.0)  # every round falls too far
+    monkeypatch.setattr("nettailor.pruning.prune._parts", lambda shrink, careful: [0.5])  # a short one is as long
+    choice = PruneConfig(drop=0.0, epochs=1, patience=1, shrink=0.9, lr=1e-6, fade_epochs=0, largest_loss=0)
+    teacher = finetune(backbone, task, TEACHER, Run())
+    student = tailor(backbone, task, STUDENT, Run())
+    result = prune(student, teacher, task, choice, STUDENT, Run())
+    assert [trial.undone for trial in result.trials] == [False, False], "the second miss is one too many"
+    assert result.trials[0].paths != result.trials[1].paths
+
+
 def test_a_round_is_judged_by_the_teacher_or_by_the_best_so_far(backbone: Backbone) -> None:
     student = TailoredNet(backbone, 4, Plan())
     start = snapshot(student)
@@ -161,7 +176,7 @@ def test_a_round_is_judged_by_the_teacher_or_by_the_best_so_far(backbone: Backbo
         (0.99, (0.70, 0.90, 0.78, 0.73, 0.72), 0.90, 2),  # 0.06 below that recovery may bring back
         (0.99, (0.30,), 0.60, 1),  # no round's
     ):
-        state = _Rounds(start, best_value=0.6, peak=0.6)
+        state = Rounds(start, best_value=0.6, peak=0.6)
         for value in values:
             state.record(student, Trial([], 0, 0.0, value, []), least, 0.1 + ROUNDING)
         assert state.best_value == best

@@ -10,8 +10,9 @@ from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop
 from nettailor.pruning.graph import BlockGraph
-from nettailor.pruning.prune import RECOVERABLE, Pruned, Trial, prune, snapshot
+from nettailor.pruning.prune import Pruned, prune
 from nettailor.pruning.recover import Recovered, recover_leanest
+from nettailor.pruning.rounds import RECOVERABLE, Trial, snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
 from nettailor.training.loop import accuracy

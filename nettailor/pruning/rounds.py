@@ -1,0 +1,159 @@
+"""Where a gradual pruning stands: what was tried, the best so far, and from which network the next round goes on.
+
+Trial of a round -> Rounds.record -> best, misses -> (undo, redo) -> checkpoint after every round -> resume
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from blocks import TailoredNet
+from nettailor.data.task import Task
+from nettailor.errors import FileError
+from nettailor.pruning.graph import BlockGraph
+from nettailor.training.checkpoint import restore
+from nettailor.training.loop import accuracy
+from nettailor.training.run import Run
+
+RECOVERABLE = 0.06  # of accuracy: what recovery is expected to bring; 0.03 to 0.07 on traffic signs
+
+
+@dataclass
+class Trial:
+    """One network that was tried.
+
+    Attributes:
+        paths: what it keeps.
+        macs, price: of its paths; the price is in the unit that the run counts in.
+        val_accuracy: after its training.
+        removed: what this round took away.
+        epochs: passes over the training pictures.
+        before_cut, after_cut: accuracy on the validation split just before and just after the faded paths were cut.
+        undone: whether the next round went on from where this one began.
+    """
+
+    paths: list[str]
+    macs: int
+    price: float
+    val_accuracy: float
+    removed: list[str]
+    epochs: int = 0
+    before_cut: float | None = None
+    after_cut: float | None = None
+    undone: bool = False
+
+
+def snapshot(student: TailoredNet) -> dict[str, Tensor]:
+    """A copy of all that the task owns, fades included."""
+    return {name: tensor.detach().clone() for name, tensor in student.task_tensors().items()}
+
+
+@dataclass
+class Rounds:
+    """Where a gradual pruning stands; saved after every round.
+
+    Attributes:
+        steps: what the task owned after each trial.
+        at: the trial from whose end the next one goes on, counted from 1; 0 is the unpruned student.
+        careful: a round of several steps has been undone.
+    """
+
+    best: dict[str, Tensor]
+    best_value: float
+    peak: float
+    trials: list[Trial] = field(default_factory=list)
+    steps: list[dict[str, Tensor]] = field(default_factory=list)
+    importance_passes: float = 0.0
+    misses: int = 0
+    over: bool = False
+    at: int = 0
+    careful: bool = False
+
+    def record(self, student: TailoredNet, trial: Trial, least: float, allowed: float) -> None:
+        """Take a round's network for the best so far where it is within the drop: it is leaner than all before it.
+
+        The first rounds may leave more than a network without any proxy costs.
+        """
+        value = trial.val_accuracy
+        self.trials.append(trial)
+        self.steps.append(snapshot(student))
+        self.peak = max(self.peak, value)
+        enough = least if self.peak >= least else self.peak - allowed
+        self.misses = 0 if value >= enough - RECOVERABLE else self.misses + 1
+        if trial.price <= student.cost_model.blocks and value >= enough:
+            self.best, self.best_value = self.steps[-1], value
+        self.at = len(self.trials)
+
+    def undo(self, student: TailoredNet, at: int, start: dict[str, Tensor]) -> None:
+        """Go back to where the last trial began, and on from there in single steps.
+
+        Args:
+            at: the trial that it began at the end of; 0 for the unpruned student.
+            start: what the task owned before the first one.
+        """
+        self.trials[-1].undone = True
+        self.at, self.careful, self.misses = at, True, 0
+        restore(student.task_tensors(), self.steps[self.at - 1] if self.at else start, "student")
+
+    def was_undone(self, left: BlockGraph) -> bool:
+        """Whether the last trial left this network, and was undone."""
+        last = self.trials[-1] if self.trials else None
+        return last is not None and last.undone and last.paths == [path.key for path in left.paths]
+
+    def redo(self, student: TailoredNet) -> None:
+        """Go on from the end of the last trial after all."""
+        self.trials[-1].undone = False
+        self.at, self.misses = len(self.trials), 1
+        restore(student.task_tensors(), self.steps[-1], "student")
+
+    @classmethod
+    def fresh(cls, student: TailoredNet, task: Task) -> Rounds:
+        """Before the first round the best is the student without its proxies, which costs what the teacher costs."""
+        whole, peak = snapshot(student), accuracy(student, task.val)
+        student.keep(path for path in student.paths if path.is_universal)
+        without = snapshot(student)
+        value = accuracy(student, task.val)
+        restore(student.task_tensors(), whole, "student")
+        return cls(without, value, max(peak, value))
+
+    @classmethod
+    def resume(cls, student: TailoredNet, task: Task, run: Run) -> tuple[Rounds, dict[str, Tensor]]:
+        """The state at the last finished round, also put into the student, or a fresh one; and the tensors it began with."""
+        kept, start = run.checkpoints.load("prune"), snapshot(student)
+        if kept is None:
+            return cls.fresh(student, task), start
+        tensors, notes = kept
+        device = student.gates.fade.device
+        trials = [Trial(**trial) for trial in notes.pop("trials")]
+        notes.pop("seconds", None)  # 0.1.0 kept them here
+        steps = []
+        for number in range(1, len(trials) + 1):
+            saved = run.checkpoints.load(f"step-{number}")
+            if saved is None:
+                raise FileError(
+                    f"checkpoint/step-{number}.safetensors", "is gone; remove the run's folder to begin anew"
+                )
+            steps.append({name: tensor.to(device) for name, tensor in saved[0].items()})
+        at = notes.setdefault("at", len(trials))  # earlier versions undid nothing
+        restore(student.task_tensors(), steps[at - 1] if at else start, "checkpoint of prune")
+        best = {name: tensor.to(device) for name, tensor in tensors.items()}
+        return cls(best, trials=trials, steps=steps, **notes), start
+
+    def save(self, student: TailoredNet, run: Run, number: int) -> None:
+        """Save, then drop the checkpoint of the round that is now behind us."""
+        notes: dict[str, Any] = {
+            "best_value": self.best_value,
+            "peak": self.peak,
+            "trials": [vars(trial) for trial in self.trials],
+            "importance_passes": self.importance_passes,
+            "misses": self.misses,
+            "over": self.over,
+            "at": self.at,
+            "careful": self.careful,
+        }
+        run.checkpoints.save(f"step-{number}", self.steps[-1], {})
+        run.checkpoints.save("prune", self.best, notes)
+        run.checkpoints.drop(f"prune-{number}")
