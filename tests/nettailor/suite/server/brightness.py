@@ -14,6 +14,7 @@ from blocks import InputSpec
 from nettailor.errors import FileError
 from nettailor.files import read_json, write_json
 
+TASKS = {"day": ["night", "dusk", "noon"], "lamp": ["off", "on"]}
 SPEC = InputSpec(8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 

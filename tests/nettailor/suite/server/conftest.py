@@ -1,63 +1,25 @@
-"""A served suite of two tasks, in this process."""
+"""A suite of two tasks on disk, and served."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest.importorskip("fastapi")
-pytest.importorskip("prometheus_client")
-pytest.importorskip("python_multipart")
-pytest.importorskip("uvicorn")
-pytest.importorskip("httpx")
-
-from PIL import Image
-from starlette.testclient import TestClient
-
-from nettailor.suite.server.app import make_app
-from nettailor.suite.server.settings import ServeSettings
 from tests.nettailor.suite.server import brightness
-
-TASKS = {"day": ["night", "dusk", "noon"], "lamp": ["off", "on"]}
-
-
-class Served:
-    """An application, its suite, and a client of it."""
-
-    def __init__(self, folder: Path, **changes: Any) -> None:
-        self.folder = folder
-        self.settings = replace(ServeSettings(poll=0.02), **changes)
-        self.app = make_app(folder, self.settings, brightness.load)
-        self.client = TestClient(self.app, base_url="http://localhost", raise_server_exceptions=False)
-
-    @property
-    def suite(self) -> brightness.Brightness:
-        return self.app.state.current.now.suite
-
-    def ask(self, pictures: list[bytes], *tasks: str, top: int = 1, **more: Any) -> Any:
-        files = [("picture", (f"{n}.png", data)) for n, data in enumerate(pictures)]
-        return self.client.post("/predict", params={"task": list(tasks), "top": top}, files=files, **more)
 
 
 @pytest.fixture
 def suite_folder(tmp_path: Path) -> Path:
-    return brightness.write(tmp_path / "suite", TASKS)
+    return brightness.write(tmp_path / "suite", brightness.TASKS)
 
 
 @pytest.fixture
-def served(suite_folder: Path) -> Iterator[Served]:
+def served(suite_folder: Path) -> Iterator[Any]:
+    from tests.nettailor.suite.server.served import Served  # needs the extra, for which its tests look first
+
     made = Served(suite_folder)
     with made.client:
         yield made
-
-
-def png(shade: int = 255, size: tuple[int, int] = (8, 8), kind: str = "PNG", mode: str = "RGB") -> bytes:
-    """A picture of one shade."""
-    file = io.BytesIO()
-    Image.new(mode, size, (shade,) * 3 if mode == "RGB" else shade).save(file, kind)
-    return file.getvalue()

@@ -12,7 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.nettailor.suite.server.conftest import TASKS, Served, png
+pytest.importorskip("fastapi")
+pytest.importorskip("prometheus_client")
+
+from tests.nettailor.suite.server.brightness import TASKS
+from tests.nettailor.suite.server.served import Served, png
 
 TOKEN = "s3cret"
 

@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("prometheus_client")
 import torch
 
 from nettailor.suite.server.batching import Batcher, Job
 from nettailor.suite.server.current import Loaded
 from nettailor.suite.server.settings import ServeSettings
-from tests.nettailor.suite.server.brightness import Brightness
-from tests.nettailor.suite.server.conftest import TASKS
+from tests.nettailor.suite.server.brightness import TASKS, Brightness
 
 PATIENT = ServeSettings(max_batch=4, max_wait_ms=5000)
 
@@ -69,7 +71,9 @@ def test_every_job_gets_its_own_rows(batcher: Batcher, loaded: Loaded, batches: 
 def test_a_job_waits_only_while_another_is_being_decoded(batcher: Batcher, loaded: Loaded, batches: list[int]) -> None:
     batcher.start()
     started = time.monotonic()
-    labels(job_sent := job(loaded, 0)) if batcher.submit(job_sent := job(loaded, 0)) is None else labels(job_sent)
+    alone = job(loaded, 0)
+    batcher.submit(alone)
+    assert labels(alone) == ["night"]
     assert time.monotonic() - started < 2, "nobody else is there"
     first, second = job(loaded, 0), job(loaded, 255)
     with batcher.coming():

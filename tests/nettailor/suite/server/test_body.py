@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.nettailor.suite.server.conftest import Served, png
+pytest.importorskip("fastapi")
+pytest.importorskip("prometheus_client")
+
+from tests.nettailor.suite.server.served import Served, png
 
 KIB = 1024
 SMALL = 64 * KIB / 2**20  # the limit that these tests set, in MiB

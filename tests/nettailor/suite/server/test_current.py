@@ -12,10 +12,14 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("fastapi")
+pytest.importorskip("prometheus_client")
+
 from nettailor.errors import FileError
 from nettailor.suite.server.current import CurrentSuite
 from tests.nettailor.suite.server import brightness
-from tests.nettailor.suite.server.conftest import TASKS, Served, png
+from tests.nettailor.suite.server.brightness import TASKS
+from tests.nettailor.suite.server.served import Served, png
 from tests.nettailor.suite.server.test_app import wait_for
 
 NEW = {"day": ["dark", "bright"], "colour": ["none", "some"]}

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("prometheus_client")
 import uvicorn
 
-from tests.nettailor.suite.server.conftest import Served, png
+from tests.nettailor.suite.server.served import Served, png
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = Path("/usr/bin/chromium")

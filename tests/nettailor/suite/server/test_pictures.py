@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("prometheus_client")
 import torch
 from PIL import Image, ImageFile
 
 from blocks import InputSpec
 from nettailor.data.images import FileSource, read_square
 from nettailor.suite.server.pictures import BadPicture, square_of
-from tests.nettailor.suite.server.conftest import png
+from tests.nettailor.suite.server.served import png
 
 SPEC = InputSpec(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic", 0.875)
 MOST = 1_000_000

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+pytest.importorskip("fastapi")
+pytest.importorskip("prometheus_client")
+
 from nettailor.errors import UsageError
 from nettailor.suite.server.settings import ServeSettings, settings_of
 
