@@ -37,6 +37,7 @@ class Plan:
         batch_norm: who owns the backbone's batch norms, see `blocks.norms`.
         rank: of what the task adds to each dense convolution of the backbone, see `blocks.adapters`; 0 for nothing.
         adapters: residual adapters beside the backbone's larger convolutions: another method, to compare with.
+        shared_prefix: n > 0: stem and blocks 1..n stay the backbone's own, as in `NetPlan`, so that tasks can share them.
     """
 
     skips: int = 3
@@ -45,6 +46,11 @@ class Plan:
     batch_norm: BatchNormPolicy = "source"
     rank: int = 0
     adapters: bool = False
+    shared_prefix: int = 0
+
+
+class PrefixError(ValueError):
+    """A shared prefix that a network can't have."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,11 @@ class NetPlan:
             that ends before the backbone does.
         gated: whether paths have weights; without them every path counts fully.
         widths: layers with fewer channels than the backbone's, by name (`blocks.narrow`); of a copied net without proxies.
+        shared_prefix: n > 0: stem and blocks 1..n are the backbone's own, and each of these layers is its block alone, of
+            weight 1. What they compute is the same for every task. With 0 nothing is promised.
+
+    Raises:
+        PrefixError: the paths are not those of such a prefix, or every tensor is the task's own.
     """
 
     paths: tuple[Path, ...]
@@ -71,6 +82,15 @@ class NetPlan:
     head: HeadKind = "backbone"
     gated: bool = True
     widths: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    shared_prefix: int = 0
+
+    def __post_init__(self) -> None:
+        shared = range(1, self.shared_prefix + 1)
+        if shared and self.copied:
+            raise PrefixError("a network that owns every tensor has no blocks to share")
+        into = [path for path in self.paths if path.target in shared]
+        if sorted(path.target for path in into) != list(shared) or not all(path.is_universal for path in into):
+            raise PrefixError(f"layers 1 to {self.shared_prefix} are not their universal blocks alone")
 
     @property
     def depth(self) -> int:
@@ -105,19 +125,21 @@ class Parts:
 def build_parts(backbone: Backbone, plan: NetPlan) -> Parts:
     """The modules that a plan's paths need; the one builder for students and compact nets, so that they agree."""
 
-    def own(segment: fx.GraphModule) -> tuple[fx.GraphModule, list[nn.Module]]:
+    def own(segment: fx.GraphModule, layer: int) -> tuple[fx.GraphModule, list[nn.Module]]:
+        if layer <= plan.shared_prefix and plan.shared_prefix:
+            return own_norms(segment, "source")
         ours, norms = own_norms(segment, plan.batch_norm)
         return add_low_rank(add_residual_adapters(ours) if plan.adapters else ours, plan.rank), norms
 
     if plan.copied:
         backbone = copy.deepcopy(backbone)
-    stem, norms = own(backbone.stem)
-    head, head_norms = own(_head(backbone, plan))
+    stem, norms = own(backbone.stem, 0)
+    head, head_norms = own(_head(backbone, plan), backbone.depth + 1)
     blocks: dict[int, fx.GraphModule] = {}
     proxies: dict[tuple[int, int], Proxy] = {}
     for path in plan.paths:
         if path.is_universal:
-            blocks[path.target], block_norms = own(backbone.blocks[path.target - 1])  # type: ignore[arg-type]
+            blocks[path.target], block_norms = own(backbone.blocks[path.target - 1], path.target)  # type: ignore[arg-type]
             norms += block_norms
         else:
             proxies[path.source, path.target] = Proxy(path.form, backbone.site(path.source, path.target))

@@ -52,12 +52,14 @@ class Backbone(nn.Module):
 
     Attributes:
         source_classes: names of the source classifier's classes in the order of its logits, where they are known.
+        shared_prefix: n > 0, of a `teacher`: its stem and blocks 1..n do not train.
 
     Raises:
         CutError: the model can't be cut.
     """
 
     source_classes: list[str] | None = None
+    shared_prefix = 0
 
     def __init__(self, model: nn.Module, spec: InputSpec, name: str) -> None:
         super().__init__()
@@ -124,14 +126,27 @@ class Backbone(nn.Module):
         """The place of a proxy from x_`source` to layer `target`."""
         return Site(self.shapes[source], self.shapes[target], self.widths[target - 1])
 
-    def teacher(self, classes: int) -> Backbone:
-        """A deep copy with a new classifier, all of it trainable."""
+    def teacher(self, classes: int, shared_prefix: int = 0) -> Backbone:
+        """A deep copy with a new classifier, all of it trainable but stem and first blocks where they are to be shared."""
         twin = copy.deepcopy(self)
         twin.name = f"{self.name}'s teacher"
         twin.source_classes = None
         twin.head = self.head_for(classes, copied=True)
         twin.requires_grad_(True)
+        twin.shared_prefix = shared_prefix
+        for part in twin._shared_parts():
+            part.requires_grad_(False)
         return twin
+
+    def train(self, mode: bool = True) -> Backbone:
+        """As of any module; norms of a shared prefix keep their statistics."""
+        super().train(mode)
+        for part in self._shared_parts():
+            part.eval()
+        return self
+
+    def _shared_parts(self) -> list[nn.Module]:
+        return [self.stem, *self.blocks[: self.shared_prefix]] if self.shared_prefix else []
 
     def wiring(self) -> Wiring:
         """Its parts, for `fold`."""

@@ -9,6 +9,7 @@ The gates are constants here, one vector per layer, in the order of the layer's 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -56,8 +57,8 @@ class CompactNet(nn.Module):
         self._layers: dict[int, list[Path]] = defaultdict(list)
         for path in self.paths:
             self._layers[path.target].append(path)
-        gated = self._layers if plan.gated else {}
-        self.gates = nn.ParameterDict({str(t): nn.Parameter(torch.ones(len(p))) for t, p in gated.items()})
+        gated = {str(t): p for t, p in self._layers.items() if plan.gated and t > plan.shared_prefix}
+        self.gates = nn.ParameterDict({layer: nn.Parameter(torch.ones(len(p))) for layer, p in gated.items()})
         self.requires_grad_(False).eval()
 
     @property
@@ -66,17 +67,36 @@ class CompactNet(nn.Module):
         return self._backbone[0]
 
     def forward(self, x: Tensor) -> Tensor:
-        xs = {0: self.stem(x)}
+        return self.forward_from({0: self.stem(x)}, 0)
+
+    def forward_from(self, xs: Mapping[int, Tensor], layer: int) -> Tensor:
+        """Logits (B, classes) where the activations up to a layer are known: the same bits as from the pictures.
+
+        Args:
+            xs: by number, x_p (B, C, H, W) for every p of `reads(layer)`; others are not looked at.
+        """
+        return self.head(self.advance(xs, layer, self.depth)[self.depth])
+
+    def reads(self, layer: int) -> tuple[int, ...]:
+        """The activations up to a layer that what follows reads, the head included, in ascending order."""
+        read = {path.source for path in self.paths if path.target > layer} | {self.depth}
+        return tuple(sorted(number for number in read if number <= layer))
+
+    def advance(self, known: Mapping[int, Tensor], first: int, last: int) -> dict[int, Tensor]:
+        """Compute the layers after `first` up to `last`; returns their activations beside those that are known."""
+        xs = dict(known)
         resampled = Resampled()
         for layer, paths in self._layers.items():
+            if not first < layer <= last:
+                continue
             total: Tensor | None = None
-            gates = self.gates[str(layer)].unbind(0) if self.plan.gated else (None,) * len(paths)
+            gates = self.gates[str(layer)].unbind(0) if str(layer) in self.gates else (None,) * len(paths)
             for weight, path in zip(gates, paths, strict=True):
                 out = self._through(path, xs[path.source], resampled)
                 out = out if weight is None else weight * out
                 total = out if total is None else total + out
             xs[layer] = self.acts[str(layer)](total)
-        return self.head(xs[self.depth])
+        return xs
 
     def train(self, mode: bool = True) -> CompactNet:
         """A compact net only answers; it stays in eval mode."""
@@ -124,7 +144,7 @@ class CompactNet(nn.Module):
 
     def gate_of(self, path: Path) -> float:
         """The weight of a kept path."""
-        if not self.plan.gated:
+        if str(path.target) not in self.gates:
             return 1.0
         return float(self.gates[str(path.target)][self._layers[path.target].index(path)].detach())
 
@@ -197,7 +217,7 @@ def _compact_student(student: TailoredNet) -> CompactNet:
     gated = plan.skips > 0 or plan.gates != "softmax"  # a softmax over one path is 1
     net = CompactNet(
         student.backbone,
-        NetPlan(tuple(paths), student.classes, plan.batch_norm, plan.rank, plan.adapters, gated=gated),
+        replace(student.net_plan, paths=tuple(paths), gated=gated),
     )
     gates = student.gates().detach()
     own = student.task_tensors()

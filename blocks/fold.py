@@ -1,6 +1,7 @@
 """The folded net: a network as one plain graph that answers fast.
 
     Backbone, TailoredNet, CompactNet, ShallowNet -> wiring -> fold -> fx.GraphModule
+    the same, between two activations -> fold_span -> fx.GraphModule
     stem, block, head or proxy -> fold_part -> fx.GraphModule                    what a compact net runs of it
 
 Each is a copy: it shares nothing with the network, and nothing in it trains. All networks are folded by the same steps, so
@@ -21,6 +22,7 @@ from __future__ import annotations
 import copy
 import operator
 from collections import defaultdict
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
@@ -42,6 +44,37 @@ def fold(net: Wired) -> fx.GraphModule:
         A module in eval mode: pictures (B, 3, H, W) to logits (B, classes).
     """
     return _fold(_assemble(net.wiring()))
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a network.
+
+    Attributes:
+        first: it begins after this layer; None: at the picture, with the stem.
+        last: it ends with this layer; None: with the head.
+        given: numbers of the activations that it is given, in this order; none where it begins at the picture.
+        wanted: numbers of the activations that it computes and gives, in this order; none where it ends with the head.
+    """
+
+    first: int | None = None
+    last: int | None = None
+    given: tuple[int, ...] = ()
+    wanted: tuple[int, ...] = ()
+
+    def holds(self, layer: int) -> bool:
+        """Whether a layer is in it."""
+        return (self.first is None or layer > self.first) and (self.last is None or layer <= self.last)
+
+
+def fold_span(net: Wired, span: Span) -> fx.GraphModule:
+    """A part of a network, folded as the whole is, so that what networks have in common can be computed once.
+
+    Returns:
+        A module in eval mode: the picture (B, 3, H, W), or the activations `given`, to a tuple of those that are `wanted`, or
+        to the logits.
+    """
+    return _fold(_assemble(net.wiring(), span))
 
 
 def fold_part(module: fx.GraphModule | Proxy, act: nn.Module | None = None) -> fx.GraphModule:
@@ -66,12 +99,16 @@ def _fold(graph: fx.GraphModule) -> fx.GraphModule:
     return graph.requires_grad_(False).eval()
 
 
-def _assemble(wiring: Wiring) -> fx.GraphModule:
-    """Stem, paths, mixtures and head in one graph over copies of their modules."""
-    parts = _Parts()
-    last = parts.inline("stem", wiring.stem, parts.graph.placeholder("x"))
-    xs = {0: last}
+def _assemble(wiring: Wiring, span: Span | None = None) -> fx.GraphModule:
+    """Stem, paths, mixtures and head in one graph over copies of their modules; of a span, what is in it."""
+    parts, span = _Parts(), span or Span()
+    if span.first is None:
+        xs = {0: parts.inline("stem", wiring.stem, parts.graph.placeholder("x"))}
+    else:
+        xs = {number: parts.graph.placeholder(f"x{number}") for number in span.given}
     for layer, mixture in wiring.layers.items():
+        if not span.holds(layer):
+            continue
         total: fx.Node | None = None
         for term in mixture.terms:
             if isinstance(term.module, Proxy):
@@ -83,8 +120,11 @@ def _assemble(wiring: Wiring) -> fx.GraphModule:
                 out.meta[GATE] = True
             total = out if total is None else parts.graph.call_function(torch.add, (total, out))
         assert total is not None
-        xs[layer] = last = parts.apply(f"act{layer}", mixture.act, total)
-    parts.graph.output(parts.inline("head", wiring.head, last))
+        xs[layer] = parts.apply(f"act{layer}", mixture.act, total)
+    if span.last is None:
+        parts.graph.output(parts.inline("head", wiring.head, xs[max(xs)]))
+    else:
+        parts.graph.output(tuple(xs[number] for number in span.wanted))
     return fx.GraphModule(parts.modules, parts.graph)
 
 

@@ -56,16 +56,21 @@ def without_gates(tensors: dict[str, Named]) -> dict[str, Named]:
 
 
 class Gates(nn.Module):
-    """The gate matrix of a student (L, 1 + k): logits that are trained, fades that are set."""
+    """The gate matrix of a student (L, 1 + k): logits that are trained, fades that are set.
+
+    Args:
+        shared_prefix: the blocks of so many layers have no proxies beside them and count fully, whatever the kind.
+    """
 
     fade: Tensor
 
-    def __init__(self, depth: int, skips: int, kind: str) -> None:
+    def __init__(self, depth: int, skips: int, kind: str, shared_prefix: int = 0) -> None:
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"gates are one of {', '.join(KINDS)}, not {kind!r}")
         self.kind = kind
-        present = slots(depth, skips)
+        self.shared_prefix = shared_prefix
+        present = slots(depth, skips, shared_prefix)
         start = torch.full((depth, skips + 1), -KINDS[kind][1])
         start[:, 0] = KINDS[kind][1]
         self.logits = nn.Parameter(start.masked_fill(~present, 0.0))
@@ -73,7 +78,9 @@ class Gates(nn.Module):
 
     def forward(self) -> Tensor:
         """The weight of every path (L, 1 + k); 0 where there is no path or it is removed."""
-        return KINDS[self.kind][0](self.logits, self.fade)
+        weights = KINDS[self.kind][0](self.logits, self.fade)
+        shared = self.shared_prefix
+        return torch.cat([self.fade[:shared], weights[shared:]]) if shared else weights
 
     def extra_repr(self) -> str:
         return f"{self.kind}, {int((self.fade > 0).sum())} paths"

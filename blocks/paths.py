@@ -45,7 +45,9 @@ class Path:
         return self.target - 1, self.slot
 
 
-def slots(depth: int, skips: int) -> Tensor:
-    """Which places of the gate matrix hold a path: bool (depth, 1 + skips)."""
+def slots(depth: int, skips: int, shared_prefix: int = 0) -> Tensor:
+    """Which places of the gate matrix hold a path: bool (depth, 1 + skips); layers of a shared prefix hold no proxies."""
     rows = torch.arange(1, depth + 1).view(-1, 1)
-    return torch.arange(skips + 1).view(1, -1) <= rows
+    present = torch.arange(skips + 1).view(1, -1) <= rows
+    present[:shared_prefix, 1:] = False
+    return present

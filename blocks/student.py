@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, fx, nn
 
-from blocks.assembly import NetPlan, Plan, build_parts, end_costs, path_costs
+from blocks.assembly import NetPlan, Plan, PrefixError, build_parts, end_costs, path_costs
 from blocks.backbone import Backbone
 from blocks.counting import Cost, count_params, tensors_of
 from blocks.fold import fold
@@ -95,13 +95,20 @@ class TailoredNet(nn.Module):
         self.spec = backbone.spec
         self.depth = backbone.depth
         self.paths = candidate_paths(backbone, plan)
-        self.net_plan = NetPlan(tuple(self.paths), classes, plan.batch_norm, plan.rank, plan.adapters)
+        self.net_plan = NetPlan(
+            tuple(self.paths),
+            classes,
+            plan.batch_norm,
+            plan.rank,
+            plan.adapters,
+            shared_prefix=plan.shared_prefix,
+        )
         parts = build_parts(backbone, self.net_plan)
         self.stem = parts.stem
         self.blocks = nn.ModuleDict({str(target): block for target, block in parts.blocks.items()})
         self.proxies = nn.ModuleDict({proxy_key(*ends): proxy for ends, proxy in parts.proxies.items()})
         self.acts = backbone.acts
-        self.gates = Gates(backbone.depth, plan.skips, plan.gates)
+        self.gates = Gates(backbone.depth, plan.skips, plan.gates, plan.shared_prefix)
         self.head = parts.head
         self._backbone = (
             backbone,
@@ -138,7 +145,10 @@ class TailoredNet(nn.Module):
         resampled = None if torch.is_grad_enabled() and self.keeps_much() else Resampled()
         for layer in range(len(xs), self.depth + 1):
             paths = [path for path in live[layer - 1] if xs[path.source] is not None]
-            total = self._mixture(paths, rows[layer - 1], xs, resampled) if paths else None
+            if layer <= self.plan.shared_prefix and paths:
+                total: Tensor | None = self._block(paths[0])(xs[-1])
+            else:
+                total = self._mixture(paths, rows[layer - 1], xs, resampled) if paths else None
             xs.append(None if total is None else self.acts[layer - 1](total))
         last = xs[-1]
         if last is None:
@@ -245,8 +255,7 @@ class TailoredNet(nn.Module):
         modules = [self.module_of(path) for path in paths]
         inputs = [xs[path.source] for path in paths]
         if paths[0].is_universal:
-            block = self._quick(paths[0].target, modules[0]) if self.training else modules[0]
-            inputs[0] = block(inputs[0])
+            inputs[0] = self._block(paths[0])(inputs[0])
 
         def mix(row: Tensor, *inputs: Tensor) -> Tensor:
             weights, shared = row.unbind(0), resampled or Resampled()
@@ -263,12 +272,19 @@ class TailoredNet(nn.Module):
             return recomputed(proxies, mix, row, *inputs)  # type: ignore[arg-type]
         return mix(row, *inputs)  # type: ignore[arg-type]
 
+    def _block(self, path: Path) -> nn.Module:
+        """The universal block of a path as it is run now."""
+        module = self.module_of(path)
+        return self._quick(path.target, module) if self.training else module
+
     def _quick(self, part: int, module: nn.Module) -> nn.Module:
         """A frozen part (0 for the stem, l for G_l) with its norms folded, where nothing in it is the task's.
 
         It is no submodule, so it is neither saved nor counted; it is made when training first needs it.
         """
-        if any(parameter.requires_grad for parameter in module.parameters()) or self.plan.batch_norm != "source":
+        is_shared = part <= self.plan.shared_prefix and self.plan.shared_prefix > 0
+        policy = "source" if is_shared else self.plan.batch_norm
+        if policy != "source" or any(parameter.requires_grad for parameter in module.parameters()):
             return module
         device = self.gates.fade.device
         found = self._frozen.get(part)
@@ -279,6 +295,8 @@ class TailoredNet(nn.Module):
     def __repr__(self) -> str:
         own = sum(tensor.numel() for tensor in self.task_tensors().values())
         plan = f"{self.plan.gates} gates, {self.plan.proxies} proxies, norms: {self.plan.batch_norm}, rank {self.plan.rank}"
+        if self.plan.shared_prefix:
+            plan += f", blocks 1 to {self.plan.shared_prefix} shared"
         gates = self.gates().detach()
         lines = [f"TailoredNet over {self.backbone.name}, {self.classes} classes; {plan}; {own:,} task parameters"]
         live = set(self.live_paths())
@@ -289,11 +307,19 @@ class TailoredNet(nn.Module):
 
 
 def candidate_paths(backbone: Backbone, plan: Plan) -> list[Path]:
-    """Every universal block and every proxy of a plan, layer by layer."""
+    """Every universal block and every proxy of a plan, layer by layer; into a shared prefix no proxy leads.
+
+    Raises:
+        PrefixError: the backbone has no so many blocks to share.
+    """
+    if not 0 <= plan.shared_prefix <= backbone.depth:
+        raise PrefixError(
+            f"{backbone.name} has {backbone.depth} universal blocks, of which {plan.shared_prefix} can't be shared"
+        )
     paths = []
     for layer, block in enumerate(backbone.block_costs, 1):
         paths.append(Path(layer, 0, UNIVERSAL))
-        for slot in range(1, min(plan.skips, layer) + 1):
+        for slot in range(1, (min(plan.skips, layer) if layer > plan.shared_prefix else 0) + 1):
             paths.append(Path(layer, slot, form_for(plan.proxies, backbone.site(layer - slot, layer), block.macs)))
     return paths
 

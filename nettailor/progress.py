@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 PLAIN_WIDTH = 120  # of tables in a file or pipe, which have no width of their own
 SENT_EVERY = 0.5  # seconds between two reports of a job that runs elsewhere
@@ -54,7 +54,9 @@ class Display:
             self.say(f"{name} ...")
             yield lambda: None
             return
-        with Progress(TextColumn(name), BarColumn(bar_width=18), TimeRemainingColumn(), transient=True) as bars:
+        columns = TextColumn(name), BarColumn(bar_width=18), MofNCompleteColumn(), TimeRemainingColumn()
+        piped = not sys.stdout.isatty()  # rich would send what is printed to the bar's terminal, past the pipe
+        with Progress(*columns, console=self.console, transient=True, redirect_stdout=not piped) as bars:
             bar = bars.add_task(name, total=total)
             yield lambda: bars.advance(bar)
 

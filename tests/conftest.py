@@ -7,12 +7,15 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests share the cores: one thread each, or all wait for each other
     os.environ["OMP_NUM_THREADS"] = "1"
 
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from blocks import Backbone
 from blocks.latency import latencies
@@ -43,10 +46,46 @@ def _no_new_proxies() -> Iterator[None]:
     FORMS.update(before)
 
 
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first test process to want it makes, and that all of this session read."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared" / name
+    folder.parent.mkdir(exist_ok=True)
+    with FileLock(folder.with_name(f"{name}.lock")):
+        done = folder.with_name(f"{name}.done")
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def digit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real digits 0 to 3 as PNG: 12 for training, 6 for validation and 6 for testing in each class."""
-    return tiny.write_digits(tmp_path_factory.mktemp("data") / "digits4")
+    return made_once(tmp_path_factory, "digits4", tiny.write_digits)
+
+
+@pytest.fixture(scope="session")
+def quick_run(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run of the default method on the small digits, for reading; copy it to change it. What it said is in `.log`."""
+
+    def make(out: Path) -> None:
+        command = [sys.executable, "-m", "nettailor.cli", "adapt", "--data", digit_folder, "--out", out, *tiny.QUICK]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=out.parent)
+        assert done.returncode == 0, done.stderr
+        out.with_suffix(".log").write_text(done.stdout)
+
+    return made_once(tmp_path_factory, "four", make)
+
+
+@pytest.fixture(scope="session")
+def linear_run(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the method of the shortest training, for reading."""
+
+    def make(out: Path) -> None:
+        assert main(["adapt", "--data", str(digit_folder), "--out", str(out), *tiny.LINEAR]) == 0
+
+    return made_once(tmp_path_factory, "linear", make)
 
 
 @pytest.fixture

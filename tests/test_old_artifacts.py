@@ -1,4 +1,4 @@
-"""What version 0.1.0 wrote can still be read, evaluated, pruned and resumed (tests/artifacts/v0.1.0, docs/board)."""
+"""What version 0.1.0 wrote can still be read, evaluated, pruned and resumed (tests/artifacts/v0.1.0, docs/0.1.0)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.conftest import CommandLine
 HERE = Path(__file__).parent
 KEPT = HERE / "artifacts" / "v0.1.0"
 MADE_IN = "/tmp/nettailor-v0.1.0"  # the paths in the kept recipe begin with it
-BOARD = HERE.parent / "docs" / "board"
+BOARD = HERE.parent / "docs" / "0.1.0" / "board"
 
 
 @pytest.fixture
@@ -74,9 +74,10 @@ def test_the_command_line_prints_the_warning_as_one_line(nettailor: CommandLine)
 
 
 def test_an_old_run_is_shown_evaluated_and_predicted_with(nettailor: CommandLine, old: Path) -> None:
-    status, said, warned = nettailor("show", old / "run", *over_tiny(old))
+    status, said, warned = nettailor("show", old / "run", "--html", "page.html", *over_tiny(old))
     assert status == 0, warned
     assert "digits3" in said
+    assert "This run wrote no predictions" in Path("page.html").read_text(encoding="utf-8")
     report = Report.read(old / "run" / "report.json")
     status, said, warned = nettailor("eval", old / "run", "--data", old / "pictures", *over_tiny(old))
     assert status == 0, warned

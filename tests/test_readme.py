@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
+from socket import socket
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
@@ -14,6 +22,8 @@ from nettailor.pruning import prune as pruning
 from nettailor.pruning.config import PruneConfig
 from nettailor.training import stages as training
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+from tests.conftest import CommandLine
+from tests.tiny import QUICK
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -36,6 +46,59 @@ def test_the_api_fits_in_fifteen_lines_and_runs(tmp_path: Path, monkeypatch: pyt
     )
     exec(compile(python_block(), "README.md", "exec"), {})
     assert (tmp_path / "digits-delta" / "task.json").is_file()
+
+
+def shell_lines(heading: str) -> list[list[str]]:
+    """The `nettailor` commands of the first block of a section, as words."""
+    section = README[README.index(f"## {heading}") :]
+    block = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)[0]
+    return [shlex.split(line, comments=True) for line in block.splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.extra
+def test_three_tasks_become_an_export_a_suite_a_server_and_a_page(
+    nettailor: CommandLine, digit_folder: Path, tmp_path: Path
+) -> None:
+    """The eight commands as they stand, with short trainings."""
+    for package in ("onnx", "onnxruntime", "fastapi", "uvicorn"):
+        pytest.importorskip(package)
+    shutil.copyfile(next(digit_folder.rglob("*.png")), "picture.png")
+    *lines, serve = shell_lines("Many tasks, one backbone")
+    assert len(lines) == 7
+    for words in lines:
+        status, said, err = nettailor(*words[1:], *((*QUICK, "data.train_limit=200") if words[1] == "adapt" else ()))
+        assert status == 0, err
+        if "predict" in words:
+            assert "low" in said
+            assert "high" in said
+    assert Path("runs/digits/export/digits.onnx").is_file()
+    page = Path("numbers.html").read_text(encoding="utf-8")
+    assert all(f">{name}<" in page or f'"{name}"' in page for name in ("digits", "low", "high"))
+    with socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "nettailor.cli", *serve[1:], "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        tasks = _answer(f"http://127.0.0.1:{port}/tasks", server)
+        assert all(name in tasks for name in ("digits", "low", "high"))
+    finally:
+        server.terminate()
+        _, said = server.communicate(timeout=30)
+    assert server.returncode == 0, said
+
+
+def _answer(address: str, server: subprocess.Popen[str]) -> str:
+    """What a server says as soon as it answers."""
+    for _ in range(300):
+        assert server.poll() is None, server.communicate()[1]
+        try:
+            with urlopen(address, timeout=5) as answer:
+                return str(answer.read().decode())
+        except URLError:
+            time.sleep(0.1)
+    raise AssertionError(f"{address} does not answer")
 
 
 def test_every_verb_and_option_that_the_readme_shows_exists(capsys: pytest.CaptureFixture[str]) -> None:

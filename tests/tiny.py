@@ -32,6 +32,9 @@ QUICK = (
 )
 """Settings with which a whole adaptation takes some seconds."""
 
+LINEAR = ("--method", "linear", *QUICK)
+"""For tests that need some run: the method of the shortest training."""
+
 
 def heed_ctrl_c() -> None:
     """For `preexec_fn`: a command that a background job starts would ignore Ctrl-C, as its shell tells it to."""

@@ -34,6 +34,7 @@ from nettailor.artifacts.description import (
     InputFields,
     read_description,
 )
+from nettailor.artifacts.hub import HubName, fetch, is_hub_name
 from nettailor.backbones.hashes import BackboneHashes, classifier_sha256, geometry_sha256, tensors_sha256
 from nettailor.backbones.load import load_backbone
 from nettailor.data.task import check_name
@@ -127,7 +128,11 @@ def save(
 
 def _plan_tree(net: CompactNet) -> dict[str, Any]:
     tree = {"depth": net.depth} | {key: getattr(net.plan, key) for key in PLAN_KEYS}
-    return tree | ({"widths": {name: list(width) for name, width in net.plan.widths}} if net.plan.widths else {})
+    if net.plan.widths:
+        tree["widths"] = {name: list(width) for name, width in net.plan.widths}
+    if net.plan.shared_prefix:
+        tree["shared_prefix"] = net.plan.shared_prefix
+    return tree
 
 
 PLAN_KEYS = ("batch_norm", "rank", "adapters", "copied", "head", "gated")
@@ -137,7 +142,7 @@ def load(folder: Path | str, backbone: Backbone | None = None, backbone_hashes: 
     """Read a delta and build its network over the backbone.
 
     Args:
-        folder: the delta's folder, or the run folder around it.
+        folder: the delta's folder, the run folder around it, or its name on the hub: `hf://user/name`.
         backbone: loaded already; if left out it is loaded by the name in the delta, unless that name means importing
             somebody's code or downloading weights.
         backbone_hashes: of the backbone, where they are known: of many deltas over one they are computed once.
@@ -145,9 +150,11 @@ def load(folder: Path | str, backbone: Backbone | None = None, backbone_hashes: 
     Raises:
         FileError: a file is missing, cut short or altered, of an unknown format, or belongs to another backbone; see the
             top of this file for what is checked.
+        HubError: it can't be had from the hub.
 
     Warns:
         UncheckedWarning: the delta is of format 1, which says nothing of the backbone's geometry.
+        HubWarning: the hub can't be reached, and the files of an earlier call are used.
     """
     folder = delta_folder(folder)
     path = folder / DESCRIPTION
@@ -245,11 +252,14 @@ def load_described(name: str, weights: str | None, pictures: InputFields, fetch:
 
 
 def delta_folder(folder: Path | str) -> Path:
-    """The delta's own folder, given it or the run folder around it.
+    """The delta's own folder, given it, the run folder around it, or its name on the hub, from where it is then fetched.
 
     Raises:
         FileError: there is none.
+        HubError, UsageError: the hub has none of that name, or can't be asked (`nettailor.artifacts.hub`).
     """
+    if is_hub_name(folder):
+        folder = fetch(HubName.parse(folder))
     folder = Path(folder)
     for candidate in (folder / "task", folder):
         if (candidate / DESCRIPTION).is_file():

@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass as schema
 
 from blocks import NetPlan
 from blocks import Path as NetPath
-from blocks.assembly import HeadKind
+from blocks.assembly import HeadKind, PrefixError
 from blocks.norms import BatchNormPolicy
 from blocks.proxies import FORMS
 from nettailor.data.task import check_name
@@ -92,12 +92,14 @@ class PlanFields:
     head: HeadKind = "backbone"
     gated: bool = True
     widths: dict[str, list[int]] = field(default_factory=dict)
+    shared_prefix: Annotated[int, Field(ge=0)] = 0
 
     def as_tree(self) -> dict[str, Any]:
-        """As it is written: without widths where there are none, as before there were any."""
+        """As it is written: without widths or a shared prefix where there are none, as before there were any."""
         tree = asdict(self)
-        if not self.widths:
-            del tree["widths"]
+        for key in ("widths", "shared_prefix"):
+            if not tree[key]:
+                del tree[key]
         return tree
 
 
@@ -128,7 +130,8 @@ class Description:
             path: of the file that says so, for the error.
 
         Raises:
-            FileError: the graph is none of a network of this depth, or has a form of proxy that is not known.
+            FileError: the graph is none of a network of this depth or with this shared prefix, or has a form of proxy that is
+                not known.
         """
         fields = asdict(self.plan)
         widths = tuple((name, tuple(width)) for name, width in sorted(fields.pop("widths").items()))
@@ -142,7 +145,10 @@ class Description:
                 raise FileError(
                     path, f"graph: {kept.key} is a {kept.form!r}; {known or 'there are ' + ', '.join(FORMS)}"
                 )
-        return NetPlan(tuple(paths), len(self.classes), widths=widths, **fields)
+        try:
+            return NetPlan(tuple(paths), len(self.classes), widths=widths, **fields)
+        except PrefixError as error:
+            raise FileError(path, f"plan.shared_prefix: {error}; get the file anew") from error
 
     def gates(self) -> dict[NetPath, float]:
         """The weight of every path, as the graph says it."""

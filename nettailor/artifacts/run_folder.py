@@ -89,12 +89,17 @@ class RunFolder:
     @property
     def seconds(self) -> Path:
         """Where the time went so far, while the run is not finished."""
-        return self.root / "checkpoint" / "seconds.json"
+        return self.checkpoints_folder / "seconds.json"
 
     @property
     def checkpoints(self) -> Checkpoints:
         """What is needed to go on."""
-        return Checkpoints(self.root / "checkpoint")
+        return Checkpoints(self.checkpoints_folder)
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        """Where that lies."""
+        return self.root / "checkpoint"
 
     def look(self, recipe: RunRecipe) -> Report | None:
         """See whether the folder is free for this recipe or its own; returns the report if the run is finished already.

@@ -15,7 +15,7 @@ MOST_PAIRS = 5
 class EvalOptions:
     """Accuracy of a compact net, from its delta, on the test pictures of its task or on others."""
 
-    run: Path = position("a run's folder, or its delta's", "RUN")
+    run: Path = position("a run's folder, or its delta's, or hf://user/name", "RUN")
     data: str | None = option("other pictures, in the same classes; needed for a delta alone", metavar="DIR|ZIP|NAME")
     split: str | None = option(
         "which split; if left out test, or all pictures where --data has no splits", choices=("train", "val", "test")
@@ -30,6 +30,7 @@ class EvalOptions:
 def evaluate(options: EvalOptions) -> int:
     """`nettailor eval`."""
     from nettailor.artifacts.delta import load
+    from nettailor.artifacts.hub import shown
     from nettailor.environment import pick_device
     from nettailor.jobs.evaluate import evaluate as measured
 
@@ -37,7 +38,7 @@ def evaluate(options: EvalOptions) -> int:
     device = pick_device(options.device)
     found = measured(options.run, delta, device, options.data, options.split, options.skip_bad)
     which = "pictures" if found.split is None else f"{found.split} pictures"
-    print(f"{options.run}: {found.accuracy:.4f} of {found.pictures} {which} right")
+    print(f"{shown(options.run)}: {found.accuracy:.4f} of {found.pictures} {which} right")
     pairs = [f"{true} as {given} ({count})" for true, given, count in found.confusion.most_confused(MOST_PAIRS)]
     confused = f"; most often confused: {', '.join(pairs)}" if pairs else ""
     print(f"mean over the classes {found.balanced_accuracy:.4f}{confused}")

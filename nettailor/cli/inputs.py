@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nettailor.cli.options import option, position
@@ -48,8 +49,12 @@ def recipe_tree(options: Any) -> dict[str, Any]:
     return given if seed is None else {**given, "seed": seed}
 
 
-def backbone_of(options: Any) -> Backbone | None:
+def backbone_of(options: Any, run: Path | None = None) -> Backbone | None:
     """The backbone that the options name; None where its name in the delta will do.
+
+    Args:
+        options: with `backbone`, `weights` and `proxies`.
+        run: the folder whose delta it is for; `options.run` if left out.
 
     The file of its weights may also come from the recipe of the run whose folder was named, but not from one that lies
     beside a delta.
@@ -60,9 +65,10 @@ def backbone_of(options: Any) -> Backbone | None:
 
     if options.proxies is not None:
         find_form(options.proxies)
-    description = read_description(delta_folder(options.run))
+    run = run or options.run
+    description = read_description(delta_folder(run))
     weights = options.weights
-    if weights is None and options.backbone is None and (recipe := own_recipe(options.run)) is not None:
+    if weights is None and options.backbone is None and (recipe := own_recipe(run)) is not None:
         weights = recipe.backbone.weights
     if options.backbone is None and (weights is None or ":" in description.backbone.name):
         return None  # `load` finds it by its name, or says why a name of code has to be given by hand

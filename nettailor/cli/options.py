@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, field, fields
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
@@ -54,9 +55,10 @@ def parse(verb: str, options: type[T], words: list[str]) -> T:
     """Parse the words after a verb into its options dataclass.
 
     Raises:
-        UsageError: an unknown option (with the nearest right one), a missing or malformed value.
+        UsageError: an unknown option (with the nearest right one), a missing or malformed value, a file named like an option.
     """
     parser = _parser(verb, options)
+    _check_names(verb, words, [flag for action in parser._actions for flag in action.option_strings])
     rest = any(entry.metadata.get("rest") for entry in fields(options))  # type: ignore[arg-type]
     found, strange = parser.parse_known_args(words) if rest else parser.parse_known_intermixed_args(words)
     if strange:
@@ -64,6 +66,13 @@ def parse(verb: str, options: type[T], words: list[str]) -> T:
         hint = did_you_mean(strange[0].split("=")[0], known, f" (nettailor {verb} --help)", show=str)
         raise UsageError(f"nettailor {verb}: there is no option {strange[0]}{hint}")
     return options(**vars(found))
+
+
+def _check_names(verb: str, words: list[str], flags: list[str]) -> None:
+    """Name the way to write a file that looks like an option, which argparse's own message would not."""
+    for word in words[: words.index("--")] if "--" in words else words:
+        if word.startswith("-") and word.split("=")[0] not in flags and os.path.exists(word):
+            raise UsageError(f"nettailor {verb}: there is no option {word}; for the file of that name write ./{word}")
 
 
 def flags(options: type) -> list[str]:

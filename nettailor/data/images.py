@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from nettailor.errors import DataError, FileError
@@ -33,6 +33,9 @@ WIDE = {"I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 SCALED = ("PNG", "PPM")  # formats whose wide pictures Pillow hands out as 0..65535, in mode I where it is an old one
 DRAFTED = ("JPEG", "MPO")  # formats that libjpeg can decode at a smaller size
 BITS_PER_SAMPLE = 258  # TIFF's tag
+MOST_BYTES = 512 * 2**20
+"""Of a picture's file, or of a zip's member when it is inflated: a file of a few kB can claim any number."""
+TOO_LARGE = f"it has more than {MOST_BYTES // 2**20} MiB, the most that a picture's file may have"
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 # what Pillow's decoders raise for damaged files beside those
 DAMAGED_PICTURE = (EOFError, LookupError, NotImplementedError, TypeError, struct.error, zlib.error)
@@ -76,7 +79,7 @@ class FolderSource:
         return _decoded(self.content(name), shortest)
 
     def content(self, name: str) -> bytes:
-        return (self._root / name).read_bytes()
+        return _bytes_of(self._root / name)
 
 
 class ZipSource:
@@ -100,7 +103,11 @@ class ZipSource:
 
     def content(self, name: str) -> bytes:
         try:
-            return self._archive().read(name)
+            info = self._archive().getinfo(name)
+            if info.file_size > MOST_BYTES:
+                raise OSError(TOO_LARGE)
+            with self._archive().open(info) as member:
+                return member.read(info.file_size)  # no more, whatever its deflated bytes would come to
         except (*DAMAGED_MEMBER, KeyError) as error:
             raise OSError(f"{type(error).__name__}: {error}") from error
 
@@ -126,13 +133,13 @@ class FileSource:
         return _decoded(self.content(name), shortest)
 
     def content(self, name: str) -> bytes:
-        return self._path.read_bytes()
+        return _bytes_of(self._path)
 
 
 class BytesSource:
     """Pictures whose files' bytes are in memory, by name; read as those formats only, where some are given."""
 
-    def __init__(self, files: Mapping[str, bytes], formats: Sequence[str] | None = None) -> None:
+    def __init__(self, files: Mapping[str, bytes], formats: tuple[str, ...] | None = None) -> None:
         self.where = "memory"
         self.names = list(files)
         self.folders: set[str] = set()
@@ -241,13 +248,23 @@ def _unreadable(source: Source, name: str, error: Exception) -> DataError:
     )
 
 
-def _decoded(data: bytes, shortest: int | None = None, formats: Sequence[str] | None = None) -> Image.Image:
+def _bytes_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise OSError(TOO_LARGE)
+    return data
+
+
+def _decoded(data: bytes, shortest: int | None = None, formats: tuple[str, ...] | None = None) -> Image.Image:
     try:
         picture = Image.open(io.BytesIO(data), formats=formats)
         if shortest is not None and picture.format in DRAFTED and min(picture.size) > shortest:
             part = shortest / min(picture.size)
             picture.draft(None, (int(picture.width * part), int(picture.height * part)))
         picture.load()
+    except UnidentifiedImageError as error:
+        raise OSError("it is no picture of a type that Pillow knows") from error
     except DAMAGED_PICTURE as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
     return picture

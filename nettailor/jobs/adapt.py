@@ -24,7 +24,9 @@ from nettailor.jobs.measure import measure
 from nettailor.jobs.recipe import Recipe
 from nettailor.methods._protocol import Context, Trained
 from nettailor.progress import Display
+from nettailor.pruning.graph import BlockGraph
 from nettailor.views.plots import draw_confusion, draw_front, has_matplotlib, need_matplotlib
+from nettailor.views.tensorboard.results import Results, write_results
 
 
 def adapt(
@@ -75,10 +77,13 @@ def _write(recipe: Recipe, context: Context, trained: Trained) -> Report:
     if has_matplotlib():
         draw_confusion(confusion, folder.confusion.with_suffix(".png"))
     write_text(folder.delta / delta.CARD, model_card(report, task.classes))
-    if trained.front is not None:
-        front = front_of(report, trained.front())
+    front = None if trained.front is None else front_of(report, trained.front())
+    if front is not None:
         front.write(folder.front)
         draw_front(front, folder.front.with_suffix(".png"))
+    fixed = report.compact.macs - BlockGraph.of(trained.net).macs()
+    results = Results({}, report, confusion, front, fixed_macs=fixed, step=run.recorder.step)
+    write_results(folder.root, results)
     run.seconds.write()
     for stage in trained.keep:
         folder.checkpoints.hand_over(stage, folder.nets, run.seconds.totals.get(stage, 0.0))

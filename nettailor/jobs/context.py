@@ -22,7 +22,9 @@ from nettailor.methods._protocol import Context
 from nettailor.progress import Display
 from nettailor.training.run import Run
 from nettailor.training.stage_seconds import StageSeconds
-from nettailor.training.tensorboard import event_writer
+from nettailor.views.tensorboard.events import event_writer
+from nettailor.views.tensorboard.hparams import hparams_of
+from nettailor.views.tensorboard.recorder import TensorBoard
 
 
 @contextmanager
@@ -80,6 +82,8 @@ def _opened(
         )
         seconds.write()
         writer = stack.enter_context(event_writer(folder.root))
+        hparams = hparams_of(recipe.as_dict())
+        recorder = TensorBoard(writer, folder.root, folder.checkpoints_folder, task.name, hparams)
         run = Run(
             recipe.seed,
             device,
@@ -87,8 +91,7 @@ def _opened(
             recipe.data,
             folder.checkpoints,
             display,
-            writer.add_scalar,
-            writer.add_text,
+            recorder,
             seconds=seconds,
             training=recipe.training,
         )

@@ -16,9 +16,10 @@ import torch
 
 from nettailor.artifacts.confusion import Confusion, balanced_accuracy
 from nettailor.artifacts.delta import Delta
+from nettailor.artifacts.hub import shown
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.data.config import DataConfig
-from nettailor.data.task import load_split
+from nettailor.data.task import Split, load_split
 from nettailor.errors import FileError, UsageError
 from nettailor.jobs.recipe import own_recipe
 from nettailor.training.loop import predictions
@@ -60,6 +61,22 @@ def evaluate(
         UsageError: no pictures are named, and the folder is no run's.
         DataError, FileError: the pictures are missing or damaged, or have other classes than the task.
     """
+    taken, pictures = pictures_of(run, delta, data, split, skip_bad)
+    said, labels = predictions(delta.net.to(device), pictures).tolist(), pictures.labels.tolist()
+    confusion = Confusion.of(run.name, delta.classes, labels, said)
+    right = sum(row[place] for place, row in enumerate(confusion.counts))
+    return Evaluation(right / len(labels), len(labels), taken, balanced_accuracy(labels, said), confusion)
+
+
+def pictures_of(
+    run: Path, delta: Delta, data: str | None = None, split: str | None = None, skip_bad: bool = False
+) -> tuple[str | None, Split]:
+    """The pictures that a delta's network is measured on, and the name of their split; arguments as for `evaluate`.
+
+    Raises:
+        UsageError: no pictures are named, and the folder is no run's.
+        DataError, FileError: the pictures are missing or damaged, or have other classes than the task.
+    """
     recipe, seed, record = own_recipe(run), 0, None
     if recipe is not None:
         seed = recipe.seed
@@ -69,13 +86,10 @@ def evaluate(
         config, split = recipe.data, split or "test"
         record = RunFolder(run).split if RunFolder(run).split.is_file() else None
     else:
-        raise UsageError(f"{run}: is a delta and no run, so its pictures are not known; name some with --data")
+        raise UsageError(f"{shown(run)}: is a delta and no run, so its pictures are not known; name some with --data")
     config = replace(config, skip_bad=config.skip_bad or skip_bad)
     classes, taken, pictures = load_split(config, delta.net.spec, split, seed, record, fetch=data is not None)
     if classes != delta.classes:
         odd = ", ".join(sorted(set(classes) ^ set(delta.classes))[:3])
         raise FileError(config.source, f"has other classes than the task ({odd or 'in another order'})")
-    said, labels = predictions(delta.net.to(device), pictures).tolist(), pictures.labels.tolist()
-    confusion = Confusion.of(run.name, classes, labels, said)
-    right = sum(row[place] for place, row in enumerate(confusion.counts))
-    return Evaluation(right / len(labels), len(labels), taken, balanced_accuracy(labels, said), confusion)
+    return taken, pictures

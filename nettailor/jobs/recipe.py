@@ -75,11 +75,16 @@ class Recipe:
     def with_method(self, name: str) -> Recipe:
         """The same data, backbone, teacher, seed and machine for another method.
 
-        A method that brings its own settings for student, pruning and recovery gets those; the others read the student's.
+        A method that brings its own settings for student, pruning and recovery gets those; the others read the student's. A
+        shared prefix goes along to methods that can have one; the others have none.
         """
         method = methods.find(name)
         own = {section: type(getattr(self, section))(**keys) for section, keys in method.defaults.items()}
-        return replace(self, method=method.settings(name=method.name), **own)
+        other = replace(self, method=method.settings(name=method.name), **own)
+        shared = self.student.shared_prefix if method.shares_prefix else 0
+        if other.student.shared_prefix == shared:
+            return other
+        return replace(other, student=replace(other.student, shared_prefix=shared))
 
     def write(self, path: Path) -> None:
         """Write the resolved recipe; running it again in another folder repeats the run."""

@@ -17,6 +17,7 @@ from nettailor.artifacts.report import PruneFigures, Report, StudentFigures
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.data.config import DataConfig
 from nettailor.data.task import Task
+from nettailor.errors import UsageError
 from nettailor.pruning.config import PruneConfig
 from nettailor.schema import STRICT
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig, TrainingConfig
@@ -110,6 +111,7 @@ class Method(Protocol):
         name: as people type it.
         summary: one line for lists.
         needs_teacher: whether it always learns from a fine-tuned network, which is then trained first.
+        shares_prefix: whether it can leave the backbone's first blocks as they are (`student.shared_prefix`).
         settings: dataclass of what stands under `method`.
         defaults: settings of other sections of the recipe that go with it; what the user sets lies over them.
         sized_like: another method whose size and passes `sized` takes over where `compare` runs both; None for most.
@@ -120,6 +122,7 @@ class Method(Protocol):
     name: str
     summary: str
     needs_teacher: bool
+    shares_prefix: bool
     settings: type[MethodSettings]
     defaults: Mapping[str, Any]
     sized_like: str | None
@@ -154,13 +157,20 @@ class Plain:
     """What methods answer that have nothing special to say."""
 
     needs_teacher = False
+    shares_prefix = False
     settings: type[MethodSettings] = MethodSettings
     defaults: Mapping[str, Any] = {}
     sized_like: str | None = None
     variants: Mapping[str, Mapping[str, Any]] = {}
 
     def check(self, recipe: Sections) -> None:
-        """Nothing to refuse."""
+        """Refuse a shared prefix where the method can't have one."""
+        if recipe.student.shared_prefix and not self.shares_prefix:
+            name = recipe.method.name
+            raise UsageError(
+                f"student.shared_prefix: method {name} can't leave the first blocks as they are; leave it out, or use "
+                "nettailor"
+            )
 
     def wants_teacher(self, own: MethodSettings) -> bool:
         """If it always needs one."""

@@ -61,6 +61,7 @@ class ChannelPruning(Plain):
 
     def check(self, recipe: Sections) -> None:
         """Refuse where Torch-Pruning is not installed."""
+        super().check(recipe)
         need_torch_pruning(self.name)
 
     def stages(self, recipe: Sections) -> dict[str, int]:

@@ -38,7 +38,16 @@ from nettailor.training.losses import expected_complexity
 from nettailor.training.passes import UsualPasses
 from nettailor.training.proxy_forms import find_form
 from nettailor.training.run import Run
-from nettailor.training.stages import begin, finetune, new_student, plan_of, train
+from nettailor.training.stages import (
+    begin,
+    check_prefix,
+    finetune,
+    new_student,
+    plan_of,
+    start_for,
+    starts_behind_prefix,
+    train,
+)
 
 USUAL_REST = 0.2  # of the paths' cost is about what the networks of docs/board.md keep
 
@@ -63,6 +72,7 @@ class NetTailor(Plain):
     name = "nettailor"
     summary = "proxies beside frozen blocks; what the task does not need is pruned"
     needs_teacher = True
+    shares_prefix = True
     variants: Mapping[str, Mapping[str, Any]] = {
         "labels": {"student.distill_weight": 0.0, "student.start": "backbone"},
         "matching": {"student.matching_weight": 10.0},
@@ -71,6 +81,7 @@ class NetTailor(Plain):
 
     def check(self, recipe: Sections) -> None:
         """Refuse a budget without a size, one fold, a cost table that nothing reads, and a proxy that is not there."""
+        super().check(recipe)
         if recipe.cost_table is not None and recipe.cost != "latency":
             raise UsageError("cost_table: is read where cost is latency; add cost=latency, or leave it out")
         if recipe.prune.how == "budget" and recipe.prune.budget is None:
@@ -93,6 +104,7 @@ class NetTailor(Plain):
             rounds = max(1, math.ceil(math.log(rest) / math.log(prune.shrink)))
         return {
             "teacher": recipe.teacher.epochs,
+            **({"start": recipe.teacher.epochs} if starts_behind_prefix(recipe.student) else {}),
             "student": _usual(recipe.student.epochs, passes.STUDENT),
             "prune": rounds * _usual(prune.epochs, passes.ROUND),
             "recover": _usual(recipe.recover.epochs, passes.RECOVERY),
@@ -101,6 +113,7 @@ class NetTailor(Plain):
     def train(self, context: Context) -> Trained:
         """Stages teacher, student, prune and recover."""
         recipe, backbone, task, run = context.recipe, context.backbone, context.task, context.run
+        check_prefix(backbone, recipe.student)
         table = _cost_table(context) if recipe.cost == "latency" else None
         with run.timed("student"):
             student = new_student(backbone, task, recipe.student, run)
@@ -111,8 +124,11 @@ class NetTailor(Plain):
             teacher = finetune(backbone, task, recipe.teacher, run)
         with run.timed("student"):
             trained = self.student_stage(context, teacher)
-            begin(student, task, trained.student, trained.run, teacher)
+            start = start_for(student, teacher, task, recipe.teacher, trained.student, run)
+            begin(student, task, trained.student, trained.run, start)
+            run.recorder.graph("before-training", student)
             train(student, teacher, task, trained.student, trained.run)
+            run.recorder.graph("after-training", student)
             unpruned = snapshot(student)
             expected = float(expected_complexity(student, student.gates().detach(), recipe.student.complexity))
         with run.timed("prune"):
@@ -122,7 +138,8 @@ class NetTailor(Plain):
             config, drop = recipe.recover, recipe.prune.drop
             judge = FoldJudge.of(backbone, task, recipe.prune, recipe.teacher, after.student, after.run)
             recovered = recover_leanest(student, teacher, task, pruned, config, drop, after.student, after.run, judge)
-            run.write_text("graph", _as_markdown(recovered))
+            run.recorder.graph("after-pruning", student)
+            run.recorder.text("graph", _as_markdown(recovered))
         return Trained(
             net=compact(student),
             teacher=teacher,
@@ -157,6 +174,7 @@ def _cost_table(context: Context) -> CostTable:
 def _epochs(run: Run, pruned: Pruned, recovered: Recovered, judge: FoldJudge | None) -> dict[str, float]:
     passes = {
         "teacher": run.passes("teacher"),
+        **({"start": run.passes("start")} if "start" in run.fitted else {}),
         "student": run.passes("student"),
         "prune": pruned.epochs,
         "importance": pruned.importance_passes,

@@ -22,8 +22,9 @@ from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig, TeacherConfig
-from nettailor.training.run import Run, no_scalars, no_text
-from nettailor.training.stages import begin, finetune, fit_student, new_student, student_rate
+from nettailor.training.recorder import NoRecorder
+from nettailor.training.run import Run
+from nettailor.training.stages import begin, finetune, fit_student, new_student, start_for, student_rate
 
 FOLDS = 5
 
@@ -101,10 +102,11 @@ class FoldJudge:
         teacher = self._teacher_of(number, task)
         run = self._run_of(f"{number + 1}-{stage}")
         net = new_student(self._backbone, task, self._settings, run)
-        begin(net, task, self._settings, run, teacher)
+        begin(net, task, self._settings, run, start_for(net, teacher, task, self._teacher, self._settings, run))
         net.keep(paths)
         fit_student("student", net, teacher, task, self._settings, passes, student_rate(self._settings.lr, run), run)
-        self.passes += run.passes("student") * len(task.train) / self._pictures
+        trained = run.passes("student") + (run.passes("start") if "start" in run.fitted else 0)
+        self.passes += trained * len(task.train) / self._pictures
         return answered_right(teacher, task.val), answered_right(net, task.val)
 
     def _teacher_of(self, number: int, task: Task) -> Backbone:
@@ -126,8 +128,7 @@ class FoldJudge:
             self._run,
             checkpoints=Checkpoints(None if folder is None else folder / f"fold-{name}"),
             display=Display(quiet=True),
-            scalars=no_scalars,
-            write_text=no_text,
+            recorder=NoRecorder(),
             fitted={},
             targets=None,
         )

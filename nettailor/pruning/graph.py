@@ -68,18 +68,20 @@ class BlockGraph:
     """Paths over activations 0..depth as a networkx multi-digraph; `graph` is open to any networkx function.
 
     Edge keys are the paths' own (`G5`, `A3-5`); edge data holds `path`, `gate`, `macs`, `params` and `price`: what the path
-    costs in the unit that the run counts in (MACs, parameters or milliseconds).
+    costs in the unit that the run counts in (MACs, parameters or milliseconds). The blocks of layers up to `shared_prefix`
+    stay, whatever is removed.
     """
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, shared_prefix: int = 0) -> None:
         self.depth = depth
+        self.shared_prefix = shared_prefix
         self.graph = nx.MultiDiGraph()
         self.graph.add_nodes_from(range(depth + 1))
 
     @classmethod
     def of(cls, net: TailoredNet | CompactNet) -> BlockGraph:
         """The live paths of a student, or all paths of a compact net."""
-        result = cls(net.depth)
+        result = cls(net.depth, net.plan.shared_prefix)
         if isinstance(net, TailoredNet):
             gates = net.gates().detach()
             for path in net.live_paths():
@@ -127,15 +129,25 @@ class BlockGraph:
         """What all paths cost, in the unit of the run."""
         return float(sum(data["price"] for _, data in self.edges()))
 
+    def stays(self, path: Path) -> bool:
+        """Whether a path is of the shared prefix, which nothing is removed from."""
+        return path.target <= self.shared_prefix
+
+    def fixed_price(self) -> float:
+        """What the paths of the shared prefix cost."""
+        return float(sum(data["price"] for path, data in self.edges() if self.stays(path)))
+
     def without(self, chosen: Iterable[Path]) -> BlockGraph:
         """A new graph without the chosen paths and without all that their removal excludes.
 
         Raises:
-            GraphError: nothing leads from the input to the output any more.
+            GraphError: nothing leads from the input to the output any more, or a block of the shared prefix would go.
         """
         left = self.exclude_self(chosen).exclude_unreached().exclude_dead_ends()
         if not left.graph.number_of_edges():
             raise GraphError("no way is left from the input to the output; remove fewer paths")
+        if sum(map(self.stays, left.paths)) < sum(map(self.stays, self.paths)):
+            raise GraphError(f"blocks 1 to {self.shared_prefix} are shared with other tasks, and one of them would go")
         return left
 
     def exclude_self(self, chosen: Iterable[Path]) -> BlockGraph:
@@ -154,7 +166,7 @@ class BlockGraph:
         return self._only(path for path in self.paths if path.target in useful)
 
     def _only(self, paths: Iterable[Path]) -> BlockGraph:
-        result = BlockGraph(self.depth)
+        result = BlockGraph(self.depth, self.shared_prefix)
         kept = set(paths)
         for path, data in self.edges():
             if path in kept:

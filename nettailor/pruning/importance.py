@@ -33,7 +33,7 @@ Pictures = tuple[Tensor, Tensor]
 
 TAYLOR_BATCH = 32
 MANY_PATHS = 0.5
-"""Of the cost of all universal blocks: with more than that left, a first-order look chooses about as well."""
+"""Of the cost of all universal blocks that may go: with more than that left, a first-order look chooses about as well."""
 GRADIENT_COPIES = 6
 """A forward for gradients holds some six times the size of x_0..x_L: inside blocks, and what proxies give."""
 
@@ -42,7 +42,9 @@ def kind_for(kind: Importance, student: TailoredNet, graph: BlockGraph) -> Impor
     """What `auto` means for a graph; every other kind is what it is."""
     if kind != "auto":
         return kind
-    return "taylor" if graph.price() > MANY_PATHS * student.cost_model.blocks else "measured"
+    fixed = graph.fixed_price()
+    many = graph.price() - fixed > MANY_PATHS * (student.cost_model.blocks - fixed)
+    return "taylor" if many else "measured"
 
 
 def option_losses(student: TailoredNet, task: Task, kind: Importance, pictures: int) -> list[Option]:
@@ -90,7 +92,8 @@ def taylor(student: TailoredNet, batches: Iterable[Pictures], size: int = TAYLOR
         for some, answers in zip(x.split(size), labels.split(size), strict=True):
             activity = student.run(some)
             loss = cross_entropy(activity.logits.float(), answers) * (len(some) / len(x))
-            slope += torch.autograd.grad(loss, activity.gates)[0]
+            if student.plan.shared_prefix < student.depth:  # else no gate counts
+                slope += torch.autograd.grad(loss, activity.gates)[0]
         found.append((student.gates().detach() * slope).abs())
     student.train(was_training)
     total = torch.zeros_like(student.gates.fade)

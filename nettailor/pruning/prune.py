@@ -52,6 +52,7 @@ class Trial:
         removed: what this round took away.
         epochs: passes over the training pictures.
         before_cut, after_cut: accuracy on the validation split just before and just after the faded paths were cut.
+        undone: whether the next round went on from where this one began.
     """
 
     paths: list[str]
@@ -62,6 +63,7 @@ class Trial:
     epochs: int = 0
     before_cut: float | None = None
     after_cut: float | None = None
+    undone: bool = False
 
 
 @dataclass
@@ -119,8 +121,13 @@ def check_budget(student: TailoredNet, config: PruneConfig) -> None:
         wanted = model.in_words(model.limit(config.budget))
         raise GraphError(
             f"prune.budget: no network of these paths costs at most {wanted}; the cheapest network that holds together costs "
-            f"{model.in_words(least)}"
+            f"{model.in_words(least)}{_because_shared(student)}"
         )
+
+
+def _because_shared(student: TailoredNet) -> str:
+    shared = student.plan.shared_prefix
+    return f", because blocks 1 to {shared} stay (student.shared_prefix)" if shared else ""
 
 
 @dataclass(frozen=True)
@@ -157,12 +164,13 @@ class _Job:
             fade(epochs)
             value = accuracy(self.student, self.task.val)
         paths, removed = [path.key for path in left.paths], [path.key for path in chosen]
-        return Trial(paths, left.macs(), left.price(), value, removed, fitted.epochs, **fade.memory)
+        before, after = fade.memory.get("before_cut"), fade.memory.get("after_cut")
+        return Trial(paths, left.macs(), left.price(), value, removed, fitted.epochs, before, after)
 
 
 def weakest_blocks(graph: BlockGraph, count: int) -> list[Path]:
-    """The `count` universal blocks with the smallest gates."""
-    gates = {path: data["gate"] for path, data in graph.edges() if path.is_universal}
+    """The `count` universal blocks with the smallest gates, of those that may go."""
+    gates = {path: data["gate"] for path, data in graph.edges() if path.is_universal and not graph.stays(path)}
     return sorted(gates, key=lambda path: (gates[path], path))[:count]
 
 
@@ -205,31 +213,38 @@ def _paper(job: _Job) -> Pruned:
 
 
 def _rounds(job: _Job) -> Pruned:
-    """Rounds, each towards `shrink` of the last one's price, none undone: what falls below may well come back.
+    """Rounds, each towards `shrink` of the last one's price; what falls below may well come back.
 
-    They end where `patience` is at an end, where the budget is met, or, for a front, where accuracy is far below.
+    A round of several steps at once that falls below what recovery brings back is undone, and from there on each round is of
+    one step; no other is undone. They end where `patience` is at an end, where the budget is met, or, for a front, where
+    accuracy is far below.
     """
     student, config = job.student, job.config
     goal = student.cost_model.limit(config.budget) if config.how == "budget" and config.budget is not None else None
     allowed = config.drop / 100 + ROUNDING
     least = job.floor - allowed
-    state = _Rounds.resume(student, job.task, job.run)
+    state, start = _Rounds.resume(student, job.task, job.run)
     while not state.over:
         graph = BlockGraph.of(student)
         left = _next(job, state, graph, goal)
         if left is None:
             break
         gone = [path for path in graph.paths if path not in set(left.paths)]
-        number = len(state.trials) + 1
+        number, began = len(state.trials) + 1, state.at
         trial = job.without(f"prune-{number}", left, gone)
         state.record(student, trial, least if goal is None else -math.inf, allowed)
-        if goal is None:
+        undone = state.misses > 0 and not state.careful and left.price() < config.shrink * SMALLEST_STEP * graph.price()
+        if undone:
+            state.undo(student, began, start)
+        elif goal is None:
             state.over = trial.val_accuracy < job.floor - FAR_BELOW if config.front else state.misses > config.patience
         state.save(student, job.run, number)
         figures = (
             f"{left.macs() / 1e6:.2f} M MACs in paths, val_accuracy {trial.val_accuracy:.3f} (teacher {job.floor:.3f})"
         )
-        job.run.display.say(f"prune      round {number}: without {len(gone)} paths: {figures}")
+        job.run.display.say(
+            f"prune      round {number}: without {len(gone)} paths: {figures}{'; undone' if undone else ''}"
+        )
     restore(student.task_tensors(), state.best, "student")
     epochs = sum(trial.epochs for trial in state.trials)
     return Pruned(
@@ -237,9 +252,13 @@ def _rounds(job: _Job) -> Pruned:
     )
 
 
-def _parts(shrink: float) -> list[float]:
-    """Parts of the price that a round may leave, the smallest first: `shrink` several times at once, once, and half of it."""
-    parts = [shrink**times for times in (4, 3, 2, 1)]
+def _parts(shrink: float, careful: bool) -> list[float]:
+    """Parts of the price that a round may leave, the smallest first: `shrink` several times at once, once, and half of it.
+
+    Args:
+        careful: not several times at once.
+    """
+    parts = [shrink] if careful else [shrink**times for times in (4, 3, 2, 1)]
     while (1 + parts[-1]) / 2 < SMALLEST_STEP:
         parts.append((1 + parts[-1]) / 2)
     return parts
@@ -253,7 +272,7 @@ def _next(job: _Job, state: _Rounds, graph: BlockGraph, goal: float | None) -> B
     options = option_losses(job.student, job.task, kind, job.config.measured_on)
     looked_at = pictures_run(options, kind, min(job.config.measured_on, len(job.task.val)))
     state.importance_passes += looked_at / len(job.task.train)
-    for part in _parts(job.config.shrink):
+    for part in _parts(job.config.shrink, state.careful):
         try:
             left = smaller(graph, options, part, goal or 0.0)
         except GraphError:
@@ -268,7 +287,13 @@ def _next(job: _Job, state: _Rounds, graph: BlockGraph, goal: float | None) -> B
 
 @dataclass
 class _Rounds:
-    """Where a gradual pruning stands; saved after every round. `steps` is what the task owned after each."""
+    """Where a gradual pruning stands; saved after every round.
+
+    Attributes:
+        steps: what the task owned after each trial.
+        at: the trial from whose end the next one goes on, counted from 1; 0 is the unpruned student.
+        careful: a round of several steps has been undone.
+    """
 
     best: dict[str, Tensor]
     best_value: float
@@ -278,6 +303,8 @@ class _Rounds:
     importance_passes: float = 0.0
     misses: int = 0
     over: bool = False
+    at: int = 0
+    careful: bool = False
 
     def record(self, student: TailoredNet, trial: Trial, least: float, allowed: float) -> None:
         """Take a round's network for the best so far where it is within the drop: it is leaner than all before it.
@@ -292,6 +319,18 @@ class _Rounds:
         self.misses = 0 if value >= enough - RECOVERABLE else self.misses + 1
         if trial.price <= student.cost_model.blocks and value >= enough:
             self.best, self.best_value = self.steps[-1], value
+        self.at = len(self.trials)
+
+    def undo(self, student: TailoredNet, at: int, start: dict[str, Tensor]) -> None:
+        """Go back to where the last trial began, and on from there in single steps.
+
+        Args:
+            at: the trial that it began at the end of; 0 for the unpruned student.
+            start: what the task owned before the first one.
+        """
+        self.trials[-1].undone = True
+        self.at, self.careful, self.misses = at, True, 0
+        restore(student.task_tensors(), self.steps[self.at - 1] if self.at else start, "student")
 
     @classmethod
     def fresh(cls, student: TailoredNet, task: Task) -> _Rounds:
@@ -304,11 +343,11 @@ class _Rounds:
         return cls(without, value, max(peak, value))
 
     @classmethod
-    def resume(cls, student: TailoredNet, task: Task, run: Run) -> _Rounds:
-        """The state at the last finished round, also put into the student; a fresh state if there is none."""
-        kept = run.checkpoints.load("prune")
+    def resume(cls, student: TailoredNet, task: Task, run: Run) -> tuple[_Rounds, dict[str, Tensor]]:
+        """The state at the last finished round, also put into the student, or a fresh one; and the tensors it began with."""
+        kept, start = run.checkpoints.load("prune"), snapshot(student)
         if kept is None:
-            return cls.fresh(student, task)
+            return cls.fresh(student, task), start
         tensors, notes = kept
         device = student.gates.fade.device
         trials = [Trial(**trial) for trial in notes.pop("trials")]
@@ -321,9 +360,10 @@ class _Rounds:
                     f"checkpoint/step-{number}.safetensors", "is gone; remove the run's folder to begin anew"
                 )
             steps.append({name: tensor.to(device) for name, tensor in saved[0].items()})
-        restore(student.task_tensors(), steps[-1], "checkpoint of prune")
+        at = notes.setdefault("at", len(trials))  # earlier versions undid nothing
+        restore(student.task_tensors(), steps[at - 1] if at else start, "checkpoint of prune")
         best = {name: tensor.to(device) for name, tensor in tensors.items()}
-        return cls(best, trials=trials, steps=steps, **notes)
+        return cls(best, trials=trials, steps=steps, **notes), start
 
     def save(self, student: TailoredNet, run: Run, number: int) -> None:
         """Save, then drop the checkpoint of the round that is now behind us."""
@@ -334,6 +374,8 @@ class _Rounds:
             "importance_passes": self.importance_passes,
             "misses": self.misses,
             "over": self.over,
+            "at": self.at,
+            "careful": self.careful,
         }
         run.checkpoints.save(f"step-{number}", self.steps[-1], {})
         run.checkpoints.save("prune", self.best, notes)

@@ -139,7 +139,7 @@ class _Candidate:
 def _choice(pruned: Pruned, student: TailoredNet) -> _Candidate:
     """The network that pruning chose."""
     price = pruned.graph.price()
-    passes = sum(trial.epochs for trial in pruned.trials if trial.price >= price)
+    passes = sum(trial.epochs for trial in pruned.trials if trial.price >= price and not trial.undone)
     return _Candidate("recover", price, snapshot(student), pruned.val_accuracy, passes)
 
 
@@ -147,9 +147,11 @@ def _leaner(pruned: Pruned) -> list[_Candidate]:
     """The networks that cost less than the chosen one, the leanest first."""
     found, passes = [], 0
     for number, (trial, tensors) in enumerate(zip(pruned.trials, pruned.steps, strict=True), 1):
-        passes += trial.epochs
         if trial.price < pruned.graph.price():
-            found.append(_Candidate(f"recover-{number}", trial.price, tensors, trial.val_accuracy, passes))
+            found.append(
+                _Candidate(f"recover-{number}", trial.price, tensors, trial.val_accuracy, passes + trial.epochs)
+            )
+        passes += 0 if trial.undone else trial.epochs
     return sorted(found, key=lambda candidate: candidate.price)
 
 

@@ -38,12 +38,15 @@ class Option:
 
 
 def layer_options(graph: BlockGraph) -> dict[int, list[frozenset[Path]]]:
-    """The options of each layer: all its paths, every other set of them, and none.
+    """The options of each layer: all its paths, every other set of them, and none. A layer of the shared prefix stays whole.
 
     Layers with more than four paths are offered all of them, all but one, the block with one proxy, one alone, and none.
     """
     found = {}
     for layer, paths in _by_target(graph).items():
+        if layer <= graph.shared_prefix:
+            found[layer] = [frozenset(paths)]
+            continue
         if len(paths) <= 4:
             sets = [frozenset(some) for count in range(len(paths), 0, -1) for some in combinations(paths, count)]
         else:
@@ -98,7 +101,7 @@ def _cheapest(
 
 
 def smaller(graph: BlockGraph, options: Sequence[Option], part: float, least: float = 0.0) -> BlockGraph:
-    """The network that one round leaves: about `part` of the graph's price, and able to become much cheaper still.
+    """The network that one round leaves: about `part` of what removable paths cost, and able to become much cheaper still.
 
     Proxies lose little and would all go first, and with them every way around the blocks. So what the best network of
     `part`**8 of the price keeps stays, or of `part`**4, and so on, where none is that cheap.
@@ -109,10 +112,12 @@ def smaller(graph: BlockGraph, options: Sequence[Option], part: float, least: fl
     Raises:
         GraphError: no network that holds together is that cheap.
     """
-    budget = max(least, graph.price() * part)
+    fixed = graph.fixed_price()
+    spare = graph.price() - fixed
+    budget = max(least, fixed + spare * part)
     for ahead in LOOK_AHEAD:
         try:
-            far = within_budget(graph, options, max(least, graph.price() * part**ahead))
+            far = within_budget(graph, options, max(least, fixed + spare * part**ahead))
             return within_budget(graph, options, budget, far.paths)
         except GraphError:
             continue

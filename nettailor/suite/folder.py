@@ -34,12 +34,14 @@ from nettailor.artifacts.description import (
 )
 from nettailor.artifacts.lock import is_lock, lock_folder
 from nettailor.errors import FileError
-from nettailor.files import copy_file, read_json, sha256_of, write_json
+from nettailor.files import copy_file, read_json, read_tensors, sha256_of, write_json
 from nettailor.schema import checked
 
 FORMAT: Literal[1] = 1
 INDEX, BACKBONE, TASKS = "suite.json", "backbone.safetensors", "tasks"
 DIGITS = 12  # of a delta's hash in its folder's name
+NOTES = {"nettailor suite": FORMAT}
+"""In the metadata of a suite's backbone file, which so is known from anybody's weights."""
 TASK_FOLDER = re.compile(rf".+-[0-9a-f]{{{DIGITS}}}", re.DOTALL)
 
 
@@ -172,6 +174,8 @@ class SuiteFolder:
                 raise FileError(self.root, "can't be written; choose another folder, or ask its owner")
             with lock_folder(self.root):
                 index = self._present()
+                if index is None and not make:
+                    self._see()  # it was there before it was locked
                 self.clean(index)
                 try:
                     yield index
@@ -215,10 +219,16 @@ class SuiteFolder:
         """The index; None where a suite may begin: there is nothing, or what a killed beginning left."""
         if self.index.exists():
             return self.read()
-        ours = {self.backbone, self.tasks}
-        if any(path not in ours and not is_lock(path) and not _is_leftover(path) for path in _inside(self.root)):
+        if not all(is_lock(path) or _is_leftover(path) or self._is_ours(path) for path in _inside(self.root)):
             raise FileError(self.root, "is not empty and holds no suite; choose another folder")
         return None
+
+    def _is_ours(self, path: Path) -> bool:
+        """Whether what lies where there is no suite was left by a killed beginning, and is nobody's work."""
+        if path == self.backbone:
+            with suppress(FileError):
+                return read_tensors(path)[1] == NOTES
+        return path == self.tasks and all(TASK_FOLDER.fullmatch(folder.name) for folder in _inside(path))
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from nettailor.backbones.hashes import BackboneHashes, geometry_sha256, tensors_
 from nettailor.backbones.load import load_backbone
 from nettailor.errors import BackboneError, FileError
 from nettailor.files import TensorInfo, sha256_of, write_tensors
-from nettailor.suite.folder import SuiteBackbone, SuiteFolder, SuiteIndex
+from nettailor.suite.folder import NOTES, SuiteBackbone, SuiteFolder, SuiteIndex
 
 
 class AbsentBlock(nn.Module):
@@ -52,7 +52,7 @@ def store_backbone(
     Raises:
         FileError: the file can't be written.
     """
-    write_tensors(path, _stored(backbone, blocks))
+    write_tensors(path, _stored(backbone, blocks), NOTES)
     return SuiteBackbone(backbone.name, hashes.tensors, hashes.geometry, sha256_of(path))
 
 

@@ -3,7 +3,10 @@
 suite = Suite.load("suites/signs")       suite["gtsrb"](images) -> logits       suite(images, tasks=["gtsrb", "svhn"])
 
 resident    networks over the one backbone, which they share     backbone + deltas; answers as `delta.load`'s network does
-fast        each network folded, on its own                      a private copy for each task; see `Suite.memory`
+fast        folded copies: of what tasks begin with alike one    a private copy for each task of what it does not share;
+            (`prefix`), of the rest one for each task            see `Suite.memory`
+
+In both, several tasks of one picture compute once what their networks begin with alike.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from nettailor.environment import pick_device
 from nettailor.errors import BackboneError, DataError, FileError, UsageError, did_you_mean
 from nettailor.files import sha256_of
 from nettailor.suite.folder import SuiteFolder, SuiteIndex
+from nettailor.suite.prefix import SharedNets
 from nettailor.suite.shared import kept_blocks, release, restore_backbone
 
 Mode = Literal["resident", "fast"]
@@ -38,7 +42,7 @@ class SuiteMemory:
     """Bytes of a suite's tensors in memory, each tensor once.
 
     Attributes:
-        backbone: of what tasks share; 0 in fast mode.
+        backbone: of what tasks share; in fast mode the folded copies of what they begin with alike.
         tasks: of what is each task's own.
     """
 
@@ -98,10 +102,9 @@ class Suite:
         resident = {name: delta.net for name, delta in deltas.items()}
         move([backbone, *resident.values()], device)
         self._backbone = backbone if mode == "resident" else None
-        self.nets: dict[str, nn.Module] = dict(resident)
-        """Each task's network: a `CompactNet` in resident mode, a folded graph in fast mode."""
-        if mode == "fast":
-            self.nets = {name: net.for_inference() for name, net in resident.items()}
+        self._together = SharedNets(resident, fast=mode == "fast")
+        self.nets: dict[str, nn.Module] = {name: self._together.alone(name) for name in resident}
+        """Each task's network: a `CompactNet` in resident mode, folded copies in fast mode."""
         self._tasks = {
             name: TaskNet(name, net, deltas[name].classes, self.spec, device) for name, net in self.nets.items()
         }
@@ -198,13 +201,12 @@ class Suite:
             UsageError: there is no such task.
             DataError: the pictures are of another shape or type.
         """
-        chosen = {name: self[name] for name in (self.tasks if tasks is None else tasks)}
-        x = prepared(images, self.spec, self.device)
-        return {name: task.net(x) for name, task in chosen.items()}
+        chosen = [self[name].name for name in (self.tasks if tasks is None else tasks)]
+        return self._together(prepared(images, self.spec, self.device), chosen)
 
     def memory(self) -> SuiteMemory:
         """Bytes of the tensors that the suite holds, storage by storage."""
-        shared = storages([self._backbone]) if self._backbone is not None else {}
+        shared = storages(self._together.shared_copies() if self._backbone is None else [self._backbone])
         seen, tasks = set(shared), {}
         for name, net in self.nets.items():
             own = {place: size for place, size in storages([net]).items() if place not in seen}

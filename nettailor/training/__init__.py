@@ -1,1 +1,1 @@
-"""Loop, stages, losses, checkpoints, scalars."""
+"""Loop, stages, losses, checkpoints, what is recorded."""

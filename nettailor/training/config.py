@@ -100,6 +100,14 @@ class StudentConfig:
     rank: Annotated[
         int, Field(ge=0, description="of the low-rank weights that the task adds to dense convolutions; 0 for none")
     ] = 4
+    shared_prefix: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="n: stem and blocks 1 to n stay the backbone's own, without proxies, and are kept: tasks share them; "
+            "0 for none",
+        ),
+    ] = 0
     warm_start: Annotated[
         int, Field(ge=0, description="pictures on which proxies are fitted to the blocks beside them; 0: random start")
     ] = 512

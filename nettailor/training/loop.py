@@ -1,4 +1,4 @@
-"""The training loop that every stage shares: epochs, schedule, checkpoints, progress, scalars.
+"""The training loop that every stage shares: epochs, schedule, checkpoints, progress, figures.
 
     step(x, y) leaves gradients -> optimiser -> ... -> evaluate on the validation split -> checkpoint -> next epoch
 
@@ -80,7 +80,7 @@ def fit(
     """Train `net` as `run.training` says.
 
     Args:
-        stage: name of the checkpoint, the seed's second part and the figures' prefix.
+        stage: name of the checkpoint, of the figures, and the seed's second part.
         own: the tensors of `net` that this stage may change; they are saved and restored.
         groups: parameter groups with their peak learning rates.
         evaluate: called with the number of epochs done; returns metrics by name, `val_accuracy` among them where training may
@@ -96,10 +96,12 @@ def fit(
     steps = steps_per_epoch(task.train, batch)
     state = _State(stage, own, run, {} if before_step is None else before_step.memory)
     stepper = _Stepper(stage, net, groups, schedule, steps, step, run, before_step, state.average)
-    if state.resume(stepper.optimizer, schedule.epochs):
+    over = state.resume(stepper.optimizer, schedule.epochs)
+    done = state.fitted.epochs
+    run.recorder.begin(stage, done, stepper.steps)
+    if over:
         run.fitted[stage] = state.fitted
         return state.fitted
-    done = state.fitted.epochs
     with run.display.stage(stage, schedule.epochs, done, steps) as shown:
         for epoch in range(done, schedule.epochs):
             start = time.perf_counter()
@@ -117,7 +119,7 @@ def fit(
             if over:
                 state.finish()
             state.fitted.seconds += time.perf_counter() - start
-            _log(run, stage, epoch + 1, losses, metrics)
+            run.recorder.passed(stage, epoch + 1, losses, metrics, over)
             state.save(stepper.optimizer, over)
             shown.epoch(epoch + 1, losses, metrics)
             if over:
@@ -238,7 +240,7 @@ class _Stepper:
     ) -> None:
         self.optimizer = make_optimizer(groups, run.training)
         self._batches, self._together = batches, run.training.accumulate
-        self._steps = math.ceil(batches / self._together)
+        self.steps = math.ceil(batches / self._together)
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self._trained = [parameter for group in groups for parameter in group["params"]]
         self._stage, self._net, self._schedule = stage, net, schedule
@@ -254,7 +256,7 @@ class _Stepper:
         sums: dict[str, float] = defaultdict(float)
         for index, (x, labels, rows) in enumerate(batches):
             place = index % self._together
-            number = epoch * self._steps + index // self._together
+            number = epoch * self.steps + index // self._together
             if place == 0:
                 self._begin(number)
             with self._run.autocast():
@@ -270,9 +272,9 @@ class _Stepper:
     def _begin(self, number: int) -> None:
         """Before the first batch of optimiser step `number` of the stage."""
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * self._factor(number, self._schedule.epochs * self._steps)
+            group["lr"] = peak * self._factor(number, self._schedule.epochs * self.steps)
         if self._before_step is not None:
-            self._before_step(number / self._steps)
+            self._before_step(number / self.steps)
         self.optimizer.zero_grad()
 
     def _end(self, epoch: int, number: int, count: int) -> None:
@@ -331,10 +333,3 @@ def parameter_groups(parameters: list[nn.Parameter], lr: float, weight_decay: fl
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _log(run: Run, stage: str, epoch: int, losses: dict[str, float], metrics: dict[str, float]) -> None:
-    for name, value in losses.items():
-        run.scalars(f"{stage}/loss/{name}", value, epoch)
-    for name, value in metrics.items():
-        run.scalars(f"{stage}/{name}", value, epoch)

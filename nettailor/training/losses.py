@@ -134,6 +134,8 @@ def _local_gradients(student: TailoredNet, activity: Activity, errors: dict[int,
     """
     carried = activity.logits.new_zeros(())
     for layer, error in errors.items():
+        if not error.requires_grad:
+            continue  # of a shared prefix, where nothing is the task's
         gated = layer <= student.depth
         row = [activity.rows[layer - 1]] if gated else []
         own: list[nn.Parameter] = student.layer_parameters(layer) if gated else classifier_parameters(student)

@@ -23,7 +23,8 @@ from nettailor.errors import TrainingError
 from nettailor.progress import Display
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.loop import Schedule
-from nettailor.training.run import Fitted, Run, no_scalars
+from nettailor.training.recorder import NoRecorder
+from nettailor.training.run import Fitted, Run
 
 RATES = (2e-3, 5e-4, 1.25e-4)
 USUAL = RATES[0]
@@ -53,7 +54,9 @@ def search_rate(
     name, kept = f"{stage}-rate", run.checkpoints.load(f"{stage}-rate")
     if kept is None:
         epochs = trial_epochs(len(task.train), batch)
-        quiet = replace(run, checkpoints=Checkpoints(None), display=Display(quiet=True), scalars=no_scalars, fitted={})
+        quiet = replace(
+            run, checkpoints=Checkpoints(None), display=Display(quiet=True), recorder=NoRecorder(), fitted={}
+        )
         losses: dict[float, float] = {}
         for rate in rates:
             try:

@@ -1,11 +1,10 @@
 """What all trainings of a run share beside nets and data: seed, device, augmentation, checkpoints, display, figures.
 
-Run -> stage -> Run.fitted[stage], Run.seconds, checkpoints, scalars
+Run -> stage -> Run.fitted[stage], Run.seconds, checkpoints, Run.recorder
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,20 +15,11 @@ from nettailor.data.config import DataConfig
 from nettailor.progress import Display
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import TrainingConfig
+from nettailor.training.recorder import NoRecorder, Recorder
 from nettailor.training.stage_seconds import StageSeconds
 
 if TYPE_CHECKING:
     from nettailor.training.targets import TeacherTargets
-
-
-class Scalars(Protocol):
-    """Where figures go, after every epoch: a TensorBoard writer, or nothing."""
-
-    def __call__(self, tag: str, value: float, step: int, /) -> None: ...
-
-
-def no_scalars(tag: str, value: float, step: int) -> None:
-    """Keep no figures."""
 
 
 class BeforeStep(Protocol):
@@ -54,10 +44,6 @@ class Fitted:
     epochs: int = 0
 
 
-def no_text(tag: str, text: str, /) -> None:
-    """Keep no text."""
-
-
 @dataclass
 class Run:
     """What stages need beside nets and data. The default keeps nothing, shows nothing and runs on the CPU.
@@ -72,8 +58,7 @@ class Run:
     augmentation: DataConfig = field(default_factory=DataConfig)
     checkpoints: Checkpoints = field(default_factory=lambda: Checkpoints(None))
     display: Display = field(default_factory=lambda: Display(quiet=True))
-    scalars: Scalars = no_scalars
-    write_text: Callable[[str, str], None] = no_text
+    recorder: Recorder = field(default_factory=NoRecorder)
     fitted: dict[str, Fitted] = field(default_factory=dict)
     seconds: StageSeconds = field(default_factory=StageSeconds)
     training: TrainingConfig = field(default_factory=TrainingConfig)

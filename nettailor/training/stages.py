@@ -22,6 +22,7 @@ from blocks.shallow import ShallowNet
 from blocks.warm_start import warm_start
 from nettailor.data.batches import evaluation_batches, normalise
 from nettailor.data.task import Task
+from nettailor.errors import UsageError
 from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
@@ -77,6 +78,42 @@ def finetune(backbone: Backbone, task: Task, config: TeacherConfig | None = None
         _take_probe_if_better(teacher, new(with_probe=True), task, run)
     run.checkpoints.drop("probe")
     return teacher.requires_grad_(False).eval()
+
+
+def starts_behind_prefix(settings: StudentConfig) -> bool:
+    """Whether a student begins as a network of its own and not as its teacher: see `start_for`."""
+    return settings.shared_prefix > 0 and settings.start == "teacher"
+
+
+def start_for(
+    student: TailoredNet,
+    teacher: Backbone,
+    task: Task,
+    config: TeacherConfig,
+    settings: StudentConfig,
+    run: Run,
+) -> Backbone:
+    """The fine-tuned network that a student begins as: its teacher, where nothing of it is shared with other tasks.
+
+    A teacher's later blocks go with what fine-tuning made of its first ones, which a student with a shared prefix can't have.
+    For such a one the backbone is fine-tuned once more behind the prefix, at the rate and for the passes of the teacher:
+    stage `start`.
+    """
+    shared = settings.shared_prefix
+    begun = run.checkpoints.has("student") and not run.checkpoints.has("start")  # by another run, which handed it over
+    if begun or not starts_behind_prefix(settings):
+        return teacher
+    torch.manual_seed(run.seed)
+    net = student.backbone.teacher(len(task.classes), shared).to(run.device)
+    rate = config.lr if config.lr is not None else run.rate or USUAL
+    groups = [
+        {**group, "params": [parameter for parameter in group["params"] if parameter.requires_grad]}
+        for group in layerwise_groups(net, rate, config.weight_decay, config.layer_decay)
+    ]
+    schedule = Schedule(config.epochs, config.batch)
+    groups = [group for group in groups if group["params"]]
+    fit_to_labels("start", net, tensors_of(net), groups, schedule, task, run, config.label_smoothing)
+    return net.requires_grad_(False).eval()
 
 
 def _probe_to_begin_with(backbone: Backbone, task: Task, run: Run) -> Probe | None:
@@ -154,9 +191,26 @@ def tailor(
 
 
 def new_student(backbone: Backbone, task: Task, config: StudentConfig, run: Run) -> TailoredNet:
-    """A student that computes what the backbone computes; its proxies and classifier are random."""
+    """A student that computes what the backbone computes; its proxies and classifier are random.
+
+    Raises:
+        UsageError: more blocks are to be shared than the backbone has, or there is no such form of proxy.
+    """
     torch.manual_seed(run.seed + 1)
+    check_prefix(backbone, config)
     return TailoredNet(backbone, len(task.classes), plan_of(config)).to(run.device)
+
+
+def check_prefix(backbone: Backbone, config: StudentConfig) -> None:
+    """Refuse a shared prefix that is longer than the backbone.
+
+    Raises:
+        UsageError: it is.
+    """
+    if config.shared_prefix > backbone.depth:
+        raise UsageError(
+            f"student.shared_prefix: is {config.shared_prefix}, but {backbone.name} has {backbone.depth} universal blocks"
+        )
 
 
 def begin(student: TailoredNet, task: Task, config: StudentConfig, run: Run, teacher: Backbone | None = None) -> None:
@@ -184,7 +238,8 @@ def plan_of(config: StudentConfig) -> Plan:
     Raises:
         UsageError: there is no such form of proxy.
     """
-    return Plan(config.skips, find_form(config.proxies), config.gates, config.batch_norm, config.rank)
+    form = find_form(config.proxies)
+    return Plan(config.skips, form, config.gates, config.batch_norm, config.rank, shared_prefix=config.shared_prefix)
 
 
 def train(
@@ -256,9 +311,8 @@ def fit_student(
         return backward(student, targets.teacher, x, labels, config, targets.known(rows), weights)
 
     def evaluate(epoch: int) -> dict[str, float]:
+        run.recorder.gates(stage, epoch, student)
         gates = student.gates().detach()
-        for path in student.live_paths():
-            run.scalars(f"{stage}/gates/{path.key}", float(gates[path.place]), epoch)
         return {
             "val_accuracy": accuracy(student, task.val),
             "expected_complexity": float(expected_complexity(student, gates, config.complexity)),

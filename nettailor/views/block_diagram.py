@@ -1,58 +1,87 @@
-"""Pictures of a kept graph: a table for the terminal, a drawing as SVG."""
+"""A drawing of a kept graph as SVG, in the colours of the page (`nettailor.views.html`) and of the paper's figures."""
 
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
-from blocks import Backbone
+from blocks import Backbone, Path
 from nettailor.pruning.graph import BlockGraph
 
-COLUMN, TOP, ROW = 58, 150, 34
+COLUMN, TOP, ROW, BOX = 58, 150, 34, 38
 LEGEND = (
-    "blue: frozen blocks that all tasks share; orange: this task's proxies, thicker with a larger gate; dashed: removed"
+    "grey: frozen blocks that all tasks share; orange: this task's own; dashed: removed; fainter: a smaller gate; "
+    "wider: more MACs"
 )
-INK, KEPT, GONE, PROXY = "#24292f", "#2f6fbb", "#d0d7de", "#d9822b"
+INK, SOFT, KEPT, GONE, OWN = "#1b1f24", "#57606a", "#848d97", "#b9c0c7", "#c2570c"
+FAINTEST = 0.3  # opacity of a path whose gate is 0
 
 
-def draw_svg(graph: BlockGraph, backbone: Backbone, title: str) -> str:
-    """The backbone as a row of blocks: kept ones filled, removed ones dashed, kept proxies as arcs above them."""
+def draw_svg(graph: BlockGraph, backbone: Backbone, title: str, copied: bool = False) -> str:
+    """The backbone as a row of blocks: kept ones filled, removed ones dashed, kept proxies as arcs above them.
+
+    Args:
+        copied: the blocks are the task's own copies, and not the shared ones.
+    """
     kept = {path.target: data for path, data in graph.edges() if path.is_universal}
     alive = {0, *(path.target for path in graph.paths)}
     width = COLUMN * (backbone.depth + 2)
+    most = max(1, *(cost.macs for cost in backbone.block_costs))
     saved = 1 - (graph.macs() + backbone.stem_cost.macs + backbone.head_cost.macs) / backbone.cost.macs
     caption = f"{title}: {len(kept)} of {backbone.depth} universal blocks kept, {saved:.0%} of the MACs gone"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {TOP + 90}" font-family="sans-serif" font-size="11">',
         f'<rect width="{width}" height="{TOP + 90}" fill="white"/>',
         f'<text x="12" y="22" font-size="15" fill="{INK}">{escape(caption)}</text>',
-        f'<text x="12" y="40" fill="{INK}">{LEGEND}</text>',
-        f'<text x="{_centre(0)}" y="{TOP - 20}" text-anchor="middle" fill="{INK}">stem</text>',
+        f'<text x="12" y="40" fill="{SOFT}">{LEGEND}</text>',
+        _label(0, "stem", INK, -12),
     ]
-    for path, data in graph.edges():
-        if not path.is_universal:
-            left, right = _centre(path.source), _centre(path.target)
-            lift = TOP - 14 - 2 * ROW * (path.target - path.source) / 1.5
-            parts.append(
-                f'<path d="M {left} {TOP - 12} Q {(left + right) / 2} {lift} {right} {TOP - 12}" fill="none" '
-                f'stroke="{PROXY}" stroke-width="{1 + 3 * abs(data["gate"]):.1f}"><title>{path.key}</title></path>'
-            )
-    for layer, (name, shape) in enumerate(zip(backbone.block_names, backbone.shapes[1:], strict=True), 1):
-        middle = _centre(layer) - COLUMN / 2
-        own = layer in kept
-        style = f'fill="{KEPT}" stroke="{KEPT}"' if own else f'fill="white" stroke="{GONE}" stroke-dasharray="4 3"'
+    parts += [_arc(path, data, most) for path, data in graph.edges() if not path.is_universal]
+    for layer, name in enumerate(backbone.block_names, 1):
+        own = kept.get(layer)
         line = INK if own and (layer - 1) in alive else GONE
-        parts.append(f'<line x1="{_centre(layer - 1)}" y1="{TOP}" x2="{_centre(layer)}" y2="{TOP}" stroke="{line}"/>')
-        parts.append(f'<rect x="{middle - 17}" y="{TOP - 14}" width="34" height="28" rx="4" {style}/>')
-        parts.append(_label(layer, name, INK if own else "#8c959f", -COLUMN / 2))
-        shown = f"{shape[0]} x {shape[1]} x {shape[2]}"
-        parts.append(
-            f'<text x="{middle}" y="{TOP + 52}" font-size="8" text-anchor="middle" fill="#8c959f">{shown}</text>'
-        )
+        ends = f'x1="{_centre(layer - 1):.1f}" y1="{TOP}" x2="{_centre(layer):.1f}" y2="{TOP}"'
+        parts.append(f'<line {ends} stroke="{line}"/>')
+        macs = backbone.block_costs[layer - 1].macs if own is None else own["macs"]
+        parts.append(_block(layer, own, macs / most, OWN if copied else KEPT))
+        parts.append(_label(layer, name, INK if own else SOFT, -COLUMN / 2))
+        shown = " x ".join(str(side) for side in backbone.shapes[layer])
+        middle = f'x="{_centre(layer) - COLUMN / 2:.1f}" y="{TOP + 52}"'
+        parts.append(f'<text {middle} font-size="8" text-anchor="middle" fill="{SOFT}">{shown}</text>')
     for layer in range(backbone.depth + 1):
         fill = INK if layer in alive else GONE
-        parts.append(f'<circle cx="{_centre(layer)}" cy="{TOP}" r="4" fill="{fill}"/>')
+        parts.append(f'<circle cx="{_centre(layer):.1f}" cy="{TOP}" r="3.5" fill="{fill}"/>')
     parts.append(_label(backbone.depth, "head", INK, 24))
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _block(layer: int, kept: dict[str, Any] | None, part: float, colour: str) -> str:
+    """A box, as wide as its part of the most MACs that a block has."""
+    wide = max(6.0, BOX * part)
+    left = f"{_centre(layer) - COLUMN / 2 - wide / 2:.1f}"
+    box = f'x="{left}" y="{TOP - 14}" width="{wide:.1f}" height="28" rx="4"'
+    if kept is None:
+        return f'<rect {box} fill="white" stroke="{GONE}" stroke-dasharray="4 3"/>'
+    back = (
+        f'<path d="M {left} {TOP} h {wide:.1f}" stroke="white" stroke-width="27"/>'  # hides the line below a faint box
+    )
+    return f'{back}<rect {box} fill="{colour}" fill-opacity="{_opacity(kept["gate"]):.2f}"/>'
+
+
+def _arc(path: Path, data: dict[str, Any], most: int) -> str:
+    """A proxy, as thick as its part of the most MACs that a block has."""
+    left, right = _centre(path.source), _centre(path.target)
+    lift = TOP - 14 - 2 * ROW * (path.target - path.source) / 1.5
+    thick = max(1.5, BOX * data["macs"] / most)
+    return (
+        f'<path d="M {left:.1f} {TOP - 12} Q {(left + right) / 2:.1f} {lift:.1f} {right:.1f} {TOP - 12}" fill="none" '
+        f'stroke="{OWN}" stroke-width="{thick:.2f}" stroke-opacity="{_opacity(data["gate"]):.2f}">'
+        f"<title>{path.key}</title></path>"
+    )
+
+
+def _opacity(gate: float) -> float:
+    return FAINTEST + (1 - FAINTEST) * min(1.0, abs(gate))
 
 
 def _centre(layer: int) -> float:
@@ -60,6 +89,5 @@ def _centre(layer: int) -> float:
 
 
 def _label(layer: int, text: str, colour: str, shift: float = 0) -> str:
-    return (
-        f'<text x="{_centre(layer) + shift}" y="{TOP + 36}" text-anchor="middle" fill="{colour}">{escape(text)}</text>'
-    )
+    place = f'x="{_centre(layer) + shift:.1f}" y="{TOP + 36}"'
+    return f'<text {place} text-anchor="middle" fill="{colour}">{escape(text)}</text>'

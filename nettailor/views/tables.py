@@ -115,7 +115,8 @@ def files_text(report: Report, out: Path) -> str:
     return (
         f"delta    {out / 'task'}  ({kib:.0f} KiB beside the backbone)\n"
         f"figures  {out / 'report.json'}\n"
-        f"next     nettailor show {out}    nettailor predict {out} PICTURE...    tensorboard --logdir {out}"
+        f"next     nettailor show {out} --html {out / 'show.html'}    nettailor predict {out} PICTURE...    "
+        f"tensorboard --logdir {out}"
     )
 
 

@@ -207,12 +207,17 @@ def measure(suite: Path, options: argparse.Namespace) -> dict[str, Any]:
         known: dict[Any, Any] = {}
         memory, rows = {"start": metric(address, "process_resident_memory_bytes")}, []
         most = max(options.clients)
-        crowd = [Client(address, files, tasks, known) for _ in range(most)]
-        load(crowd, options.warmup, options.seconds)
+
+        def crowd(
+            count: int,
+        ) -> list[Client]:  # with new connections: the server closes those that are idle for seconds
+            return [Client(address, files, tasks, known) for _ in range(count)]
+
+        load(crowd(most), options.warmup, options.seconds)
         memory["warm"] = metric(address, "process_resident_memory_bytes")
         for clients in options.clients:
             requests = options.requests if clients == most else options.requests_of_few
-            done = load(crowd[:clients], requests, options.seconds)
+            done = load(crowd(clients), requests, options.seconds)
             rows.append({**done.summary(), "ms": [round(1000 * value, 3) for value in done.latencies]})
             memory[f"after_{clients}"] = metric(address, "process_resident_memory_bytes")
         pictures_, batches = (metric(address, f"nettailor_batch_pictures_{part}") for part in ("sum", "count"))

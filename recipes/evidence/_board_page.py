@@ -364,7 +364,9 @@ def removals(reports: list[Report]) -> list[str]:
 
 
 def _trials(report: Report) -> list[Trial]:
-    return [Trial(**trial) for trial in report.prune.trials] if report.prune else []
+    """The rounds that others went on from."""
+    trials = [Trial(**trial) for trial in report.prune.trials] if report.prune else []
+    return [trial for trial in trials if not trial.undone]
 
 
 def _mean_percent(values: list[float | None]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,3 +17,16 @@ STUDENT = StudentConfig(epochs=3, batch=16)
 @pytest.fixture
 def task(digit_folder: Path) -> Task:
     return load_task(str(digit_folder), 16)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A hub in a folder, to which this user is logged in (`tests.fake_hub.FakeHub`)."""
+    library = pytest.importorskip("huggingface_hub")
+    from tests.fake_hub import FakeHub
+
+    made = FakeHub(tmp_path / "hub")
+    monkeypatch.setattr(library, "HfApi", lambda: made.api)
+    monkeypatch.setattr(library, "snapshot_download", made.snapshot_download)
+    monkeypatch.setattr(library, "get_token", lambda: "hf_token")
+    return made

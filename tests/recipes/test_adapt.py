@@ -46,22 +46,17 @@ REPORT_KEYS = {
 }
 
 
-@pytest.fixture(scope="module")
-def finished(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def finished(quick_run: Path) -> Path:
     """One finished run on the small digits."""
-    out = tmp_path_factory.mktemp("runs") / "four"
-    command = [sys.executable, "-m", "nettailor.cli", "adapt", "--data", digit_folder, "--out", out, *QUICK]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=out.parent)
-    assert done.returncode == 0, done.stderr
-    out.with_suffix(".log").write_text(done.stdout)
-    return out
+    return quick_run
 
 
 def test_a_run_leaves_what_the_design_says(finished: Path) -> None:
     names = {path.name.split(".out")[0] for path in finished.iterdir()}
     names = {"events" if name.startswith("events.") else name for name in names}
     own = {"recipe.yaml", "report.json", "split.json", "predictions.json", "confusion.json", "confusion.png"}
-    assert names == {*own, "task", "nets", "events"}
+    assert names == {*own, "task", "nets", "graphs", "events"}
     assert {path.name for path in (finished / "task").iterdir()} == {"task.json", "task.safetensors", "README.md"}
     tree = json.loads((finished / "report.json").read_text())
     for key, inner in REPORT_KEYS.items():
@@ -94,15 +89,42 @@ def test_output_that_is_no_terminal_is_plain_lines_and_ends_with_the_table(finis
         assert word in said[said.index("test accuracy") :]
 
 
-def test_scalars_go_to_tensorboard(finished: Path) -> None:
-    events = EventAccumulator(str(finished))
-    events.Reload()
-    tags = set(events.Tags()["scalars"])
-    wanted = {f"student/loss/{name}" for name in ("ce", "complexity", "distill", "total")}
-    wanted |= {"teacher/val_accuracy", "student/val_accuracy", "student/expected_complexity", "teacher/loss/ce"}
-    gates = {f"student/gates/G{n}" for n in range(1, 17)} | {"student/gates/A0-1", "student/gates/A13-16"}
-    assert wanted | gates <= tags
-    assert len([tag for tag in tags if tag.startswith("student/gates/")]) == 16 + 1 + 2 + 3 * 14
+def test_tensorboard_opens_to_a_few_charts_with_graphs_pictures_and_results(finished: Path) -> None:
+    events = EventAccumulator(str(finished), size_guidance={"scalars": 0}).Reload()
+    tags = events.Tags()
+    losses = {f"loss/{name}" for name in ("cross entropy", "complexity", "distillation", "total")}
+    results = {
+        f"result/{name}" for name in ("test accuracy", "points lost", "MACs left", "task parameters", "milliseconds")
+    }
+    assert losses | results | {"accuracy/validation", "complexity/expected"} <= set(tags["scalars"])
+    assert set(tags["images"]) == {"gates/over time", "search", "confusion"}
+    assert sum(len(tags[kind]) for kind in ("scalars", "images", "histograms")) <= 20
+    report = Report.read(finished / "report.json")
+    steps = [event.step for event in events.Scalars("accuracy/validation")]
+    assert steps == sorted(set(steps)), "one time axis through all stages"
+    own = sum(report.epochs[stage] for stage in ("teacher", "student", "prune", "recover"))
+    assert len(steps) == own, "a point for each pass of every stage"
+    (last,) = events.Scalars("result/test accuracy")
+    assert (last.step, last.value) == (steps[-1], pytest.approx(report.compact.test_accuracy))
+    assert events.PluginTagToContent("hparams").keys() >= {f"_hparams_/session_{end}_info" for end in ("start", "end")}
+    counts = {}
+    for folder in sorted((finished / "graphs").iterdir()):
+        nodes = EventAccumulator(str(folder)).Reload().Graph().node
+        parts = [node for node in nodes if node.op in ("UniversalBlock", "Proxy")]
+        counts[folder.name] = len(nodes), sum(node.device == "kept" for node in parts)
+    left = report.compact.universal_blocks_kept + report.compact.proxies_kept
+    assert counts == {"1-before-training": (80, 61), "2-after-training": (80, 61), "3-after-pruning": (80, left)}
+
+
+def test_a_method_without_a_graph_has_charts_confusion_and_hparams(nettailor: CommandLine, digit_folder: Path) -> None:
+    status, _, failed = nettailor("adapt", "--data", digit_folder, "--out", "run", "--method", "finetune", *QUICK)
+    assert status == 0, failed
+    events = EventAccumulator("run").Reload()
+    tags = events.Tags()
+    assert {"loss/cross entropy", "accuracy/validation", "result/test accuracy"} <= set(tags["scalars"])
+    assert tags["images"] == ["confusion"]
+    assert "_hparams_/session_start_info" in events.PluginTagToContent("hparams")
+    assert not Path("run/graphs").exists()
 
 
 def test_eval_and_predict_work_from_the_delta_alone(finished: Path, nettailor: CommandLine, digit_folder: Path) -> None:

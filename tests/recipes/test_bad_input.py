@@ -16,10 +16,7 @@ from PIL import Image
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tests.conftest import CommandLine
-from tests.tiny import QUICK
-
-LINEAR = ("--method", "linear", *QUICK)
-"""For tests that need some run: the method of the shortest training."""
+from tests.tiny import LINEAR, QUICK
 
 
 def folders(root: Path, *names: str) -> Path:
@@ -101,8 +98,10 @@ def test_a_task_name_with_path_separators(nettailor: CommandLine) -> None:
     assert list(Path().iterdir()) == []
 
 
-def test_an_output_folder_that_holds_another_run_or_something_else(nettailor: CommandLine, digit_folder: Path) -> None:
-    assert nettailor("adapt", "--data", digit_folder, "--out", "run", *LINEAR)[0] == 0
+def test_an_output_folder_that_holds_another_run_or_something_else(
+    nettailor: CommandLine, digit_folder: Path, linear_run: Path
+) -> None:
+    shutil.copytree(linear_run, "run")
     before = {p: p.stat().st_mtime_ns for p in Path("run").rglob("*")}
     said = nettailor.fails("adapt", "--data", digit_folder, "--out", "run", *LINEAR, "student.epochs=2")
     assert "holds another run (student.epochs differs)" in said
@@ -153,7 +152,7 @@ def test_a_disk_that_fills_up_ends_plainly_and_the_run_can_go_on(digit_folder: P
     assert "teacher.safetensors: can't be written" in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2, done.stderr
     left = [p.name for p in (tmp_path / "run").rglob("*") if p.is_file() and "events" not in p.name]
-    assert sorted(left) == ["probe.safetensors", "recipe.yaml", "seconds.json", "split.json"]
+    assert sorted(left) == ["probe.safetensors", "recipe.yaml", "seconds.json", "split.json", "timeline.safetensors"]
     again = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
 
@@ -171,9 +170,11 @@ def test_a_disk_that_is_full_before_the_first_event(
     assert "run: can't be written (No space left on device)" in said
 
 
-def test_deltas_that_are_wrong_fail_on_the_command_line(nettailor: CommandLine, digit_folder: Path) -> None:
+def test_deltas_that_are_wrong_fail_on_the_command_line(
+    nettailor: CommandLine, digit_folder: Path, linear_run: Path
+) -> None:
     """Every single fault is in tests/nettailor/artifacts/test_delta.py; this is the way up to the exit status."""
-    assert nettailor("adapt", "--data", digit_folder, "--out", "run", *QUICK)[0] == 0
+    shutil.copytree(linear_run, "run")
     picture = next((digit_folder / "test").rglob("*.png"))
     path = Path("run/task/task.json")
     whole = path.read_text()
@@ -194,20 +195,20 @@ def test_deltas_that_are_wrong_fail_on_the_command_line(nettailor: CommandLine, 
     assert "holds no delta" in nettailor.fails("eval", "nowhere")
 
 
-def test_predict_names_the_bad_picture_and_answers_for_the_others(nettailor: CommandLine, digit_folder: Path) -> None:
-    assert nettailor("adapt", "--data", digit_folder, "--out", "run", *LINEAR)[0] == 0
+def test_predict_names_the_bad_picture_and_answers_for_the_others(
+    nettailor: CommandLine, digit_folder: Path, linear_run: Path
+) -> None:
     Path("bad.png").write_text("no picture")
     picture = next((digit_folder / "test").rglob("*.png"))
-    status, out, err = nettailor("predict", "run", "bad.png", picture, "missing.png")
+    status, out, err = nettailor("predict", linear_run, "bad.png", picture, "missing.png")
     assert status == 1
     assert out.count("digit") >= 1
     assert "bad.png" in err
     assert "missing.png" in err
 
 
-def test_eval_on_other_classes(nettailor: CommandLine, digit_folder: Path) -> None:
-    assert nettailor("adapt", "--data", digit_folder, "--out", "run", *LINEAR)[0] == 0
-    said = nettailor.fails("eval", "run", "--data", folders(Path("other"), "cat", "dog"))
+def test_eval_on_other_classes(nettailor: CommandLine, linear_run: Path) -> None:
+    said = nettailor.fails("eval", linear_run, "--data", folders(Path("other"), "cat", "dog"))
     assert "has other classes than the task (cat, " in said
 
 

@@ -50,10 +50,8 @@ def adapt(nettailor: CommandLine, name: str, data: Path, *settings: str) -> dict
     return report
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if name == "resnet34_tiny" else pytest.mark.slow) for name in FAMILIES],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_backbone_of_each_family_is_adapted_and_evaluated(
     nettailor: CommandLine, name: str, digit_folder: Path
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +24,10 @@ from nettailor.files import read_json
 from nettailor.methods.paper import Paper
 from tests import fabricated
 from tests.conftest import CommandLine
+from tests.extras import needs
 from tests.tiny import QUICK
 
-pytestmark = pytest.mark.skipif(find_spec(lite0.PACKAGE) is None, reason="the extra imagenet is not installed")
+pytestmark = needs(lite0.PACKAGE)
 SIZES = (96, 160, 224)
 BACKBONE = ("--backbone", "efficientnet_lite0")
 SHORT = (*QUICK, "prune.measured_on=4", "student.warm_start=8", "recover.leaner=0", "machine.threads=1")
@@ -122,6 +122,8 @@ def test_milliseconds_other_sizes_and_a_board(
     smaller = Report.read(Path("smaller/report.json"))
     assert smaller.compact.macs <= 0.7 * smaller.backbone.macs
     assert delta.load("smaller").net.cost().macs == smaller.compact.macs
+    if size != min(SIZES):
+        return  # a board trains every method; what a size could break is behind it
     methods = "nettailor,paper,shallow,linear,batch_norm,adapters"
     assert nettailor("compare", *BACKBONE, *words, "--methods", methods, "--out", "board")[0] == 0
     board = Board.read(Path("board/board.json"))

@@ -12,8 +12,8 @@ from nettailor.config.library import procedure_module, recipe_folder, shipped_pr
 from nettailor.jobs.recipe import Recipe, read_recipes
 from tests.conftest import CommandLine
 
-RECIPES = 3
-PROCEDURES = 8
+RECIPES = 4
+PROCEDURES = 11
 
 
 def test_every_recipe_is_found() -> None:

@@ -17,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import HTMLResponse, JSONResponse
 
-from nettailor import __version__
+from nettailor.environment import versions
 from nettailor.suite.server.batching import Batcher
 from nettailor.suite.server.current import CurrentSuite, Networks
 from nettailor.suite.server.guard import Guard
@@ -44,7 +44,7 @@ def make_app(suite_path: Path, settings: ServeSettings, load: Callable[[Path], N
     """
     current = CurrentSuite(suite_path, load or _loader(settings))
     metrics = Metrics()
-    batcher = Batcher(settings, metrics.observe_batch)
+    batcher = Batcher(settings, metrics.observe_batch, current.quiet)
     metrics.follow(current, batcher)
     predictor = Predictor(current, batcher, metrics, settings)
 
@@ -62,7 +62,12 @@ def make_app(suite_path: Path, settings: ServeSettings, load: Callable[[Path], N
             predictor.close()
 
     app = FastAPI(
-        title="nettailor", version=__version__, description=ABOUT, docs_url=None, redoc_url=None, lifespan=living
+        title="nettailor",
+        version=versions()["nettailor"],
+        description=ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=living,
     )
     app.state.current = current
     app.add_middleware(Guard, settings=settings, metrics=metrics)

@@ -13,8 +13,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,8 +42,11 @@ class Job:
 class Batcher:
     """Answers jobs on a thread of its own."""
 
-    def __init__(self, settings: ServeSettings, observe: Callable[[int, float], None]) -> None:
-        """`observe` is told the pictures and the seconds of every batch."""
+    def __init__(
+        self, settings: ServeSettings, observe: Callable[[int, float], None], quiet: AbstractContextManager[Any]
+    ) -> None:
+        """`observe` is told the pictures and the seconds of every batch; no batch runs while another holds `quiet`."""
+        self._quiet = quiet
         self._most = settings.max_batch
         self._wait = settings.max_wait_ms / 1000
         self._observe = observe
@@ -126,7 +130,8 @@ class Batcher:
     def _answer(self, group: list[Job]) -> None:
         started = time.perf_counter()
         try:
-            found = _probabilities(group, self._most)
+            with self._quiet:
+                found = _probabilities(group, self._most)
             first = 0
             for job in group:
                 last = first + len(job.images)

@@ -7,7 +7,6 @@ made to lead here would otherwise read its answers through the user's browser (D
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -57,7 +56,7 @@ class Guard:
             self._metrics.requests.labels(path, method, str(status)).inc()
             self._metrics.seconds.labels(path).observe(time.perf_counter() - started)
 
-    def _names_us(self, scope: dict[str, Any]) -> bool:
+    def _names_us(self, scope: Scope) -> bool:
         if not self._settings.is_loopback or self._settings.token is not None:
             return True
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from blocks import InputSpec
@@ -58,7 +58,7 @@ def _size(data: bytes) -> tuple[int, int]:
             return picture.size
     except Image.DecompressionBombError as error:
         raise BadPicture(413, "it has too many pixels") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise BadPicture(415, f"is no picture of a known format ({', '.join(FORMATS)})") from error
     except (*UNREADABLE, *DAMAGED_PICTURE) as error:
         raise BadPicture(422, f"can't be read ({error})") from error

@@ -211,7 +211,7 @@ def test_a_hundred_damaged_deltas(original: Original, data: Any) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=2500, **RULES)
+@settings(max_examples=2000, **RULES)
 @given(data=st.data())
 def test_thousands_of_damaged_deltas(original: Original, data: Any) -> None:
     check(original, data)

@@ -70,6 +70,7 @@ def test_classes_of_imagenet_have_distinct_names() -> None:
     assert [name.split(":")[0] for name in (names[134], names[517])] == ["crane", "crane"]
 
 
+@pytest.mark.extra
 @installed
 def test_the_packages_tensors_are_timms_one_by_one_and_in_order(tmp_path: Path) -> None:
     file = read_weights(lite0.installed_weights())
@@ -85,6 +86,7 @@ def test_the_packages_tensors_are_timms_one_by_one_and_in_order(tmp_path: Path) 
     assert tensors_sha256(by_hand) == tensors_sha256(load_backbone(lite0.NAME))
 
 
+@pytest.mark.extra
 @installed
 def test_the_package_fills_the_model_and_its_classes_are_named() -> None:
     backbone = load_backbone("efficientnet_lite0")
@@ -100,6 +102,7 @@ def test_the_package_fills_the_model_and_its_classes_are_named() -> None:
     assert tensors_sha256(again) == tensors_sha256(backbone)
 
 
+@pytest.mark.extra
 @installed
 @pytest.mark.slow
 @pytest.mark.skipif(not SAMPLES.is_file(), reason="the shared data are not on this machine")

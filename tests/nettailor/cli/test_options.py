@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nettailor.cli.options import flags, option, parse, position
+from nettailor.cli.options import act, flags, option, parse, position
 from nettailor.errors import UsageError
 
 
@@ -63,6 +63,17 @@ def test_wrong_use_is_named_with_its_remedy(words: list[str], says: str) -> None
     with pytest.raises(UsageError) as raised:
         parse("some", Some, words)
     assert says in str(raised.value)
+
+
+def test_an_action_has_options_of_its_own_and_a_misspelt_one_is_named() -> None:
+    seen: list[Some] = []
+    actions = {"look": (Some, lambda found: seen.append(found) or 3)}
+    assert act("some", actions, "look", ["here", "--top-most", "4"]) == 3
+    assert seen == [Some(Path("here"), [], 4, None, None, False)]
+    with pytest.raises(UsageError, match="some: there is no 'lok'; did you mean 'look'?"):
+        act("some", actions, "lok", ["here"])
+    with pytest.raises(UsageError, match="nettailor some look: there is no option --top-mst; did you mean --top-most?"):
+        act("some", actions, "look", ["here", "--top-mst", "4"])
 
 
 def test_flags_are_the_fields_with_help_beside_them() -> None:

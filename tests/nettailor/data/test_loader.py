@@ -50,7 +50,9 @@ def equal(one: list[Tensor], other: list[Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("memory", [FULL, STREAMED])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in ("photo", "sign") else pytest.mark.slow) for name in CONFIGS]
+)
 def test_pictures_do_not_depend_on_the_number_of_workers(digit_folder: Path, name: str, memory: float) -> None:
     found = []
     for workers in (0, 1, 2):

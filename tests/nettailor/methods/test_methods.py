@@ -39,6 +39,7 @@ NAMES = [
     "shallow",
 ]
 LONG = {
+    "blocks_per_stage",
     "channel_pruning",
     "random_weights",
     "paper",

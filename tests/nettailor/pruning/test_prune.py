@@ -13,7 +13,7 @@ from nettailor.data.task import Task, load_task
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.prune import ROUNDING, Trial, _Rounds, prune, snapshot, weak_proxies, weakest_blocks
-from nettailor.training.checkpoint import restore
+from nettailor.training.checkpoint import Checkpoints, restore
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
@@ -116,6 +116,40 @@ def test_rounds_go_on_below_the_drop_as_long_as_there_is_patience(
         assert accuracy(student, task.val) == result.val_accuracy
     assert ends[0] <= ends[1] <= ends[2]
     assert ends[0] < ends[2]
+
+
+def test_a_long_round_that_falls_too_far_is_undone_and_short_ones_follow(
+    backbone: Backbone, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a run is stopped right after the round that was undone."""
+    monkeypatch.setattr("nettailor.pruning.prune.RECOVERABLE", -1.0)  # every round falls too far
+    choice = PruneConfig(drop=0.0, epochs=1, patience=1, shrink=0.9, lr=1e-6, fade_epochs=0, largest_loss=99)
+    teacher = finetune(backbone, task, TEACHER, Run())
+    student = tailor(backbone, task, STUDENT, Run())
+    whole, start = BlockGraph.of(student), snapshot(student)
+    result = prune(student, teacher, task, choice, STUDENT, Run())
+    first, second, *_ = result.trials
+    assert [trial.undone for trial in result.trials] == [True, False, False]
+    assert first.price < 0.8 * whole.price()
+    assert 0.8 * whole.price() < second.price <= 0.9 * whole.price(), "one step, from where the first began"
+    assert {"undone": True}.items() <= vars(first).items()
+
+    class Stopped(Exception):
+        pass
+
+    def stop(self: Checkpoints, stage: str) -> None:
+        if stage == "prune-1":
+            raise Stopped
+
+    restore(student.task_tensors(), start, "student")
+    student.keep(whole.paths)
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "drop", stop)
+        with pytest.raises(Stopped):
+            prune(student, teacher, task, choice, STUDENT, Run(checkpoints=Checkpoints(tmp_path)))
+    restore(student.task_tensors(), start, "student")
+    again = prune(student, teacher, task, choice, STUDENT, Run(checkpoints=Checkpoints(tmp_path)))
+    assert [vars(trial) for trial in again.trials] == [vars(trial) for trial in result.trials]
 
 
 def test_a_round_is_judged_by_the_teacher_or_by_the_best_so_far(backbone: Backbone) -> None:

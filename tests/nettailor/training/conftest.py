@@ -18,6 +18,7 @@ from nettailor.pruning.prune import prune
 from nettailor.training.config import RecoverConfig
 from nettailor.training.loop import Schedule, accuracy, fit, parameter_groups
 from nettailor.training.losses import label_loss
+from nettailor.training.recorder import NoRecorder
 from nettailor.training.run import BeforeStep, Fitted, Run
 from nettailor.training.stages import finetune, recover, tailor, train
 from tests.nettailor.conftest import STUDENT, TEACHER
@@ -32,6 +33,18 @@ def everything(backbone: Backbone, task: Task, run: Run) -> tuple[dict[str, torc
     recover(student, teacher, task, RecoverConfig(epochs=2), STUDENT, run)
     value = accuracy(student, task.test)
     return {n: t.clone() for n, t in student.task_tensors().items()}, pruned.graph.paths, value
+
+
+class Stopping(NoRecorder):
+    """Ends a run like a kill would, at its pass number `after` + 1 in this process, before that is in the checkpoint."""
+
+    def __init__(self, after: int, error: type[BaseException]) -> None:
+        self._left, self._error = after, error
+
+    def passed(self, *_: object) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise self._error
 
 
 STILL = DataConfig(shift=0, scale=0, rotate=0)

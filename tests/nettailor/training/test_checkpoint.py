@@ -13,23 +13,7 @@ from nettailor.errors import FileError
 from nettailor.training.checkpoint import Checkpoints, optimizer_tensors, restore, restore_optimizer
 from nettailor.training.config import TrainingConfig
 from nettailor.training.run import Run
-from tests.nettailor.training.conftest import everything
-
-
-class Stopped(Exception):
-    pass
-
-
-def stop_after(epochs: int) -> object:
-    """A scalar sink that ends the run like a kill would: in the middle, without any clean-up."""
-    seen: set[tuple[str, int]] = set()
-
-    def scalars(tag: str, value: float, step: int) -> None:
-        seen.add((tag.split("/")[0], step))
-        if len(seen) > epochs:
-            raise Stopped
-
-    return scalars
+from tests.nettailor.training.conftest import Stopped, Stopping, everything
 
 
 @pytest.mark.parametrize(
@@ -40,7 +24,7 @@ def test_a_run_that_is_stopped_again_and_again_ends_like_one_that_is_not(
 ) -> None:
     expected, paths, value = everything(backbone, task, Run())
     for epochs in kills:
-        run = Run(checkpoints=Checkpoints(tmp_path), scalars=stop_after(epochs))  # type: ignore[arg-type]
+        run = Run(checkpoints=Checkpoints(tmp_path), recorder=Stopping(epochs, Stopped))
         with pytest.raises(Stopped):
             everything(backbone, task, run)
     found, kept, again = everything(backbone, task, Run(checkpoints=Checkpoints(tmp_path)))
@@ -60,7 +44,7 @@ def test_a_run_with_averages_early_stopping_and_mixtures_goes_on_to_the_same_end
         everything(
             backbone,
             task,
-            Run(training=config, checkpoints=Checkpoints(tmp_path), scalars=stop_after(5)),  # type: ignore[arg-type]
+            Run(training=config, checkpoints=Checkpoints(tmp_path), recorder=Stopping(5, Stopped)),
         )
     found, kept, again = everything(backbone, task, Run(training=config, checkpoints=Checkpoints(tmp_path)))
     assert (kept, again) == (paths, value)

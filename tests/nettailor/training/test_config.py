@@ -28,11 +28,13 @@ def test_every_entry_of_a_table_is_a_choice_and_nothing_else_is(monkeypatch: pyt
 
 
 def test_what_a_student_is_made_of_is_what_its_settings_say() -> None:
-    config = StudentConfig(skips=1, proxies="identity", gates="independent", batch_norm="stats", rank=2)
+    config = StudentConfig(
+        skips=1, proxies="identity", gates="independent", batch_norm="stats", rank=2, shared_prefix=3
+    )
     plan = plan_of(config)
-    assert plan == Plan(skips=1, proxies="identity", gates="independent", batch_norm="stats", rank=2)
+    assert plan == Plan(1, "identity", "independent", batch_norm="stats", rank=2, shared_prefix=3)
     same = {field.name for field in fields(Plan)} & {field.name for field in fields(StudentConfig)}
-    assert same == {"skips", "proxies", "gates", "batch_norm", "rank"}
+    assert same == {"skips", "proxies", "gates", "batch_norm", "rank", "shared_prefix"}
 
 
 @pytest.mark.parametrize(

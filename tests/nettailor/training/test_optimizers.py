@@ -14,7 +14,7 @@ from nettailor.training.config import TrainingConfig
 from nettailor.training.loop import parameter_groups
 from nettailor.training.optimizers import make_optimizer, step_factor
 from nettailor.training.run import Run
-from tests.nettailor.training.conftest import STILL, Steps, fit_small, same_bits, small_net
+from tests.nettailor.training.conftest import STILL, Steps, Stopping, fit_small, same_bits, small_net
 
 CONSTANT_SGD = {"optimizer": "sgd", "momentum": 0.0, "schedule": "constant"}
 
@@ -150,8 +150,8 @@ def test_every_one_goes_on_to_the_bit(task: Task, tmp_path: Path, settings: dict
     config = TrainingConfig(**settings)  # type: ignore[arg-type]
     expected, _ = fit_small(task, Run(training=config), small_net(norm=True), epochs=4)
     for seconds in (1, 2):
-        stop = _stopping(seconds)
-        run = Run(training=config, checkpoints=Checkpoints(tmp_path), scalars=stop)  # type: ignore[arg-type]
+        stop = Stopping(seconds, KeyboardInterrupt)
+        run = Run(training=config, checkpoints=Checkpoints(tmp_path), recorder=stop)
         with pytest.raises(KeyboardInterrupt):
             fit_small(task, run, small_net(norm=True), epochs=4)
     found, fitted = fit_small(
@@ -159,15 +159,3 @@ def test_every_one_goes_on_to_the_bit(task: Task, tmp_path: Path, settings: dict
     )
     assert same_bits(found, expected)
     assert fitted.epochs == 4
-
-
-def _stopping(after: int) -> object:
-    """Ends the run while it logs its pass number `after` + 1 of this process, before that is in the checkpoint."""
-    seen: set[int] = set()
-
-    def scalars(tag: str, value: float, step: int) -> None:
-        seen.add(step)
-        if len(seen) > after:
-            raise KeyboardInterrupt
-
-    return scalars

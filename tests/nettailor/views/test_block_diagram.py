@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from blocks import Backbone, Plan, TailoredNet
 from nettailor.pruning.graph import BlockGraph
-from nettailor.views.block_diagram import GONE, INK, KEPT, PROXY, draw_svg
+from nettailor.views.block_diagram import BOX, GONE, INK, KEPT, OWN, draw_svg
 from tests import fabricated
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -26,8 +26,8 @@ def test_kept_blocks_are_filled_removed_ones_dashed_and_proxies_are_arcs(backbon
     boxes = list(picture.iter(f"{SVG}rect"))[1:]
     assert [box.get("fill") for box in boxes] == [KEPT, KEPT, "white", KEPT, KEPT, KEPT]
     assert [box.get("stroke-dasharray") is not None for box in boxes] == [False, False, True, False, False, False]
-    (arc,) = picture.iter(f"{SVG}path")
-    assert arc.get("stroke") == PROXY
+    (arc,) = (path for path in picture.iter(f"{SVG}path") if path.get("stroke") != "white")
+    assert arc.get("stroke") == OWN
     title = arc.find(f"{SVG}title")
     assert title is not None
     assert title.text == "A2-3"
@@ -44,14 +44,36 @@ def test_the_caption_counts_blocks_and_macs_with_stem_and_head(backbone: Backbon
     assert "birds: 6 of 6 universal blocks kept, 0% of the MACs gone" in texts(drawn(whole, backbone))
 
 
-def test_a_larger_gate_is_a_thicker_arc(backbone: Backbone) -> None:
+def test_a_larger_gate_is_less_faint(backbone: Backbone) -> None:
     graph = BlockGraph.of(TailoredNet(backbone, 2, Plan(1)))
     for weight, (path, data) in enumerate(graph.edges()):
         if not path.is_universal:
             data["gate"] = -weight / 12
-    widths = [float(arc.get("stroke-width") or 0) for arc in drawn(graph, backbone).iter(f"{SVG}path")]
-    assert widths == sorted(widths)
-    assert len(set(widths)) == len(widths) == 6, "a gate's sign does not count"
+    arcs = [arc for arc in drawn(graph, backbone).iter(f"{SVG}path") if arc.get("stroke") == OWN]
+    shown = [float(arc.get("stroke-opacity") or 0) for arc in arcs]
+    assert shown == sorted(shown)
+    assert len(set(shown)) == len(shown) == 6, "a gate's sign does not count"
+    assert 0.3 <= min(shown) < max(shown) <= 1
+
+
+def test_more_macs_are_wider_on_one_scale_for_blocks_and_proxies(backbone: Backbone) -> None:
+    graph = BlockGraph.of(TailoredNet(backbone, 2, Plan(0)))
+    macs = [cost.macs for cost in backbone.block_costs]
+    boxes = [float(box.get("width") or 0) for box in list(drawn(graph, backbone).iter(f"{SVG}rect"))[1:]]
+    assert boxes == [round(max(6.0, BOX * count / max(macs)), 1) for count in macs]
+    assert len(set(boxes)) > 1
+    graph = BlockGraph.of(TailoredNet(backbone, 2, Plan(1)))
+    for path, data in graph.edges():
+        if not path.is_universal:
+            data["macs"] = max(macs) / 4
+    arcs = [arc for arc in drawn(graph, backbone).iter(f"{SVG}path") if arc.get("stroke") == OWN]
+    assert {arc.get("stroke-width") for arc in arcs} == {f"{BOX / 4:.2f}"}
+
+
+def test_copies_have_the_colour_of_what_is_the_tasks_own(backbone: Backbone) -> None:
+    graph = BlockGraph.of(TailoredNet(backbone, 2, Plan(0)))
+    picture = ElementTree.fromstring(draw_svg(graph, backbone, "birds", copied=True))
+    assert {box.get("fill") for box in list(picture.iter(f"{SVG}rect"))[1:]} == {OWN}
 
 
 def test_activations_that_nothing_reaches_are_faint(backbone: Backbone) -> None:

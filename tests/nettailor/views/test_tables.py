@@ -125,6 +125,7 @@ def test_where_the_results_are() -> None:
     text = files_text(fabricated.report(), Path("run"))
     assert "delta    run/task  (4 KiB beside the backbone)\n" in text
     assert "figures  run/report.json\n" in text
+    assert "nettailor show run --html run/show.html " in text
 
 
 def test_many_tasks_have_a_row_each_and_failed_ones_too() -> None:

@@ -11,6 +11,7 @@ import pytest
 from recipes.benchmarks import bench_compact
 
 
+@pytest.mark.slow
 def test_it_gives_medians_and_intervals_against_the_backbone_as_it_is_and_folded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,3 +23,11 @@ def served(suite_folder: Path) -> Iterator[Any]:
     made = Served(suite_folder)
     with made.client:
         yield made
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of this folder need the extra `serve`, and skip themselves without it."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.extra)

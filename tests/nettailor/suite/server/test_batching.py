@@ -32,7 +32,7 @@ def batches() -> list[int]:
 
 @pytest.fixture
 def batcher(batches: list[int]) -> Iterator[Batcher]:
-    made = Batcher(PATIENT, lambda pictures, seconds: batches.append(pictures))
+    made = Batcher(PATIENT, lambda pictures, seconds: batches.append(pictures), threading.Lock())
     yield made
     if made.alive:
         made.close()

@@ -34,7 +34,7 @@ def deltas(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / "birds", folder / "cats"]
 
 
-@pytest.mark.parametrize("mode", ["resident", "fast"])
+@pytest.mark.parametrize("mode", ["resident", pytest.param("fast", marks=pytest.mark.slow)])
 def test_the_answers_are_those_of_predict(deltas: list[Path], digit_folder: Path, tmp_path: Path, mode: str) -> None:
     add(tmp_path / "suite", deltas)
     pictures = sorted(digit_folder.rglob("*.png"))[::25]
@@ -53,10 +53,11 @@ def test_the_answers_are_those_of_predict(deltas: list[Path], digit_folder: Path
             assert chances == pytest.approx([chance for _, chance in best], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_tasks_that_are_added_and_removed_are_taken_up(deltas: list[Path], tmp_path: Path) -> None:
     folder = tmp_path / "suite"
     add(folder, deltas[:1])
-    app = make_app(folder, ServeSettings(poll=0.05))
+    app = make_app(folder, ServeSettings(poll=0.05, timeout=60))
     with TestClient(app, base_url="http://localhost") as client:
 
         def asked(task: str) -> int:

@@ -6,14 +6,15 @@ import threading
 from pathlib import Path
 
 import pytest
+from torch.utils.tensorboard.summary import scalar
 
 from nettailor.errors import FileError
-from nettailor.training.tensorboard import event_writer
+from nettailor.views.tensorboard.events import event_writer
 
 
 def test_events_lie_in_the_folder_when_the_writer_is_closed(tmp_path: Path) -> None:
     with event_writer(tmp_path / "events") as writer:
-        writer.add_scalar("student/val_accuracy", 0.5, 1)
+        writer.add_summary(scalar("student/val_accuracy", 0.5), 1)
     (file,) = (tmp_path / "events").iterdir()
     assert b"student/val_accuracy" in file.read_bytes()
 
