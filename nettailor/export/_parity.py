@@ -21,7 +21,6 @@ from nettailor.data.task import Split
 from nettailor.export._protocol import ExportError, Session
 
 TOLERANCE = 1e-3  # between logits
-LEAST_PICTURES = 200
 CPU = torch.device("cpu")
 
 

@@ -104,6 +104,7 @@ def test_what_comes_before_the_first_of_a_kind() -> None:
     assert ancestors_of_first(nodes, "Gemm") == []
 
 
+@pytest.mark.extra
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("to", "raw"), [("onnx", False), ("onnx", True), ("torch", False), ("openvino", True), ("executorch", True)]
@@ -123,8 +124,11 @@ def test_a_file_answers_as_the_net_does(to: str, raw: bool, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("to", ["onnx", "torch", "openvino"])
+@pytest.mark.parametrize(
+    ("to", "name"),
+    [("onnx", name) for name in FAMILIES]
+    + [(to, name) for to in ("torch", "openvino") for name in ("mobilenetv3_small_050", "convnext_zepto_rms")],
+)
 def test_nets_of_every_family_answer_the_same(to: str, name: str, tmp_path: Path) -> None:
     skip_without(to)
     net = family(name)

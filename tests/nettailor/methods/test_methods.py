@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from nettailor.jobs.adapt import adapt
 from nettailor.jobs.recipe import Recipe, parse_recipe
 from nettailor.methods._protocol import Context, Trained
 from tests.conftest import CommandLine
+from tests.nettailor.export._files import assert_same, written
 from tests.tiny import QUICK
 
 NAMES = [
@@ -68,10 +70,12 @@ def test_methods_are_the_files_of_their_room() -> None:
         methods.find("linaer")
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in NAMES])
 def test_every_method_leaves_a_delta_that_loads_to_the_same_bits(
     name: str, nettailor: CommandLine, digit_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where the extra `onnx` is there the net is exported, too."""
     trained: list[Trained] = []
     method = methods.find(name)
     train = type(method).train
@@ -89,6 +93,8 @@ def test_every_method_leaves_a_delta_that_loads_to_the_same_bits(
     with torch.no_grad():
         assert torch.equal(again.net(x), net(x))
     assert again.description.method == report.method == name
+    if find_spec("onnxruntime") is not None:
+        assert_same(again.net, written(again.net, "onnx", Path(), raw=True), 3, raw=True)
     owned = again.net.task_tensors()
     assert report.compact.task_params == sum(tensor.numel() for tensor in owned.values())
     assert report.compact.params == count_params(tensors_of(again.net).values())
