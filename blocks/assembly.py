@@ -20,6 +20,7 @@ from blocks.counting import Cost, count_macs, count_params, tensors_of
 from blocks.norms import BatchNormPolicy, own_norms
 from blocks.paths import Path
 from blocks.proxies import AUTO, Proxy
+from blocks.trace import trace_plain
 
 HeadKind = Literal["backbone", "pooled"]
 HEADS = get_args(HeadKind)
@@ -150,7 +151,7 @@ def build_parts(backbone: Backbone, plan: NetPlan) -> Parts:
 def _head(backbone: Backbone, plan: NetPlan) -> fx.GraphModule:
     if plan.head == "backbone":
         return backbone.head_for(plan.classes)
-    return fx.symbolic_trace(PooledHead(backbone.shapes[plan.depth][0], plan.classes))
+    return trace_plain(PooledHead(backbone.shapes[plan.depth][0], plan.classes))
 
 
 def path_costs(backbone: Backbone, path: Path, module: nn.Module) -> Cost:

@@ -14,6 +14,7 @@ from blocks.assembly import PooledHead
 from blocks.backbone import Backbone
 from blocks.counting import Cost, measure, tensors_of
 from blocks.fold import fold
+from blocks.trace import trace_plain
 from blocks.wiring import Wiring, chain
 
 
@@ -43,7 +44,7 @@ class ShallowNet(nn.Module):
         """Its parts, for `fold`."""
         head = PooledHead(self.classifier.in_features, self.classifier.out_features)
         head.classifier = self.classifier
-        return chain(self.stem, self.blocks, self.acts, fx.symbolic_trace(head))  # type: ignore[arg-type]
+        return chain(self.stem, self.blocks, self.acts, trace_plain(head))  # type: ignore[arg-type]
 
     def for_inference(self) -> fx.GraphModule:
         """What it runs as: a folded copy that shares nothing, in eval mode."""

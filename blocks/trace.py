@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import inspect
 import operator
+import threading
 from typing import Any
 
 import networkx as nx
@@ -22,6 +23,10 @@ from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 
 from blocks.in_place import make_out_of_place, redirect_reads
 from blocks.layer_types import CONVOLUTION, is_norm
+
+TRACING = threading.RLock()
+"""Held while a module is traced: torch.fx patches the calls of all modules, on all threads. A thread that runs networks
+while another may trace holds it around every run."""
 
 
 class CutError(ValueError):
@@ -60,7 +65,8 @@ def trace(model: nn.Module, example: Tensor) -> fx.GraphModule:
         size = "x".join(str(n) for n in example.shape[2:])
         raise CutError(f"{name} can't take a picture of {size} ({_reason(error)}); give another input size") from error
     try:
-        graph = _Tracer().trace(model, concrete_args=_defaults(model))
+        with TRACING:
+            graph = _Tracer().trace(model, concrete_args=_defaults(model))
     except Exception as error:  # what a forward may raise under tracing is open-ended; the message is what helps
         raise CutError(
             f"torch.fx can't trace {name} ({_reason(error)}); write it without branches or loops that depend on the pictures"
@@ -72,6 +78,12 @@ def trace(model: nn.Module, example: Tensor) -> fx.GraphModule:
     with torch.no_grad():
         ShapeProp(traced).propagate(example)
     return traced
+
+
+def trace_plain(module: nn.Module) -> fx.GraphModule:
+    """`torch.fx.symbolic_trace`, alone among all threads."""
+    with TRACING:
+        return fx.symbolic_trace(module)
 
 
 def _reason(error: Exception) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import operator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from blocks import Backbone, InputSpec, Plan, TailoredNet
+from blocks.trace import TRACING, trace, trace_plain
 
 
 class Block(nn.Module):
@@ -99,3 +101,24 @@ def test_a_student_of_such_a_model_trains(how: str) -> None:
     student = TailoredNet(backbone, 4, Plan(skips=2, proxies="conv1x1", rank=1)).train()
     student(torch.randn(2, 3, 8, 8)).sum().backward()
     assert all(parameter.grad is not None for parameter in student.proxies.parameters())
+
+
+class Watched(nn.Module):
+    """Notes for every run under tracing whether another thread could have begun a run of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free: list[bool] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, fx.Proxy):
+            with ThreadPoolExecutor(1) as pool:
+                self.free.append(pool.submit(TRACING.acquire, blocking=False).result())
+        return x * 2
+
+
+def test_a_thread_that_holds_the_lock_never_runs_beside_a_trace() -> None:
+    watched = Watched()
+    trace(watched, torch.zeros(1, 3, 4, 4))
+    trace_plain(watched)
+    assert watched.free == [False, False]

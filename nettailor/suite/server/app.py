@@ -44,7 +44,7 @@ def make_app(suite_path: Path, settings: ServeSettings, load: Callable[[Path], N
     """
     current = CurrentSuite(suite_path, load or _loader(settings))
     metrics = Metrics()
-    batcher = Batcher(settings, metrics.observe_batch, current.quiet)
+    batcher = Batcher(settings, metrics.observe_batch)
     metrics.follow(current, batcher)
     predictor = Predictor(current, batcher, metrics, settings)
 

@@ -13,13 +13,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from blocks.trace import TRACING
 from nettailor.suite.server.current import Loaded
 from nettailor.suite.server.settings import ServeSettings
 
@@ -42,11 +42,8 @@ class Job:
 class Batcher:
     """Answers jobs on a thread of its own."""
 
-    def __init__(
-        self, settings: ServeSettings, observe: Callable[[int, float], None], quiet: AbstractContextManager[Any]
-    ) -> None:
-        """`observe` is told the pictures and the seconds of every batch; no batch runs while another holds `quiet`."""
-        self._quiet = quiet
+    def __init__(self, settings: ServeSettings, observe: Callable[[int, float], None]) -> None:
+        """`observe` is told the pictures and the seconds of every batch."""
         self._most = settings.max_batch
         self._wait = settings.max_wait_ms / 1000
         self._observe = observe
@@ -130,7 +127,7 @@ class Batcher:
     def _answer(self, group: list[Job]) -> None:
         started = time.perf_counter()
         try:
-            with self._quiet:
+            with TRACING:  # a changed suite may be loading beside, and cutting its backbone traces it
                 found = _probabilities(group, self._most)
             first = 0
             for job in group:

@@ -75,8 +75,6 @@ class CurrentSuite:
         """
         self._path = Path(path)
         self._load = load
-        self.quiet = threading.Lock()
-        """Held while a suite is loaded: cutting its backbone traces it, and torch.fx patches module calls for all threads."""
         self._seen = self._stamp()
         self.now = self._loaded()
         self.problem: str | None = None
@@ -90,8 +88,7 @@ class CurrentSuite:
             return
         self._seen = stamp
         try:
-            with self.quiet:
-                self.now = self._loaded()
+            self.now = self._loaded()
         except Exception as error:  # whatever is wrong with a new suite, the old one must go on answering
             self.problem = str(error) if isinstance(error, NettailorError) else f"{type(error).__name__}: {error}"
             self.refused += 1

@@ -122,7 +122,9 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   window.addEventListener(kind, (event) => {
     event.preventDefault();
     part("drop").classList.toggle("over", kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files.length) choose(event.dataTransfer.files);
+    if (kind !== "drop" || !event.dataTransfer.files.length) return;
+    part("files").files = event.dataTransfer.files; // the field names what was dropped, not what was chosen before
+    choose(event.dataTransfer.files);
   });
 }
 attempt(showTasks);

@@ -14,6 +14,8 @@ import pytest
 
 pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
+pytest.importorskip("python_multipart")
+pytest.importorskip("uvicorn")
 
 from tests.nettailor.suite.server.brightness import TASKS
 from tests.nettailor.suite.server.served import Served, png

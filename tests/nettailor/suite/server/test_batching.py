@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
+pytest.importorskip("python_multipart")
+pytest.importorskip("uvicorn")
 import torch
 
 from nettailor.suite.server.batching import Batcher, Job
@@ -32,7 +34,7 @@ def batches() -> list[int]:
 
 @pytest.fixture
 def batcher(batches: list[int]) -> Iterator[Batcher]:
-    made = Batcher(PATIENT, lambda pictures, seconds: batches.append(pictures), threading.Lock())
+    made = Batcher(PATIENT, lambda pictures, seconds: batches.append(pictures))
     yield made
     if made.alive:
         made.close()

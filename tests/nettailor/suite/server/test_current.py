@@ -14,7 +14,10 @@ import pytest
 
 pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
+pytest.importorskip("python_multipart")
+pytest.importorskip("uvicorn")
 
+from blocks.trace import TRACING
 from nettailor.errors import FileError
 from nettailor.suite.server.current import CurrentSuite
 from tests.nettailor.suite.server import brightness
@@ -144,6 +147,36 @@ def test_no_request_is_lost_while_the_suite_changes_again_and_again(served: Serv
     health = served.client.get("/healthz").json()
     assert (health["status"], health["suite"]) == ("stale", new)
     assert "suite.json" in health["problem"]
+
+
+def test_requests_are_answered_while_a_changed_suite_loads(suite_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loading, go_on = threading.Event(), threading.Event()
+    served = Served(suite_folder)
+
+    def slowly(folder: Path) -> brightness.Brightness:
+        loading.set()
+        assert go_on.wait(20)
+        return brightness.load(folder)
+
+    monkeypatch.setattr(served.app.state.current, "_load", slowly)
+    with served.client:
+        old = served.app.state.current.now.version
+        brightness.write(suite_folder, NEW)
+        assert loading.wait(20)
+        answer = served.ask([png(255)], "day")
+        go_on.set()
+        assert (answer.status_code, answer.json()["suite"]) == (200, old)
+        wait_for(lambda: served.app.state.current.taken_up == 1)
+
+
+def test_no_network_runs_while_another_is_traced(served: Served) -> None:
+    served.suite.busy.clear()  # the trial of the suite, when it was loaded, has set it
+    with ThreadPoolExecutor(1) as pool:
+        with TRACING:
+            asking = pool.submit(served.ask, [png(255)], "day")
+            wait_for(lambda: b"nettailor_requests_in_progress 1.0" in served.client.get("/metrics").content)
+            assert not served.suite.busy.wait(0.1)
+        assert asking.result().status_code == 200
 
 
 def test_an_index_that_is_replaced_within_the_clock_s_tick_is_seen(current: CurrentSuite, suite_folder: Path) -> None:

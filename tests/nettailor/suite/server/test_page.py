@@ -13,6 +13,8 @@ import pytest
 
 pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
+pytest.importorskip("python_multipart")
+pytest.importorskip("uvicorn")
 import uvicorn
 
 from tests.nettailor.suite.server.served import Served, png
@@ -135,6 +137,7 @@ def test_pictures_are_dropped_tasks_ticked_and_answers_seen(browser: Any, suite_
         data = [["white.png", list(png(255))], ["black.png", list(png(0))]]
         page.locator("#drop").evaluate(DROP, data)
         assert page.get_by_role("img", name="white.png").is_visible()
+        assert page.evaluate("document.querySelector('#files').files.length") == 2, "the field counts what was dropped"
         page.get_by_role("button", name="Ask").click()
         page.locator("article").nth(1).wait_for()
         assert answers(page) == [["white.png", "day: noon"], ["black.png", "day: night"]]

@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
+pytest.importorskip("python_multipart")
+pytest.importorskip("uvicorn")
 import torch
 from PIL import Image
 from starlette.testclient import TestClient

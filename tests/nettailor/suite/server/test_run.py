@@ -16,6 +16,8 @@ import pytest
 
 pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
+pytest.importorskip("python_multipart")
+pytest.importorskip("uvicorn")
 
 from nettailor.cli.suite import ServeOptions
 from nettailor.errors import NettailorError

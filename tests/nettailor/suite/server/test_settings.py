@@ -6,6 +6,8 @@ import pytest
 
 pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
+pytest.importorskip("python_multipart")
+pytest.importorskip("uvicorn")
 
 from nettailor.errors import UsageError
 from nettailor.suite.server.settings import ServeSettings, settings_of
