@@ -179,10 +179,14 @@ def _backbone(model: nn.Module, size: int) -> Backbone:
     return Backbone(model, InputSpec(size, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)), "conformance")
 
 
+ROUNDING = 1e-6  # of the largest logit: some processors sum in an order that depends on where a tensor lies in memory
+
+
 def reassembles_exactly(subject: Subject) -> None:
-    """Cut and put together again, it gives the original's logits bit for bit."""
+    """Cut and put together again, it gives the original's logits; bit for bit where kernels don't round by memory layout."""
     with torch.no_grad():
-        assert torch.equal(subject.backbone(subject.x), subject.logits), "logits differ from the model's"
+        off = (subject.backbone(subject.x) - subject.logits).abs().max()
+    assert off <= ROUNDING * subject.logits.abs().max(), "logits differ from the model's"
 
 
 def blocks_have_one_way_in_and_out(subject: Subject) -> None:

@@ -21,6 +21,7 @@ from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.run import Run
 from nettailor.training.stages import finetune, recalibrate, tailor
+from tests.nettailor.training.conftest import Stopping
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_a_stage_on_photographs_goes_on_as_if_it_had_not_been_stopped(
         config = DataConfig(source=str(digit_folder), augment="photo", workers=workers)
         run = Run(augmentation=config, checkpoints=Checkpoints(folder))
         if stop:
-            run.scalars = _stop_in_second_epoch
+            run.recorder = Stopping(1, KeyboardInterrupt)
         task = load_task(config, backbone.spec)
         return tensors_of(finetune(backbone, task, TeacherConfig(epochs=3, batch=16), run))
 
@@ -156,8 +157,3 @@ def test_a_stage_on_photographs_goes_on_as_if_it_had_not_been_stopped(
     assert (tmp_path / "stopped" / "teacher.safetensors").is_file()
     gone_on = teacher(1, tmp_path / "stopped")
     assert all(torch.equal(tensor, gone_on[name]) for name, tensor in whole.items())
-
-
-def _stop_in_second_epoch(tag: str, value: float, step: int) -> None:
-    if step == 2:
-        raise KeyboardInterrupt

@@ -138,6 +138,7 @@ def test_no_request_is_lost_while_the_suite_changes_again_and_again(served: Serv
         for turn in range(2, 8):
             brightness.write(served.folder, NEW if turn % 2 else TASKS)
             wait_for(lambda turn=turn: served.app.state.current.taken_up == turn)
+            wait_for(lambda turn=turn: (new if turn % 2 else old) in seen)  # somebody was answered by it
         broken(served.folder)
         wait_for(lambda: served.app.state.current.problem)
         stop.set()
