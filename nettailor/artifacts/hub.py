@@ -118,7 +118,7 @@ def _earlier_copy(hub: ModuleType, name: HubName, unreachable: Exception) -> Pat
         found = hub.snapshot_download(
             name.repo, revision=name.revision, allow_patterns=list(MOST), local_files_only=True
         )
-    except Exception:
+    except OSError:  # among them the library's own error about a copy that is not there
         raise plain_error(unreachable, name) from unreachable
     warnings.warn(f"{name}: the hub can't be reached; a copy from before is used", HubWarning, stacklevel=3)
     return Path(found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -97,11 +98,8 @@ def _architecture(folder: SuiteFolder, index: SuiteIndex, name: str) -> Backbone
         backbone = load_backbone(name, None, size, untrained=True, fetch=False, **pictures)
         if geometry_sha256(backbone) == index.backbone.geometry_sha256:
             return backbone
-        try:
+        with suppress(BackboneError):  # its weights are not on this machine: the error below says more
             backbone = load_backbone(name, None, size, fetch=False, **pictures)
-        except BackboneError:
-            pass  # the error below says more
-        else:
             if geometry_sha256(backbone) == index.backbone.geometry_sha256:
                 return backbone
     raise FileError(
