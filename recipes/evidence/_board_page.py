@@ -38,7 +38,7 @@ How to read it:
 * `{FINETUNE}` is the whole backbone fine-tuned, which is also the teacher of {OURS} and `paper`; points are test
   accuracy against it. Raw files of version 0.1 call it `teacher`.
 * Parts are of the backbone's own MACs and parameters; passes and seconds include the teacher where a method learns
-  from one.
+  from one. Seconds are by the clock, one run each, beside whatever else the machine did: they compare nothing.
 * `±` is the standard deviation over seeds. A difference is paired, run by run on the same seed, with the 95 %
   interval of Student's t (n - 1 degrees of freedom). **Not shown** means that the interval contains zero, or that
   there is one seed and so none: the runs are compatible with no difference, or with one of the other sign. It doesn't

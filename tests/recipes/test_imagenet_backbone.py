@@ -122,9 +122,7 @@ def test_milliseconds_other_sizes_and_a_board(
     smaller = Report.read(Path("smaller/report.json"))
     assert smaller.compact.macs <= 0.7 * smaller.backbone.macs
     assert delta.load("smaller").net.cost().macs == smaller.compact.macs
-    if size != min(SIZES):
-        return  # a board trains every method; what a size could break is behind it
-    methods = "nettailor,paper,shallow,linear,batch_norm,adapters"
+    methods = "nettailor,paper,shallow,linear,batch_norm,adapters" if size == min(SIZES) else "linear"  # all take long
     assert nettailor("compare", *BACKBONE, *words, "--methods", methods, "--out", "board")[0] == 0
     board = Board.read(Path("board/board.json"))
     assert [row.name for row in board.rows if row.weight] == ["finetune", *methods.split(",")]

@@ -45,6 +45,17 @@ def test_pictures_of_any_size_are_cut_as_the_data_room_cuts_them(interpolation: 
         assert (off > 0).float().mean() < 0.05, (width, height)  # ties, of sides in a simple ratio
 
 
+@pytest.mark.parametrize("interpolation", ["box", "nearest"])
+def test_where_two_pixels_are_equally_near_it_is_the_next_one_that_is_taken(interpolation: str) -> None:
+    spec = spec_of(interpolation, 1.0)
+    cut = Preprocessed(nn.Identity(), spec, any_size=True)
+    for width, height in SIZES:
+        slope = np.broadcast_to(np.linspace(0, 255, width).astype(np.uint8)[None, :, None], (height, width, 3)).copy()
+        expected = square(Image.fromarray(slope), 32, interpolation, 1.0).to(torch.float32)
+        found = levels(cut(torch.from_numpy(slope).permute(2, 0, 1)[None]), spec)[0]
+        assert (found - expected).abs().max() <= 255 / (width - 1) + 1, (width, height)
+
+
 @pytest.mark.parametrize("any_size", [True, False])
 def test_a_picture_of_the_input_s_size_counts_as_cut(any_size: bool) -> None:
     spec = spec_of("bicubic", 0.875)

@@ -11,7 +11,7 @@ from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import Pruned, prune
-from nettailor.pruning.recover import Recovered, recover_leanest
+from nettailor.pruning.recover import Recovered, _leaner, recover_leanest
 from nettailor.pruning.rounds import RECOVERABLE, Trial, snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
@@ -48,6 +48,22 @@ def test_the_leanest_that_recovery_brings_within_the_drop_is_taken(
             assert result.val_accuracy == taken.after == accuracy(student, task.val)
             assert student.live_paths() == result.graph.paths
             assert result.epochs == len(result.attempts)
+
+
+def test_passes_of_an_undone_round_led_to_nothing_but_its_own_network(backbone: Backbone) -> None:
+    graph = BlockGraph.of(TailoredNet(backbone, 4, Plan()))
+    price = graph.price()
+    trials = [
+        Trial([], 0, 0.4 * price, 0.5, [], epochs=2, undone=True),
+        Trial([], 0, 0.8 * price, 0.7, [], epochs=3),
+        Trial([], 0, 0.6 * price, 0.6, [], epochs=4),
+    ]
+    found = _leaner(Pruned(graph, 0.0, 0.0, trials, steps=[{}, {}, {}]))
+    assert [(candidate.price / price, candidate.passes) for candidate in found] == [
+        (pytest.approx(0.4), 2),
+        (pytest.approx(0.6), 7),
+        (pytest.approx(0.8), 3),
+    ]
 
 
 class Pictures:

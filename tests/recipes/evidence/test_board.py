@@ -15,7 +15,7 @@ from nettailor.artifacts.report import Report
 from nettailor.errors import FileError
 from recipes.evidence import board as board_recipe
 from recipes.evidence._board_cells import Cells, read_boards
-from recipes.evidence._board_page import claims, cuts, differences, ease, page
+from recipes.evidence._board_page import claims, cuts, differences, ease, page, removals
 from recipes.evidence._board_weight import weights
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -50,13 +50,26 @@ def test_the_committed_pages_are_what_their_raw_reports_say(committed: dict[str,
     assert page(old) == (DOCS / "0.1.0" / "board.md").read_text(encoding="utf-8")
 
 
-def test_the_committed_means_are_those_of_the_raw_reports(committed: dict[str, Cells]) -> None:
-    for cells in committed.values():
-        for method, reports in cells.reports.items():
-            row = cells.board.row(method)
-            assert row is not None
-            mean = sum(report.compact.test_accuracy for report in reports) / len(reports)
-            assert row.test_accuracy.mean == pytest.approx(mean)
+def test_the_committed_means_are_those_of_the_raw_reports(committed: dict[str, Cells], old: dict[str, Cells]) -> None:
+    checked = []
+    for boards in (committed, old):
+        for cells in boards.values():
+            for method, reports in cells.reports.items():
+                row = cells.board.row(method)
+                assert row is not None
+                mean = sum(report.compact.test_accuracy for report in reports) / len(reports)
+                assert row.test_accuracy.mean == pytest.approx(mean)
+                checked.append(method)
+    assert len(checked) == (5 + 3 * 2) + (4 * 7 + 2 * 4)
+
+
+def test_a_round_that_was_undone_is_none_of_the_rounds(old: dict[str, Cells]) -> None:
+    ours = old["gtsrb_resnet56"].ours
+    (report,) = ours
+    assert report.prune is not None
+    first, *rest = report.prune.trials
+    undone = replace(report, prune=replace(report.prune, trials=[{**first, "undone": True}, first, *rest]))
+    assert removals([undone]) == removals(ours)
 
 
 def test_both_layouts_and_both_names_of_fine_tuning_give_one_page(tmp_path: Path, old: dict[str, Cells]) -> None:
@@ -170,6 +183,15 @@ def test_the_readmes_figures_are_the_boards_and_the_digits(committed: dict[str, 
     for cells in committed.values():
         row = [line for line in (DOCS / "board.md").read_text().splitlines() if f"| {cells.board.backbone} |" in line]
         assert all(line in readme for line in row)
+    for board, seeds in (("digits", (0, 1)), ("gtsrb", (0,))):
+        said = []
+        for method in ("blocks_per_stage+distill", "nettailor"):
+            found = [Report.read(DOCS / "board" / board / f"seed-{seed}" / f"{method}-report.json") for seed in seeds]
+            accuracy = sum(report.compact.test_accuracy for report in found) / len(found)
+            macs = sum(report.compact.macs / report.backbone.macs for report in found) / len(found)
+            said.append(f"{accuracy:.2%} with {macs:.0%}".replace("%", " %"))
+        one_per_stage, ours = said
+        assert re.search(rf"{one_per_stage}(?: of the MACs)?\s+\(ours\s+{ours}", readme), said
     reports = {name: Report.read(DOCS / "digits" / f"{name}.json") for name in (*SEEDS, "two-threads-1")}
     table = readme[readme.index("digits over resnet34_tiny") : readme.index("delta    runs/digits/task")]
     first = reports["seed-0"]
