@@ -125,6 +125,10 @@ def _what(figures: Figures) -> str:
             f" The compact nets were pruned to budgets of {sizes} of the backbone's MACs in this order, so their sizes are a "
             "choice and the accuracies are what they cost."
         )
+    text += (
+        " Networks with n above 0 were trained longer: they begin as a network that is fine-tuned behind the prefix, for as "
+        "many passes as the teacher."
+    )
     if figures.overrides:
         text += f" The runs were made with `{' '.join(figures.overrides)}`, all else as the defaults."
     if figures.unfinished:
