@@ -49,10 +49,10 @@ def thinned(members: Members, classes: list[str], config: DataConfig, seed: int)
     Raises:
         UsageError: a class that is not there.
     """
-    for label in config.thin:
-        if label not in classes:
-            hint = did_you_mean(label, classes, f"; there are {', '.join(classes[:5])}{', ...' * (len(classes) > 5)}")
-            raise UsageError(f"data.thin: there is no class {label!r}{hint}")
+    for wanted in config.thin:
+        if wanted not in classes:
+            hint = did_you_mean(wanted, classes, f"; there are {', '.join(classes[:5])}{', ...' * (len(classes) > 5)}")
+            raise UsageError(f"data.thin: there is no class {wanted!r}{hint}")
     if config.per_class is None and not config.thin:
         return members
     by_class: dict[int, list[str]] = defaultdict(list)
