@@ -13,6 +13,7 @@ import torch
 
 from blocks import InputSpec
 from nettailor.data.config import DataConfig
+from nettailor.data.images import Source
 from nettailor.data.layout import Layout, check
 from nettailor.data.splits import Members, carve, thinned
 from nettailor.data.task import Split, find_layout
@@ -75,7 +76,12 @@ def sampled(config: DataConfig, spec: InputSpec, count: int, seed: int, fetch: b
     layout = find_layout(config, fetch)
     check(layout)
     members = carve(layout, replace(config, per_class=None, thin={}), seed)["train"]
+    return drawn(layout.source, members, spec, count, seed)
+
+
+def drawn(source: Source, members: Members, spec: InputSpec, count: int, seed: int) -> Split:
+    """At most `count` of some pictures, drawn by the seed, in their order; none is decoded yet."""
     order = torch.randperm(len(members), generator=torch.Generator().manual_seed(seed))[:count]
     chosen = [members[place] for place in sorted(order.tolist())]
     labels = torch.tensor([label for _, label in chosen])
-    return Split(layout.source, [name for name, _ in chosen], labels, spec.size, None, spec.interpolation, spec.crop)
+    return Split(source, [name for name, _ in chosen], labels, spec.size, None, spec.interpolation, spec.crop)
