@@ -77,15 +77,15 @@ def load_backbone(
     return backbone
 
 
-def random_model(name: str) -> tuple[nn.Module, InputSpec]:
-    """The bare model behind a backbone's name with random weights, drawn from torch's generator, and the pictures it reads.
+def random_model(name: str, input_size: int | None = None) -> nn.Module:
+    """The bare model behind a backbone's name with random weights, drawn from torch's generator.
 
     Raises:
         BackboneError: no such model.
     """
     bare, *words = name.split(",")
     with _without_network():
-        return _find(bare, _arguments(name, words), RANDOM, None)
+        return _find(bare, _arguments(name, words), RANDOM, input_size)[0]
 
 
 @contextmanager

@@ -252,6 +252,8 @@ class _Lines:
         return [
             replace(
                 self._found[cell.name],
+                factors=dict(cell.factors),
+                baseline=cell.baseline,
                 over_probe=self._over(cell, bases[PROBE], PROBE),
                 over_scratch=self._over(cell, bases[SCRATCH], SCRATCH),
             )

@@ -17,7 +17,7 @@ import yaml
 
 from nettailor import methods
 from nettailor.artifacts.study import Value
-from nettailor.backbones import resnet34_tiny
+from nettailor.backbones.config import BackboneConfig
 from nettailor.config.loading import differences, merge, parse
 from nettailor.errors import UsageError
 from nettailor.jobs.context import resolve
@@ -64,7 +64,7 @@ class Cell:
 
 
 def plan(study: StudyFile, sources: Path, origin: str) -> list[Cell]:
-    """The cells of a study, each once, baselines behind the others.
+    """The cells of a study, each choice once, baselines behind the others. Two choices may come to the same run.
 
     Args:
         sources: absolute path of the folder in which small source networks will lie.
@@ -74,21 +74,21 @@ def plan(study: StudyFile, sources: Path, origin: str) -> list[Cell]:
         UsageError: a cell's recipe is refused, or no method of the study has a factor.
     """
     axes = study.axes()
-    cells: dict[str, Cell] = {}
-    applied: set[str] = set()
+    cells: dict[tuple[Value, ...], Cell] = {}
     for chosen in _combinations(axes):
         cell = _cell(study, chosen, sources, origin)
-        applied |= {name for name in axes if cell.factors[name] is not None}
-        cells.setdefault(cell.name, cell)
+        cells.setdefault((cell.name, *cell.factors.values()), cell)
     for name in axes:
-        if name not in applied:
+        if all(cell.factors[name] is None for cell in cells.values()):
             raise UsageError(f"{origin}: factors.{name}: no method of this study has {FACTORS.get(name, name)}")
+    grid = {cell.name for cell in cells.values()}
     for method in study.baselines:
         methods.find(method, f"{origin}: baselines")
         for chosen in _combinations({name: values for name, values in axes.items() if is_where(name)}):
             cell = _cell(study, {**chosen, "method": method}, sources, origin)
             factors = {name: cell.factors.get(name) for name in axes}
-            cells.setdefault(cell.name, replace(cell, factors=factors, baseline=True))
+            if cell.name not in grid:
+                cells.setdefault((cell.name, *factors.values()), replace(cell, factors=factors, baseline=True))
     return list(cells.values())
 
 
@@ -117,7 +117,7 @@ def _cell(study: StudyFile, chosen: Mapping[str, Any], sources: Path, origin: st
             tree = merge(tree, value)
     about = ", ".join(f"{name} {value}" for name, value in factors.items() if value is not None)
     where = f"{origin}: cell of {about}"
-    pictures, net = tree.get(SOURCE), _source_net(study, chosen, tree)
+    pictures, net = tree.get(SOURCE), _source_net(study, chosen, tree, where)
     if SOURCE not in Recipe.__dataclass_fields__:  # type: ignore[attr-defined]
         tree.pop(SOURCE, None)
     if net is not None:
@@ -138,12 +138,13 @@ def _has(method: Any, key: str, origin: str) -> bool:
     return name in methods.find(own, f"{origin}: method").settings.__dataclass_fields__  # type: ignore[attr-defined]
 
 
-def _source_net(study: StudyFile, chosen: Mapping[str, Any], tree: Mapping[str, Any]) -> SourceNet | None:
+def _source_net(study: StudyFile, chosen: Mapping[str, Any], tree: Mapping[str, Any], where: str) -> SourceNet | None:
     if SOURCE_CLASSES not in chosen and SOURCE_PICTURES not in chosen:
         return None
     own = study.pretrain
-    named = tree.get("backbone") or {}
-    backbone = str(named.get("name", resnet34_tiny.NAME))
+    backbone: BackboneConfig = parse(BackboneConfig, tree.get("backbone") or {}, where, "backbone.")
+    if backbone.weights is not None:
+        raise UsageError(f"{where}: backbone.weights: small sources are pretrained from random weights; leave it out")
     amount = chosen.get(SOURCE_PICTURES) or {"total": own.total, "each": own.each}
     config = PretrainConfig(own.epochs, own.batch, own.lr, own.decay, own.seed)
     classes = chosen.get(SOURCE_CLASSES)

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from blocks import Backbone, InputSpec
 from nettailor.artifacts.lock import lock_folder
 from nettailor.artifacts.study import SourceFigures
 from nettailor.backbones.config import BackboneConfig
-from nettailor.backbones.load import random_model
+from nettailor.backbones.load import load_backbone, random_model
 from nettailor.data.config import DataConfig
 from nettailor.data.layout import Layout, check
 from nettailor.data.sample import per_class, some_classes
@@ -51,13 +51,13 @@ class SourceNet:
     """A small source network: which classes and pictures, drawn by the seed, and how it is pretrained.
 
     Attributes:
-        backbone: the architecture's name, without the number of classes.
+        backbone: the architecture, named without its number of classes, and the pictures that it reads; no weights.
         data: the pictures, with an absolute path where they are a folder or zip.
         classes: how many.
         total, each: training pictures in all, or of each class; every one if neither is given.
     """
 
-    backbone: str
+    backbone: BackboneConfig
     data: str
     classes: int
     total: int | None
@@ -71,8 +71,8 @@ class SourceNet:
 
     @property
     def name(self) -> str:
-        """As a backbone."""
-        return f"{self.backbone},num_classes={self.classes}"
+        """Of its architecture, with the number of its classes."""
+        return f"{self.backbone.name},num_classes={self.classes}"
 
     def pictures(self) -> tuple[Layout, Members]:
         """Its classes, and its training pictures.
@@ -85,7 +85,12 @@ class SourceNet:
 
 
 def source_net(
-    backbone: str, data: str, classes: int | None, total: int | None, each: int | None, config: PretrainConfig
+    backbone: BackboneConfig,
+    data: str,
+    classes: int | None,
+    total: int | None,
+    each: int | None,
+    config: PretrainConfig,
 ) -> SourceNet:
     """A small source network of a data set's classes, all of them if their number is left out.
 
@@ -93,7 +98,10 @@ def source_net(
         DataError, FileError: the data is missing, or has fewer classes or pictures.
     """
     data = whole_path(data)
-    net = SourceNet(backbone, data, classes or len(_layout(data).classes), total, each, config)
+    count = classes or len(_layout(data).classes)
+    if total is not None and each is None and total % count == 0:
+        each, total = total // count, None  # the same network, whichever way it is asked for
+    net = SourceNet(backbone, data, count, total, each, config)
     net.pictures()
     return net
 
@@ -137,7 +145,7 @@ class PretrainJob(Job):
 
 
 def _pretrain(net: SourceNet, folder: Path, display: Display) -> None:
-    _, spec = random_model(net.name)
+    spec = load_backbone(**asdict(replace(net.backbone, name=net.name)), untrained=True).spec
     layout, members = net.pictures()
     display.say(f"{net.name}: reading {len(members)} pictures of {net.data} ...")
     train = _pictures(layout, members, spec)
@@ -151,13 +159,14 @@ def _pretrain(net: SourceNet, folder: Path, display: Display) -> None:
             measured = {} if done.top1 is None else {"val_accuracy": done.top1}
             shown.epoch(done.number, {"loss": done.loss}, measured)
 
-        model = pretrain(lambda: random_model(net.name)[0], train, val, spec, config, checkpoint, shown.step, after)
+        size = net.backbone.input_size
+        model = pretrain(lambda: random_model(net.name, size), train, val, spec, config, checkpoint, shown.step, after)
     notes = read_tensors(checkpoint)[1]
     write_tensors(folder / WEIGHTS, model.state_dict())
     counts = Counter(label for _, label in members)
     accuracy = _accuracy(last, model, val, spec)
     SourceFigures(
-        backbone=net.backbone,
+        backbone=net.backbone.name,
         data=net.data,
         classes=layout.classes,
         each=[counts[label] for label in range(len(layout.classes))],

@@ -16,6 +16,9 @@ from nettailor.views.plots import need_matplotlib
 from nettailor.views.study_tables import METHOD, SEED, Group, groups, levels, varying
 
 MOST_LINES = 8  # on one picture; of more, only means are drawn
+ON = "on"
+CALLED_BY = ("pair", "source_classes", "source_pictures")
+"""Factors that say which source and target a cell is of."""
 LOG_FROM = 8.0  # largest value over the smallest, from which an axis is logarithmic
 
 PANELS: tuple[tuple[str, Callable[[LayerChange], float | None]], ...] = (
@@ -48,7 +51,8 @@ def factors_drawn(cells: Sequence[CellFigures], axes: Sequence[str]) -> list[str
 
 def has_gains(cells: Sequence[CellFigures]) -> bool:
     """Whether a gain can be drawn against a distance."""
-    return any(cell.distance and (cell.over_probe, cell.over_scratch) != (None, None) for cell in cells)
+    own = [cell for cell in cells if cell.distance is not None and not cell.baseline]
+    return any((cell.over_probe, cell.over_scratch) != (None, None) for cell in own)
 
 
 def picture_of(factor: str) -> str:
@@ -102,6 +106,7 @@ def draw_depth(cells: Sequence[CellFigures], axes: Sequence[str], path: Path) ->
     shown = depth_groups(cells, axes)
     need_matplotlib()
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(11, 7.5), dpi=130, layout="constrained")
     for place, (title, read) in enumerate(PANELS):
@@ -114,6 +119,7 @@ def draw_depth(cells: Sequence[CellFigures], axes: Sequence[str], path: Path) ->
             before = [(c.layer, c.zeros_before) for c in shown[0].layers() if c.zeros_before is not None]
             plot.plot([layer for layer, _ in before], [value for _, value in before], "k:", label="before")
         plot.set(title=title, xlabel="layer")
+        plot.xaxis.set_major_locator(MaxNLocator(integer=True))
         plot.grid(alpha=0.3)
     figure.suptitle(f"{cells[0].study}: change by depth, mean over cells")
     figure.legend(loc="outside right upper", fontsize="small")
@@ -145,31 +151,39 @@ def draw_distance(cells: Sequence[CellFigures], path: Path) -> Path:
         ("points over the probe", lambda cell: cell.over_probe),
         ("points over scratch", lambda cell: cell.over_scratch),
     )
+    own = [cell for cell in cells if not cell.baseline]
+    colors = {method: f"C{number % 10}" for number, method in enumerate(dict.fromkeys(cell.method for cell in own))}
     for row, (gain_name, gain) in enumerate(gains):
         for column, (name, distance) in enumerate(distances):
             plot = figure.add_subplot(2, 2, 2 * row + column + 1)
-            for group in _by_pair(cells, gain):
-                figures = group.figure(gain), group.figure(distance)
+            for group in _by_pair(own, gain):
+                figures, method = (group.figure(gain), group.figure(distance)), str(group.factors[METHOD])
                 if figures[0] is not None and figures[1] is not None:
                     x, y = figures[1].mean, figures[0].mean
-                    plot.errorbar(x, y, figures[0].std, fmt="o", capsize=3)
-                    plot.annotate(group.label, (x, y), (4, 4), textcoords="offset points", fontsize="x-small")
+                    plot.errorbar(x, y, figures[0].std, fmt="o", capsize=3, color=colors[method])
+                    plot.annotate(
+                        str(group.factors[ON]), (x, y), (4, 4), textcoords="offset points", fontsize="x-small"
+                    )
             plot.axhline(0, color="gray", linewidth=0.8)
             plot.set(xlabel=name, ylabel=gain_name)
             plot.grid(alpha=0.3)
+    for method, color in colors.items():
+        plot.plot([], [], "o", color=color, label=method)
+    figure.legend(loc="outside right upper", fontsize="small")
     figure.suptitle(f"{cells[0].study}: gain by distance of source and target, mean and deviation over cells")
     write_atomic(path, lambda temporary: figure.savefig(temporary, format="png"))
     return path
 
 
 def _by_pair(cells: Sequence[CellFigures], gain: Callable[[CellFigures], float | None]) -> list[Group]:
-    """Cells of one distance and method that have a gain."""
+    """Cells of one distance and method that have a gain, by the pair, the source's classes, or the task."""
     made: dict[tuple[Any, ...], Group] = {}
     for cell in cells:
         if cell.distance is not None and gain(cell) is not None:
-            pair = cell.factors.get("pair") or cell.task
-            key = cell.method, pair, cell.distance.proxy_a, cell.distance.mmd2
-            made.setdefault(key, Group({METHOD: cell.method, "on": pair}, [])).cells.append(cell)
+            named = [str(value) for name in CALLED_BY if (value := cell.factors.get(name)) is not None]
+            about = ", ".join(named) or cell.task
+            key = cell.method, about, cell.distance.proxy_a, cell.distance.mmd2
+            made.setdefault(key, Group({METHOD: cell.method, ON: about}, [])).cells.append(cell)
     return list(made.values())
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nettailor.artifacts.study import CellFigures, LayerChange
 from nettailor.files import write_text
-from nettailor.views.study_plots import depth_groups, factors_drawn, has_gains, picture_of
+from nettailor.views.study_plots import CALLED_BY, depth_groups, factors_drawn, has_gains, picture_of
 from nettailor.views.study_tables import ABSENT, HEADINGS, SEED, Group, groups, levels, points, row_of
 
 CHANGE_NOTE = (
@@ -112,7 +112,8 @@ def _distances(cells: Sequence[CellFigures]) -> list[str]:
     made: dict[tuple[str, ...], Group] = {}
     for cell in cells:
         if (found := cell.distance) is not None:
-            pair = str(cell.factors.get("pair") or cell.task)
+            named = [str(value) for name in CALLED_BY if (value := cell.factors.get(name)) is not None]
+            pair = ", ".join(named) or cell.task
             shown = (
                 pair,
                 f"{Path(found.source).name} ({found.pictures[0]:,})",
