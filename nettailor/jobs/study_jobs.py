@@ -111,7 +111,7 @@ class DistanceJob(Job):
         for split in (source, target):
             if len(split) < FEWEST:
                 raise DataError(
-                    f"{split.source.where}: {len(split)} pictures are too few for a distance; {FEWEST} are needed"
+                    f"{split.source.where}: {len(split)} pictures are too few for a distance; at least {FEWEST} are needed"
                 )
         found = set_distance(features(frozen, source), features(frozen, target), seed)
         names = self.source.data, self.recipe.data.source, frozen.name
