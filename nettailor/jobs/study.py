@@ -114,10 +114,9 @@ def study(
     cells = plan(file, folders.sources, str(path))
     _check_pictures(cells)
     _check_backbones(cells)
-    jobs, ready = _jobs(file, cells, folders), sum(is_finished(folders.cells / cell.name) for cell in cells)
-    display.say(
-        f"{file.name}: {len(cells)} cells, {ready} of them finished; {len(jobs)} jobs to run, in {folders.root}"
-    )
+    jobs, runs = _jobs(file, cells, folders), {cell.name for cell in cells}
+    ready = sum(is_finished(folders.cells / name) for name in runs)
+    display.say(f"{file.name}: {len(runs)} runs, {ready} of them finished; {len(jobs)} jobs to do, in {folders.root}")
     _own(folders.root)
     with lock_folder(folders.root):
         copy_file(path, folders.root / "study.yaml")
