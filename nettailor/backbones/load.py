@@ -77,6 +77,17 @@ def load_backbone(
     return backbone
 
 
+def random_model(name: str, input_size: int | None = None) -> nn.Module:
+    """The bare model behind a backbone's name with random weights, drawn from torch's generator.
+
+    Raises:
+        BackboneError: no such model.
+    """
+    bare, *words = name.split(",")
+    with _without_network():
+        return _find(bare, _arguments(name, words), RANDOM, input_size)[0]
+
+
 @contextmanager
 def _without_network() -> Iterator[None]:
     """Let the libraries find what they have downloaded before, and download nothing."""
