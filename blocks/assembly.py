@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, fx, nn
@@ -20,6 +20,7 @@ from blocks.counting import Cost, count_macs, count_params, tensors_of
 from blocks.norms import BatchNormPolicy, own_norms
 from blocks.paths import Path
 from blocks.proxies import AUTO, Proxy
+from blocks.top import Top
 from blocks.trace import trace_plain
 
 HeadKind = Literal["backbone", "pooled"]
@@ -62,13 +63,16 @@ class NetPlan:
         paths: kept paths; every source must be x_0 or the target of another, and the last layer must be a target.
         classes: of the classifier.
         batch_norm, rank, adapters: as in `Plan`.
-        copied: every tensor is the task's own: a network that was trained as a whole.
+        copied: tensors are the task's own: a network that was trained as a whole, or from a layer up.
+        tuned_from: of a copied net, the first layer whose tensors are its own: 0 the stem, and so every tensor; l block l;
+            L + 1 the head; L + 2 only what the backbone does not have. What is below is the backbone's, as it is.
         head: the backbone's own with a new classifier, or "pooled": the mean over positions and a linear layer, for a network
             that ends before the backbone does.
         gated: whether paths have weights; without them every path counts fully.
         widths: layers with fewer channels than the backbone's, by name (`blocks.narrow`); of a copied net without proxies.
         shared_prefix: n > 0: stem and blocks 1..n are the backbone's own, and each of these layers is its block alone, of
             weight 1. What they compute is the same for every task. With 0 nothing is promised.
+        top: what stands in the place of the head (`blocks.top`); None for `head`.
 
     Raises:
         PrefixError: the paths are not those of such a prefix, or every tensor is the task's own.
@@ -84,11 +88,15 @@ class NetPlan:
     gated: bool = True
     widths: tuple[tuple[str, tuple[int, ...]], ...] = ()
     shared_prefix: int = 0
+    tuned_from: int = 0
+    top: Top | None = None
 
     def __post_init__(self) -> None:
         shared = range(1, self.shared_prefix + 1)
         if shared and self.copied:
             raise PrefixError("a network that owns every tensor has no blocks to share")
+        if self.tuned_from and not self.copied:
+            raise ValueError("only a copied net is tuned from some layer on")
         into = [path for path in self.paths if path.target in shared]
         if sorted(path.target for path in into) != list(shared) or not all(path.is_universal for path in into):
             raise PrefixError(f"layers 1 to {self.shared_prefix} are not their universal blocks alone")
@@ -133,7 +141,7 @@ def build_parts(backbone: Backbone, plan: NetPlan) -> Parts:
         return add_low_rank(add_residual_adapters(ours) if plan.adapters else ours, plan.rank), norms
 
     if plan.copied:
-        backbone = copy.deepcopy(backbone)
+        backbone = copied_from(backbone, plan.tuned_from)
     stem, norms = own(backbone.stem, 0)
     head, head_norms = own(_head(backbone, plan), backbone.depth + 1)
     blocks: dict[int, fx.GraphModule] = {}
@@ -148,7 +156,23 @@ def build_parts(backbone: Backbone, plan: NetPlan) -> Parts:
     return Parts(stem, blocks, acts, proxies, head, norms + head_norms)
 
 
+def copied_from(backbone: Backbone, layer: int) -> Backbone:
+    """A copy of a backbone that has the modules below a layer in common with it (`NetPlan.tuned_from`)."""
+    memo: dict[int, Any] = {}
+    for part in backbone.parts_below(layer):
+        memo |= {id(module): module for module in part.modules()}
+        memo |= {id(tensor): tensor for tensor in (*part.parameters(), *part.buffers())}
+    return copy.deepcopy(backbone, memo)
+
+
+def head_reads(backbone: Backbone, plan: NetPlan) -> tuple[int, ...]:
+    """The activations that a plan's head or top is given, in this order."""
+    return (plan.depth,) if plan.top is None else plan.top.reads(backbone)
+
+
 def _head(backbone: Backbone, plan: NetPlan) -> fx.GraphModule:
+    if plan.top is not None:
+        return plan.top.build(backbone, plan.classes)
     if plan.head == "backbone":
         return backbone.head_for(plan.classes)
     return trace_plain(PooledHead(backbone.shapes[plan.depth][0], plan.classes))
@@ -168,8 +192,8 @@ def path_costs(backbone: Backbone, path: Path, module: nn.Module) -> Cost:
 
 def end_costs(backbone: Backbone, plan: NetPlan, stem: nn.Module, head: nn.Module) -> Cost:
     """MACs of stem and head of a plan, low-rank weights added up already, and the parameters of these two modules."""
-    last = torch.zeros(1, *backbone.shapes[plan.depth], device=_device(head))
-    macs = backbone.stem_cost.macs + count_macs(_head(backbone, plan).to(last.device), last)
+    read = [torch.zeros(1, *backbone.shapes[layer], device=_device(head)) for layer in head_reads(backbone, plan)]
+    macs = backbone.stem_cost.macs + count_macs(_head(backbone, plan).to(read[0].device), *read)
     return Cost(macs, count_params([*tensors_of(stem).values(), *tensors_of(head).values()]))
 
 

@@ -53,7 +53,7 @@ class Backbone(nn.Module):
     Attributes:
         source_classes: names of the source classifier's classes in the order of its logits, where they are known.
         source_crop: as `InputSpec.crop`, of the pictures that it was pretrained on, where that is known and another one.
-        shared_prefix: n > 0, of a `teacher`: its stem and blocks 1..n do not train.
+        tuned_from: of a `teacher`: the first layer that trains (`blocks.assembly.NetPlan.tuned_from`).
 
     Raises:
         CutError: the model can't be cut.
@@ -61,7 +61,7 @@ class Backbone(nn.Module):
 
     source_classes: list[str] | None = None
     source_crop: float | None = None
-    shared_prefix = 0
+    tuned_from = 0
 
     def __init__(self, model: nn.Module, spec: InputSpec, name: str) -> None:
         super().__init__()
@@ -128,27 +128,39 @@ class Backbone(nn.Module):
         """The place of a proxy from x_`source` to layer `target`."""
         return Site(self.shapes[source], self.shapes[target], self.widths[target - 1])
 
-    def teacher(self, classes: int, shared_prefix: int = 0) -> Backbone:
-        """A deep copy with a new classifier, all of it trainable but stem and first blocks where they are to be shared."""
+    def teacher(self, classes: int, tuned_from: int = 0) -> Backbone:
+        """A deep copy with a new classifier, trainable from a layer up.
+
+        Args:
+            tuned_from: 0 for all of it; l for block l and up; L + 1 for the head alone, L + 2 for the classifier.
+        """
         twin = copy.deepcopy(self)
         twin.name = f"{self.name}'s teacher"
         twin.source_classes = None
         twin.head = self.head_for(classes, copied=True)
         twin.requires_grad_(True)
-        twin.shared_prefix = shared_prefix
-        for part in twin._shared_parts():
+        twin.tuned_from = tuned_from
+        for part in twin.parts_below(tuned_from):
             part.requires_grad_(False)
+        for path in self.classifier_paths:
+            twin.head.get_submodule(path).requires_grad_(True)
         return twin
 
     def train(self, mode: bool = True) -> Backbone:
-        """As of any module; norms of a shared prefix keep their statistics."""
+        """As of any module; what does not train is in eval mode, so norms in it keep their statistics."""
         super().train(mode)
-        for part in self._shared_parts():
+        for part in self.parts_below(self.tuned_from):
             part.eval()
         return self
 
-    def _shared_parts(self) -> list[nn.Module]:
-        return [self.stem, *self.blocks[: self.shared_prefix]] if self.shared_prefix else []
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Those of its classifiers, which in a `teacher` are new."""
+        return [parameter for path in self.classifier_paths for parameter in self.head.get_submodule(path).parameters()]
+
+    def parts_below(self, layer: int) -> list[nn.Module]:
+        """Stem, blocks with their activations, and head, as far as they lie below a layer; L + 1 is the head."""
+        layers = [[self.stem], *zip(self.blocks, self.acts, strict=True), [self.head]]
+        return [module for parts in layers[:layer] for module in parts]
 
     def wiring(self) -> Wiring:
         """Its parts, for `fold`."""

@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, fx, nn
 
-from blocks.assembly import NetPlan, build_parts, end_costs, path_costs
+from blocks.assembly import NetPlan, build_parts, end_costs, head_reads, path_costs
 from blocks.backbone import Backbone
 from blocks.counting import Cost, count_params, measure, tensors_of
 from blocks.fold import fold
@@ -49,6 +49,7 @@ class CompactNet(nn.Module):
         self.proxies = nn.ModuleDict({proxy_key(*ends): proxy for ends, proxy in parts.proxies.items()})
         self.acts = nn.ModuleDict({str(target): act for target, act in parts.acts.items()})
         self.head = parts.head
+        self.head_reads = head_reads(backbone, self.plan)
         if plan.widths:
             if not plan.copied or any(not path.is_universal for path in plan.paths):
                 raise WidthError("only a copied net without proxies can have fewer channels than its backbone")
@@ -75,11 +76,13 @@ class CompactNet(nn.Module):
         Args:
             xs: by number, x_p (B, C, H, W) for every p of `reads(layer)`; others are not looked at.
         """
-        return self.head(self.advance(xs, layer, self.depth)[self.depth])
+        found = self.advance(xs, layer, self.depth)
+        logits: Tensor = self.head(*(found[number] for number in self.head_reads))
+        return logits
 
     def reads(self, layer: int) -> tuple[int, ...]:
         """The activations up to a layer that what follows reads, the head included, in ascending order."""
-        read = {path.source for path in self.paths if path.target > layer} | {self.depth}
+        read = {path.source for path in self.paths if path.target > layer} | {*self.head_reads}
         return tuple(sorted(number for number in read if number <= layer))
 
     def advance(self, known: Mapping[int, Tensor], first: int, last: int) -> dict[int, Tensor]:
@@ -130,7 +133,7 @@ class CompactNet(nn.Module):
         for layer, paths in self._layers.items():
             terms = tuple(Term(path.source, self.module_of(path), self.gate_of(path)) for path in paths)  # type: ignore[arg-type]
             layers[layer] = Layer(terms, self.acts[str(layer)])
-        return Wiring(self.stem, layers, self.head)
+        return Wiring(self.stem, layers, self.head, self.head_reads)
 
     def for_inference(self) -> fx.GraphModule:
         """What it runs as: a folded copy that shares nothing, in eval mode."""
@@ -230,11 +233,11 @@ def _compact_student(student: TailoredNet) -> CompactNet:
 
 
 def _whole_plan(net: ShallowNet | Backbone) -> NetPlan:
-    """Every block of a network that was trained as a whole, each tensor its own."""
+    """Every block of a network that was trained as a whole; of a teacher, from the layer up from which it was."""
     paths = tuple(Path(layer, 0, UNIVERSAL) for layer in range(1, net.depth + 1))
     if isinstance(net, ShallowNet):
         return NetPlan(paths, net.classifier.out_features, copied=True, head="pooled", gated=False)
-    return NetPlan(paths, net.classes, copied=True, gated=False)
+    return NetPlan(paths, net.classes, copied=True, gated=False, tuned_from=net.tuned_from)
 
 
 def _name_in_compact(name: str) -> str:

@@ -27,13 +27,13 @@ class Cost:
         return Cost(self.macs + other.macs, self.params + other.params)
 
 
-def count_macs(module: nn.Module, inputs: Tensor) -> int:
-    """MACs of one forward of `module` on `inputs` (1, C, H, W), in eval mode; the module's own mode is put back."""
+def count_macs(module: nn.Module, *inputs: Tensor) -> int:
+    """MACs of one forward of `module` on `inputs`, (1, C, H, W) each, in eval mode; the module's own mode is put back."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            module(inputs)
+            module(*inputs)
     finally:
         for part, mode in modes:
             part.training = mode

@@ -122,7 +122,8 @@ def _assemble(wiring: Wiring, span: Span | None = None) -> fx.GraphModule:
         assert total is not None
         xs[layer] = parts.apply(f"act{layer}", mixture.act, total)
     if span.last is None:
-        parts.graph.output(parts.inline("head", wiring.head, xs[max(xs)]))
+        read = wiring.head_reads or (max(wiring.layers),)
+        parts.graph.output(parts.inline("head", wiring.head, *(xs[number] for number in read)))
     else:
         parts.graph.output(tuple(xs[number] for number in span.wanted))
     return fx.GraphModule(parts.modules, parts.graph)
@@ -136,12 +137,13 @@ class _Parts:
         self.modules: dict[str, nn.Module | Tensor] = {}
         self._resampled: dict[tuple[int, tuple[int, int]], fx.Node] = {}
 
-    def inline(self, prefix: str, segment: fx.GraphModule, x: fx.Node) -> fx.Node:
-        """Add all operations of a segment; returns the node of its output."""
+    def inline(self, prefix: str, segment: fx.GraphModule, *xs: fx.Node) -> fx.Node:
+        """Add all operations of a segment that reads `xs`, in this order; returns the node of its output."""
         copies: dict[fx.Node, fx.Node] = {}
+        given = iter(xs)
         for node in segment.graph.nodes:
             if node.op == "placeholder":
-                copies[node] = x
+                copies[node] = next(given)
             elif node.op == "output":
                 return copies[node.args[0]]
             elif node.op == "call_module":

@@ -331,5 +331,5 @@ def proxy_key(source: int, target: int) -> str:
 
 def task_tensors(net: nn.Module, backbone: Backbone) -> dict[str, Tensor]:
     """The one predicate for what a task owns: a tensor of the network that is not the backbone's own object."""
-    shared = {id(tensor) for tensor in backbone.tensors().values()}
+    shared = {id(tensor) for tensor in tensors_of(backbone).values()}
     return {name: tensor for name, tensor in tensors_of(net).items() if id(tensor) not in shared}

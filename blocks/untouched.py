@@ -32,7 +32,7 @@ def untouched(net: CompactNet) -> tuple[Step, ...]:
     def is_shared(*modules: nn.Module) -> bool:
         return all(id(tensor) in shared for module in modules for tensor in tensors_of(module).values())
 
-    if not is_shared(net.stem) or net.plan.copied:
+    if not is_shared(net.stem):
         return ()
     steps = [Step(0, None)]
     for layer in sorted({path.target for path in net.paths}):

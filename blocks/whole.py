@@ -1,4 +1,4 @@
-"""A net that is trained as a whole: any paths over a copy of the backbone, every tensor the task's own; no student.
+"""A net that is trained as a whole, or from a layer up: any paths over a copy of the backbone; no student.
 
 Backbone, NetPlan(copied=True) -> WholeNet -> compact -> CompactNet      the same builder, so the same bits
 Backbone -> first_of_each_stage -> paths of a chain without the other blocks
@@ -7,32 +7,60 @@ Backbone -> first_of_each_stage -> paths of a chain without the other blocks
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from blocks.assembly import NetPlan
 from blocks.backbone import Backbone
 from blocks.compact import CompactNet
 from blocks.paths import UNIVERSAL, Path
+from blocks.top import NEW, new_layers
 
 
 class WholeNet(CompactNet):
-    """A compact net that trains: a deep copy of the backbone's parts, free to change.
+    """A compact net that trains: a deep copy of the backbone's parts from a layer up, free to change, and what is new.
 
     Args:
-        plan: `copied`, as every tensor is the net's own; its gates are constants of 1 where it has any.
+        plan: `copied`, as tensors are the net's own; its gates are constants of 1 where it has any.
     """
 
     def __init__(self, backbone: Backbone, plan: NetPlan) -> None:
         if not plan.copied:
             raise ValueError("a net that is trained as a whole owns its tensors: its plan has to be copied")
         super().__init__(backbone, plan)
-        self.requires_grad_(True)
+        for tensor in self.task_tensors().values():
+            tensor.requires_grad_(isinstance(tensor, nn.Parameter))
         self.gates.requires_grad_(False)
 
     def train(self, mode: bool = True) -> WholeNet:
-        """As of any module: batch norms use their batch's statistics and keep their own."""
+        """As of any module, in what is the task's own; the rest is the backbone's, and its norms keep their statistics."""
         nn.Module.train(self, mode)
+        for part in self._frozen_parts():
+            part.eval()
         return self
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Those that the backbone has not trained: of the classifier, and of all that a top adds."""
+        layers = new_layers(self.head, self.backbone, self.plan.top)
+        return [parameter for layer in layers.values() for parameter in layer.parameters()]
+
+    def activations(self, x: Tensor) -> list[Tensor]:
+        """x_0..x_L and, last, the logits, as of a backbone.
+
+        Raises:
+            KeyError: some layer is left out.
+        """
+        xs = self.advance({0: self.stem(x)}, 0, self.depth)
+        logits = self.head(*(xs[number] for number in self.head_reads))
+        return [*(xs[number] for number in range(self.depth + 1)), logits]
+
+    def _frozen_parts(self) -> list[nn.Module]:
+        """Stem and layers below the first that is tuned, and of a head that is not tuned what the backbone has of it."""
+        first = self.plan.tuned_from
+        parts: list[nn.Module] = [self.stem] if first > 0 else []
+        parts += [part for kind in (self.blocks, self.acts) for layer, part in kind.items() if int(layer) < first]
+        if first > self.backbone.depth + 1:
+            parts += [part for name, part in self.head.named_children() if not name.startswith(NEW)]
+        return parts
 
 
 def stages_of(backbone: Backbone) -> list[list[int]]:

@@ -38,11 +38,15 @@ class Wiring:
     """x_0 = stem(pictures), then the layers by number in ascending order; the head reads the last layer's activation.
 
     The modules are the network's own objects, not copies.
+
+    Attributes:
+        head_reads: the activations that the head is given, where it is not the last one alone.
     """
 
     stem: fx.GraphModule
     layers: dict[int, Layer]
     head: fx.GraphModule
+    head_reads: tuple[int, ...] = ()
 
 
 class Wired(Protocol):

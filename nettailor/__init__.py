@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from nettailor.pruning.graph import BlockGraph
     from nettailor.pruning.prune import prune
     from nettailor.suite.suite import Suite
+    from nettailor.training.finetuning import finetune
     from nettailor.training.loop import accuracy
     from nettailor.training.run import Run
-    from nettailor.training.stages import finetune, recover, tailor, train
+from nettailor.training.stages import recover, tailor, train
 
 _WHERE = {
     "Backbone": "blocks",
@@ -45,7 +46,7 @@ _WHERE = {
     "adapt_all": "nettailor.jobs.many",
     "compact": "blocks",
     "compare": "nettailor.jobs.compare",
-    "finetune": "nettailor.training.stages",
+    "finetune": "nettailor.training.finetuning",
     "fold": "blocks",
     "load": "nettailor.artifacts.delta",
     "load_backbone": "nettailor.backbones.load",

@@ -21,14 +21,16 @@ from typing import Any
 
 import torch
 
-from blocks import Backbone, CompactNet, InputSpec
+from blocks import Backbone, CompactNet, InputSpec, NetPlan
 from blocks.narrow import WidthError
+from blocks.top import TopError
 from nettailor.artifacts.delta_tensors import read_checked, wanted_tensors
 from nettailor.artifacts.description import (
     CARD,
     DESCRIPTION,
     FORMAT,
     MOST_BYTES,
+    OPTIONAL,
     TENSORS,
     Description,
     InputFields,
@@ -127,15 +129,14 @@ def save(
 
 
 def _plan_tree(net: CompactNet) -> dict[str, Any]:
-    tree = {"depth": net.depth} | {key: getattr(net.plan, key) for key in PLAN_KEYS}
-    if net.plan.widths:
-        tree["widths"] = {name: list(width) for name, width in net.plan.widths}
-    if net.plan.shared_prefix:
-        tree["shared_prefix"] = net.plan.shared_prefix
-    return tree
+    plan = net.plan
+    tree = {"depth": net.depth} | {key: getattr(plan, key) for key in PLAN_KEYS}
+    tree["widths"] = {name: list(width) for name, width in plan.widths}
+    tree["top"] = None if plan.top is None else json.loads(json.dumps({"kind": plan.top.kind, **asdict(plan.top)}))
+    return {key: value for key, value in tree.items() if value or key not in OPTIONAL}
 
 
-PLAN_KEYS = ("batch_norm", "rank", "adapters", "copied", "head", "gated")
+PLAN_KEYS = ("batch_norm", "rank", "adapters", "copied", "head", "gated", "shared_prefix", "tuned_from")
 
 
 def load(folder: Path | str, backbone: Backbone | None = None, backbone_hashes: BackboneHashes | None = None) -> Delta:
@@ -166,6 +167,7 @@ def load(folder: Path | str, backbone: Backbone | None = None, backbone_hashes: 
         backbone = load_described(name, None, description.input, fetch=False)
     _check_backbone(description, backbone, path, backbone_hashes)
     plan = description.net_plan(path)
+    _check_top(plan, description, backbone, path)
     if sha256_of(folder / TENSORS) != description.tensors_sha256:
         raise FileError(
             folder / TENSORS, f"is not the file that {DESCRIPTION} describes: cut short or altered; get it anew"
@@ -214,6 +216,33 @@ def _check_backbone(description: Description, backbone: Backbone, path: Path, kn
             f"backbone.geometry_sha256: belongs to a {said.name} that computes otherwise with the same tensors (strides, "
             f"padding, eps or activations differ from this {backbone.name}'s); give its arguments with --backbone "
             "NAME,argument=value",
+        )
+
+
+def _check_top(plan: NetPlan, description: Description, backbone: Backbone, path: Path) -> None:
+    """A top has to be one that this backbone can have, and where it reads the source classifier, that has to be the same."""
+    if plan.tuned_from > backbone.depth + 2:
+        raise FileError(
+            path,
+            f"plan.tuned_from: is {plan.tuned_from}, but the backbone has {backbone.depth} blocks; get the file anew",
+        )
+    if plan.top is None:
+        return
+    if plan.depth != backbone.depth:
+        raise FileError(
+            path, f"plan.depth: is {plan.depth}, but a {plan.top.kind} top stands on all {backbone.depth} blocks"
+        )
+    try:
+        plan.top.reads(backbone)
+        with torch.device("meta"):
+            plan.top.build(backbone, 2)
+    except TopError as error:
+        raise FileError(path, f"plan.top: {error}") from error
+    if plan.top.keeps_source_classifier and classifier_sha256(backbone) != description.backbone.classifier_sha256:
+        raise FileError(
+            path,
+            f"backbone.classifier_sha256: belongs to a {description.backbone.name} with another source classifier, which "
+            "this network computes with; give the right one with --backbone or --weights",
         )
 
 

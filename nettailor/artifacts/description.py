@@ -22,6 +22,7 @@ from blocks import Path as NetPath
 from blocks.assembly import HeadKind, PrefixError
 from blocks.norms import BatchNormPolicy
 from blocks.proxies import FORMS
+from blocks.top import TOPS, Top
 from nettailor.data.task import check_name
 from nettailor.errors import DataError, FileError
 from nettailor.files import read_json
@@ -70,8 +71,8 @@ class InputFields:
 class BackboneFields:
     """Which backbone the delta belongs to: how to name it, and the hashes of it (`nettailor.backbones.hashes`).
 
-    `sha256` is that of the tensors that tasks share. `geometry_sha256` is missing in format 1. `classifier_sha256` is
-    recorded for methods whose network reads the source classifier; no plan does so yet, so nothing is held to it.
+    `sha256` is that of the tensors that tasks share. `geometry_sha256` is missing in format 1. `classifier_sha256` is that of
+    the source classifier; a network whose top reads it is held to it.
     """
 
     name: str
@@ -93,14 +94,37 @@ class PlanFields:
     gated: bool = True
     widths: dict[str, list[int]] = field(default_factory=dict)
     shared_prefix: Annotated[int, Field(ge=0)] = 0
+    tuned_from: Annotated[int, Field(ge=0)] = 0
+    top: dict[str, Any] | None = None
 
     def as_tree(self) -> dict[str, Any]:
-        """As it is written: without widths or a shared prefix where there are none, as before there were any."""
+        """As it is written: without what a network does not have, as before there was any of it."""
         tree = asdict(self)
-        for key in ("widths", "shared_prefix"):
+        for key in OPTIONAL:
             if not tree[key]:
                 del tree[key]
         return tree
+
+
+OPTIONAL = ("widths", "shared_prefix", "tuned_from", "top")
+"""What a plan leaves out where there is none of it."""
+
+
+def read_top(tree: dict[str, Any], path: Path) -> Top:
+    """A top as a plan describes it: its kind, and the fields of that kind.
+
+    Raises:
+        FileError: there is no such kind, or a field of it is wrong.
+    """
+    own = dict(tree)
+    kind = own.pop("kind", None)
+    top = TOPS.get(kind) if isinstance(kind, str) else None
+    if top is None:
+        known = ", ".join(sorted(TOPS))
+        raise FileError(
+            path, f"plan.top.kind: is {repr(kind)[:40]}, this nettailor knows {known or 'none'}; update nettailor"
+        )
+    return checked(top, own, path, strict=True)
 
 
 @schema(config=STRICT, frozen=True)
@@ -134,6 +158,8 @@ class Description:
                 not known.
         """
         fields = asdict(self.plan)
+        top = None if self.plan.top is None else read_top(fields.pop("top"), path)
+        fields.pop("top", None)
         widths = tuple((name, tuple(width)) for name, width in sorted(fields.pop("widths").items()))
         try:
             paths = BlockGraph.from_json(self.graph, fields.pop("depth")).paths
@@ -146,9 +172,11 @@ class Description:
                     path, f"graph: {kept.key} is a {kept.form!r}; {known or 'there are ' + ', '.join(FORMS)}"
                 )
         try:
-            return NetPlan(tuple(paths), len(self.classes), widths=widths, **fields)
+            return NetPlan(tuple(paths), len(self.classes), widths=widths, top=top, **fields)
         except PrefixError as error:
             raise FileError(path, f"plan.shared_prefix: {error}; get the file anew") from error
+        except ValueError as error:
+            raise FileError(path, f"plan.tuned_from: {error}; get the file anew") from error
 
     def gates(self) -> dict[NetPath, float]:
         """The weight of every path, as the graph says it."""

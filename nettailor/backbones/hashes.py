@@ -2,7 +2,7 @@
 
 tensors      what tasks share; a delta's tensors mean nothing beside others
 geometry     what is computed with them: strides, padding, eps, activations (`nettailor.backbones.geometry`)
-classifier   the source task's own layer, which no task's network reads
+classifier   the source task's own layer, which a network reads that keeps it (`blocks.top`)
 """
 
 from __future__ import annotations

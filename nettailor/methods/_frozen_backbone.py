@@ -13,11 +13,11 @@ import torch
 
 from blocks import Plan, TailoredNet, compact
 from nettailor.methods._protocol import Context, Plain, Sections, Trained
+from nettailor.training.finetuning import fit_to_labels
 from nettailor.training.loop import Schedule, parameter_groups
 from nettailor.training.probe import fit_probe
 from nettailor.training.rates import loss_on, search_rate, trial_epochs
 from nettailor.training.run import Run
-from nettailor.training.stages import fit_to_labels
 
 
 class FrozenBackbone(Plain):

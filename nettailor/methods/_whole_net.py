@@ -25,11 +25,11 @@ from blocks.whole import WholeNet
 from nettailor.methods._protocol import Context, FinishedRun, MethodSettings, Plain, Sections, Trained
 from nettailor.schema import STRICT, Positive
 from nettailor.training.distillation import fit_distilled
+from nettailor.training.finetuning import finetune, fit_to_labels
 from nettailor.training.layerwise import layerwise_groups
 from nettailor.training.loop import Schedule
 from nettailor.training.rates import loss_on, search_rate, trial_epochs
 from nettailor.training.run import Run
-from nettailor.training.stages import finetune, fit_to_labels
 
 Passes = Annotated[
     Positive | None,

@@ -23,10 +23,10 @@ from nettailor.methods._whole_net import Distill, Passes, epochs_left
 from nettailor.pruning.channels import ChannelImportance, ChannelPruner, need_torch_pruning
 from nettailor.schema import STRICT, Count
 from nettailor.training.distillation import fit_distilled
+from nettailor.training.finetuning import finetune, fit_to_labels
 from nettailor.training.layerwise import layerwise_groups
 from nettailor.training.loop import Schedule
 from nettailor.training.run import Run
-from nettailor.training.stages import finetune, fit_to_labels
 
 
 @dataclass(config=STRICT, frozen=True)

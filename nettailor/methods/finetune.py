@@ -1,7 +1,7 @@
-"""Fine-tuning: a whole copy of the backbone with a new classifier, all of it trained with cross entropy.
+"""Fine-tuning: a copy of the backbone with a new classifier, trained with cross entropy, whole or from a layer up.
 
-It is also the first stage of every method that learns from a teacher. Its settings are the section `teacher`; on a board it
-may stand more than once, trained for longer than the teacher that the others learn from.
+Trained whole it is also the first stage of every method that learns from a teacher. Its settings are the section `teacher`;
+on a board it may stand more than once, trained for longer than the teacher that the others learn from.
 """
 
 from __future__ import annotations
@@ -13,45 +13,31 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from blocks import compact
-from nettailor.methods._protocol import Context, MethodSettings, Plain, Sections, Trained
+from nettailor.methods._protocol import MethodSettings, Sections
+from nettailor.methods._tuned import TunedBackbone, TuneSettings
 from nettailor.schema import STRICT, Count
 from nettailor.training.config import TeacherConfig
-from nettailor.training.stages import finetune
 
 
 @dataclass(config=STRICT, frozen=True)
-class Settings(MethodSettings):
+class Settings(TuneSettings):
     """How long, where it is not as long as a teacher."""
 
     passes: Annotated[Count | None, Field(description="after the search for its rate; left out: teacher.epochs")] = None
 
 
-class Finetune(Plain):
-    """The whole backbone fine-tuned."""
+class Finetune(TunedBackbone):
+    """The backbone fine-tuned."""
 
     name = "finetune"
-    summary = "the whole backbone fine-tuned"
+    summary = "the backbone fine-tuned, whole or from a layer up"
     settings: type[MethodSettings] = Settings
     variants: Mapping[str, Mapping[str, Any]] = {"40": {"passes": 40}, "90": {"passes": 90}}
 
-    def stages(self, recipe: Sections) -> dict[str, int]:
-        """One."""
-        return {"teacher": _config(recipe).epochs}
-
-    def train(self, context: Context) -> Trained:
-        """One stage, `teacher`."""
-        config = _config(context.recipe)
-        with context.run.timed("teacher"):
-            net = finetune(context.backbone, context.task, config, context.run)
-        epochs: dict[str, float] = {"teacher": context.run.passes("teacher")}
-        return Trained(compact(net, context.backbone), epochs=epochs, keep=("teacher", "teacher-rate"))
-
-
-def _config(recipe: Sections) -> TeacherConfig:
-    own = recipe.method
-    passes = own.passes if isinstance(own, Settings) else None
-    return recipe.teacher if passes is None else replace(recipe.teacher, epochs=passes)
+    def config(self, recipe: Sections) -> TeacherConfig:
+        """With its own number of passes."""
+        passes = recipe.method.passes if isinstance(recipe.method, Settings) else None
+        return recipe.teacher if passes is None else replace(recipe.teacher, epochs=passes)
 
 
 METHOD = Finetune()

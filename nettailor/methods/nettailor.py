@@ -34,21 +34,13 @@ from nettailor.pruning.rounds import snapshot
 from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
+from nettailor.training.finetuning import finetune
 from nettailor.training.loop import accuracy
 from nettailor.training.losses import expected_complexity
 from nettailor.training.passes import UsualPasses
 from nettailor.training.proxy_forms import find_form
 from nettailor.training.run import Run
-from nettailor.training.stages import (
-    begin,
-    check_prefix,
-    finetune,
-    new_student,
-    plan_of,
-    start_for,
-    starts_behind_prefix,
-    train,
-)
+from nettailor.training.stages import begin, check_prefix, new_student, plan_of, start_for, starts_behind_prefix, train
 
 USUAL_REST = 0.2  # of the paths' cost is about what the networks of docs/board.md keep
 

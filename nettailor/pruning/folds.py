@@ -22,9 +22,10 @@ from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig, TeacherConfig
+from nettailor.training.finetuning import finetune
 from nettailor.training.recorder import NoRecorder
 from nettailor.training.run import Run
-from nettailor.training.stages import begin, finetune, fit_student, new_student, start_for, student_rate
+from nettailor.training.stages import begin, fit_student, new_student, start_for, student_rate
 
 FOLDS = 5
 

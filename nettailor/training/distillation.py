@@ -13,11 +13,11 @@ from torch import Tensor
 from blocks import Backbone
 from nettailor.data.task import Task
 from nettailor.training.config import StudentConfig
+from nettailor.training.finetuning import class_weights
 from nettailor.training.layerwise import Whole
 from nettailor.training.loop import Schedule, accuracy, fit
 from nettailor.training.losses import label_loss, softened_divergence
 from nettailor.training.run import Fitted, Run
-from nettailor.training.stages import class_weights
 
 
 def fit_distilled(

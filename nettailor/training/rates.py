@@ -22,17 +22,24 @@ from nettailor.data.task import Split, Task
 from nettailor.errors import TrainingError
 from nettailor.progress import Display
 from nettailor.training.checkpoint import Checkpoints
+from nettailor.training.config import TrainingConfig
 from nettailor.training.loop import Schedule
 from nettailor.training.recorder import NoRecorder
 from nettailor.training.run import Fitted, Run
 
 RATES = (2e-3, 5e-4, 1.25e-4)
 USUAL = RATES[0]
+SGD_RATES = (0.05, 0.01, 0.002)
 HIGH_RATE = 1e-3
 """From here on fine-tuning replaces pretrained features rather than keeping them."""
 TRIAL_STEPS, MOST_TRIAL_EPOCHS = 30, 4
 STUDENT_FACTOR = 2.0
 """A student's own tensors are few and new: twice the teacher's rate."""
+
+
+def rates_of(training: TrainingConfig) -> Sequence[float]:
+    """The rates that are tried with an optimiser."""
+    return SGD_RATES if training.optimizer == "sgd" else RATES
 
 
 def search_rate(

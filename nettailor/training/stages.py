@@ -1,83 +1,42 @@
-"""The three trainings of a run: the teacher, the student, and the recovery of what pruning left.
+"""The trainings of a student: what it begins as, its own training, and the recovery of what pruning left.
 
-backbone -> finetune -> teacher          backbone -> tailor -> student -> train -> (prune) -> recover
+backbone -> finetune -> teacher (`finetuning`)          backbone -> tailor -> student -> train -> (prune) -> recover
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from blocks import Backbone, CompactNet, Plan, TailoredNet
+from blocks import Backbone, Plan, TailoredNet
 from blocks.batching import batch_slices
 from blocks.bn_statistics import recalibrate_norms
 from blocks.counting import tensors_of
 from blocks.inherit import inherit
 from blocks.memory import map_large_tensors, pictures_at_once
-from blocks.shallow import ShallowNet
 from blocks.warm_start import warm_start
 from nettailor.data.batches import evaluation_batches, normalise
 from nettailor.data.task import Task
 from nettailor.errors import UsageError
 from nettailor.training import passes
-from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
-from nettailor.training.layerwise import layerwise_groups
+from nettailor.training.finetuning import class_weights, fit_to_labels, tuned_groups
 from nettailor.training.loop import Schedule, accuracy, fit, parameter_groups
 from nettailor.training.losses import (
     backward,
     classifier_parameters,
     expected_complexity,
-    label_loss,
-    weights_of_classes,
 )
-from nettailor.training.probe import Probe, fit_probe
 from nettailor.training.proxy_forms import find_form
-from nettailor.training.rates import HIGH_RATE, STUDENT_FACTOR, USUAL, loss_on, search_rate, trial_epochs
+from nettailor.training.rates import STUDENT_FACTOR, USUAL
 from nettailor.training.run import BeforeStep, Fitted, Run
 from nettailor.training.targets import TeacherTargets
 
 WARM_BATCH = 64
 FEWEST_FOR_STATISTICS = 16  # pictures; statistics of fewer vary too much from batch to batch
-
-
-def finetune(backbone: Backbone, task: Task, config: TeacherConfig | None = None, run: Run | None = None) -> Backbone:
-    """Fine-tune a whole copy of the backbone on a task; the backbone itself is left as it is.
-
-    It is never worse than a linear probe on the validation split: where training only did harm, the frozen network with the
-    probe is what is returned. Where `start` is auto it also begins with that probe, unless the rate is high: then features
-    change so much that a classifier of the old ones is in the way. The peak rate is kept as `run.rate`.
-    """
-    config, run = config or TeacherConfig(), run or Run()
-    probe = _probe_to_begin_with(backbone, task, run) if config.start != "fresh" else None
-
-    def new(with_probe: bool) -> Backbone:
-        torch.manual_seed(run.seed)
-        net = backbone.teacher(len(task.classes)).to(run.device)
-        if probe is not None and with_probe:
-            probe.write(net.head, net.classifier_paths[0])
-        return net
-
-    def trained(rate: float, epochs: int, run: Run) -> Backbone:
-        net = new(config.start == "probe" or rate < HIGH_RATE)
-        groups = layerwise_groups(net, rate, config.weight_decay, config.layer_decay)
-        schedule = Schedule(epochs, config.batch)
-        fit_to_labels("teacher", net, tensors_of(net), groups, schedule, task, run, config.label_smoothing)
-        return net
-
-    def trial(rate: float, run: Run) -> float:
-        return loss_on(trained(rate, trial_epochs(len(task.train), config.batch), run), task.val, backbone.spec)
-
-    run.rate = config.lr if config.lr is not None else search_rate("teacher", trial, task, config.batch, run)
-    teacher = trained(run.rate, config.epochs, run)
-    if probe is not None:
-        _take_probe_if_better(teacher, new(with_probe=True), task, run)
-    run.checkpoints.drop("probe")
-    return teacher.requires_grad_(False).eval()
 
 
 def starts_behind_prefix(settings: StudentConfig) -> bool:
@@ -104,72 +63,11 @@ def start_for(
     if begun or not starts_behind_prefix(settings):
         return teacher
     torch.manual_seed(run.seed)
-    net = student.backbone.teacher(len(task.classes), shared).to(run.device)
+    net = student.backbone.teacher(len(task.classes), shared + 1).to(run.device)
     rate = config.lr if config.lr is not None else run.rate or USUAL
-    groups = [
-        {**group, "params": [parameter for parameter in group["params"] if parameter.requires_grad]}
-        for group in layerwise_groups(net, rate, config.weight_decay, config.layer_decay)
-    ]
-    schedule = Schedule(config.epochs, config.batch)
-    groups = [group for group in groups if group["params"]]
+    groups, schedule = tuned_groups(net, rate, config), Schedule(config.epochs, config.batch)
     fit_to_labels("start", net, tensors_of(net), groups, schedule, task, run, config.label_smoothing)
     return net.requires_grad_(False).eval()
-
-
-def _probe_to_begin_with(backbone: Backbone, task: Task, run: Run) -> Probe | None:
-    """A linear probe for a teacher that is not there yet; its checkpoint lies there until the teacher is settled."""
-    kept = run.checkpoints.load("probe")
-    if kept is not None:
-        return Probe(kept[0]["weight"], kept[0]["bias"], kept[1]["val_loss"])
-    probe = None if run.checkpoints.has("teacher") else fit_probe(backbone, task, run)
-    if probe is not None:
-        run.checkpoints.save("probe", {"weight": probe.weight, "bias": probe.bias}, {"val_loss": probe.val_loss})
-    return probe
-
-
-def _take_probe_if_better(teacher: Backbone, start: Backbone, task: Task, run: Run) -> None:
-    """Make a teacher what it began as, where that is more accurate on the validation split."""
-    value, metrics = accuracy(start, task.val), run.fitted["teacher"].metrics
-    if value <= metrics["val_accuracy"]:
-        return
-    run.display.say(
-        f"teacher    the linear probe is more accurate on the validation split ({value:.3f}): it is the teacher"
-    )
-    restore(tensors_of(teacher), tensors_of(start), "teacher")
-    metrics["val_accuracy"] = value
-    if (kept := run.checkpoints.load("teacher")) is not None:
-        tensors = {f"net.{name}": tensor for name, tensor in tensors_of(teacher).items()}
-        run.checkpoints.save("teacher", tensors, {**kept[1], "metrics": metrics})
-
-
-def fit_to_labels(
-    stage: str,
-    net: Backbone | TailoredNet | ShallowNet | CompactNet,
-    own: dict[str, Tensor],
-    groups: list[dict[str, Any]],
-    schedule: Schedule,
-    task: Task,
-    run: Run,
-    label_smoothing: float = 0.0,
-) -> Fitted:
-    """Train a net with cross entropy alone; arguments as those of `loop.fit`."""
-    weights = class_weights(task, run)
-
-    def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        loss = label_loss(net(x), labels, weights, label_smoothing)
-        loss.backward()
-        return {"ce": loss.detach()}
-
-    def evaluate(epoch: int) -> dict[str, float]:
-        return {"val_accuracy": accuracy(net, task.val)}
-
-    return fit(stage, net, own, groups, schedule, task, net.spec, step, evaluate, run)
-
-
-def class_weights(task: Task, run: Run) -> Tensor | None:
-    """Weights (classes,) of a run's cross entropy where the run is, or None."""
-    weights = weights_of_classes(run.training.class_weights, task.train.labels, len(task.classes))
-    return None if weights is None else weights.to(run.device)
 
 
 def tailor(

@@ -33,8 +33,9 @@ from nettailor.files import write_json
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.prune import prune
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+from nettailor.training.finetuning import finetune
 from nettailor.training.run import Run
-from nettailor.training.stages import finetune, recover, tailor, train
+from nettailor.training.stages import recover, tailor, train
 
 CLASSES = 10
 LARGEST_RATIO = 1.6

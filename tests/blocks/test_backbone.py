@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from blocks import Backbone, count_macs
+from blocks import Backbone, compact, count_macs
 from blocks.counting import count_params, tensors_of
+from tests import tiny
 
 
 def test_it_is_frozen_and_its_shapes_are_those_of_its_activations(backbone: Backbone) -> None:
@@ -49,3 +51,24 @@ def test_a_teacher_is_a_trainable_copy_that_shares_nothing(backbone: Backbone) -
 def test_a_site_is_where_a_proxy_reads_and_writes(backbone: Backbone) -> None:
     site = backbone.site(1, 3)
     assert (site.source, site.target, site.width) == (backbone.shapes[1], backbone.shapes[3], backbone.widths[2])
+
+
+@pytest.mark.parametrize("tuned_from", [0, 1, 4, 7, 8])
+def test_a_teacher_trains_from_a_layer_up_and_keeps_statistics_below(tuned_from: int) -> None:
+    backbone = tiny.tiny_backbone()
+    teacher = backbone.teacher(3, tuned_from).train()
+    start = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in teacher.parameters() if p.requires_grad], 0.1)
+    teacher(torch.randn(8, 3, 16, 16)).square().sum().backward()
+    optimizer.step()
+    frozen = {f"blocks.{number}." for number in range(tuned_from - 1)} | ({"stem."} if tuned_from else set())
+    for name, tensor in teacher.state_dict().items():
+        stays = name.startswith(tuple(frozen))
+        assert torch.equal(tensor, start[name]) == stays, name
+    net = compact(teacher, backbone)
+    assert net.plan.tuned_from == tuned_from
+    x = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(net(x), teacher.eval()(x))
+    untuned = sum(tensor.numel() for name, tensor in tensors_of(teacher).items() if name.startswith(tuple(frozen)))
+    assert count_params(net.task_tensors().values()) == count_params(tensors_of(teacher).values()) - untuned

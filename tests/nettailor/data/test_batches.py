@@ -19,8 +19,9 @@ from nettailor.data.task import Split, Task, load_task
 from nettailor.errors import DataError
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig, TeacherConfig
+from nettailor.training.finetuning import finetune
 from nettailor.training.run import Run
-from nettailor.training.stages import finetune, recalibrate, tailor
+from nettailor.training.stages import recalibrate, tailor
 from tests.nettailor.training.conftest import Stopping
 
 

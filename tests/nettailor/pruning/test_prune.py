@@ -18,9 +18,10 @@ from nettailor.pruning.prune import prune, weak_proxies, weakest_blocks
 from nettailor.pruning.rounds import Rounds, Trial, snapshot
 from nettailor.training.checkpoint import Checkpoints, restore
 from nettailor.training.config import StudentConfig, TeacherConfig
+from nettailor.training.finetuning import finetune
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
-from nettailor.training.stages import finetune, tailor, train
+from nettailor.training.stages import tailor, train
 from tests import tiny
 from tests.nettailor.conftest import STUDENT, TEACHER
 

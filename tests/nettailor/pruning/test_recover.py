@@ -15,9 +15,10 @@ from nettailor.pruning.recover import Recovered, _leaner, recover_leanest
 from nettailor.pruning.rounds import RECOVERABLE, Trial, snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+from nettailor.training.finetuning import finetune
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Fitted, Run
-from nettailor.training.stages import finetune, tailor, train
+from nettailor.training.stages import tailor, train
 from tests.nettailor.conftest import STUDENT
 
 

@@ -15,8 +15,9 @@ from nettailor.pruning.importance import kind_for, option_losses
 from nettailor.pruning.prune import check_budget, prune, weakest_blocks
 from nettailor.pruning.solver import cheapest, layer_options, options_from_paths, smaller, within_budget
 from nettailor.training.config import StudentConfig
+from nettailor.training.finetuning import finetune
 from nettailor.training.run import Run
-from nettailor.training.stages import finetune, tailor
+from nettailor.training.stages import tailor
 from tests.nettailor.conftest import STUDENT, TEACHER
 
 SHARED = 3

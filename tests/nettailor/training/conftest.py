@@ -16,11 +16,12 @@ from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.prune import prune
 from nettailor.training.config import RecoverConfig
+from nettailor.training.finetuning import finetune
 from nettailor.training.loop import Schedule, accuracy, fit, parameter_groups
 from nettailor.training.losses import label_loss
 from nettailor.training.recorder import NoRecorder
 from nettailor.training.run import BeforeStep, Fitted, Run
-from nettailor.training.stages import finetune, recover, tailor, train
+from nettailor.training.stages import recover, tailor, train
 from tests.nettailor.conftest import STUDENT, TEACHER
 
 

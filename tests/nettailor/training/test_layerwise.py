@@ -10,10 +10,10 @@ import torch
 from blocks import Backbone
 from blocks.shallow import ShallowNet
 from nettailor.data.task import Task
+from nettailor.training.finetuning import finetune
 from nettailor.training.layerwise import layerwise_groups
 from nettailor.training.loop import parameter_groups
 from nettailor.training.run import Run
-from nettailor.training.stages import finetune
 from tests.nettailor.conftest import TEACHER
 
 

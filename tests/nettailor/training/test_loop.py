@@ -12,9 +12,10 @@ from nettailor.data.batches import evaluation_batches
 from nettailor.data.task import Task, load_task
 from nettailor.errors import TrainingError
 from nettailor.training.checkpoint import Checkpoints
+from nettailor.training.finetuning import finetune
 from nettailor.training.loop import Schedule, accuracy, parameter_groups, predictions
 from nettailor.training.run import Run
-from nettailor.training.stages import finetune, tailor, train
+from nettailor.training.stages import tailor, train
 from tests import tiny
 from tests.nettailor.conftest import STUDENT, TEACHER
 

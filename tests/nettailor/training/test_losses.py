@@ -11,9 +11,10 @@ from torch.nn.functional import cross_entropy
 from blocks import Backbone, Plan, TailoredNet
 from nettailor.data.task import Task
 from nettailor.training.config import Matching, StudentConfig, TrainingConfig
+from nettailor.training.finetuning import finetune
 from nettailor.training.losses import backward, label_loss, layer_errors, softened_divergence, weights_of_classes
 from nettailor.training.run import Run
-from nettailor.training.stages import finetune, tailor, train
+from nettailor.training.stages import tailor, train
 from tests.nettailor.conftest import STUDENT, TEACHER
 
 

@@ -10,9 +10,10 @@ import torch
 from blocks import Backbone
 from nettailor.data.task import Task
 from nettailor.training.config import TrainingConfig
+from nettailor.training.finetuning import finetune
 from nettailor.training.mixing import mixed, mixes
 from nettailor.training.run import Run
-from nettailor.training.stages import finetune, tailor, train
+from nettailor.training.stages import tailor, train
 from nettailor.training.targets import TeacherTargets
 from tests.nettailor.conftest import STUDENT, TEACHER
 from tests.nettailor.training.conftest import STILL, fit_small, same_bits

@@ -9,9 +9,10 @@ from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.training import passes
 from nettailor.training.config import RecoverConfig, StudentConfig
+from nettailor.training.finetuning import finetune
 from nettailor.training.passes import UsualPasses
 from nettailor.training.run import Run
-from nettailor.training.stages import finetune, recover, tailor, train
+from nettailor.training.stages import recover, tailor, train
 from tests.nettailor.conftest import TEACHER
 
 

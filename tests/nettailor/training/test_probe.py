@@ -12,14 +12,14 @@ from blocks import Backbone
 from nettailor.backbones.load import load_backbone
 from nettailor.data.batches import evaluation_batches
 from nettailor.data.task import Task, load_task
-from nettailor.training import stages
+from nettailor.training import finetuning
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import TeacherConfig
+from nettailor.training.finetuning import finetune
 from nettailor.training.loop import accuracy
 from nettailor.training.probe import Probe, features, fit_probe
 from nettailor.training.rates import RATES, loss_on
 from nettailor.training.run import Run
-from nettailor.training.stages import finetune
 from tests.nettailor.conftest import TEACHER
 
 
@@ -79,7 +79,7 @@ def test_a_teacher_is_never_worse_than_its_probe_and_a_stop_changes_nothing(
     assert accuracy(teacher, task.val) == least == run.fitted["teacher"].metrics["val_accuracy"]
     assert accuracy(finetune(backbone, task, config, run), task.val) == least, "its checkpoint is the probe"
 
-    monkeypatch.setattr(stages, "_take_probe_if_better", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(finetuning, "_take_probe_if_better", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     stopped = Run(checkpoints=Checkpoints(tmp_path / "two"))
     with pytest.raises(KeyboardInterrupt):
         finetune(backbone, task, config, stopped)
@@ -97,7 +97,7 @@ def test_the_rate_is_searched_once_and_kept(
         seen.append(list(losses)[len(seen)])
         return losses[seen[-1]]
 
-    monkeypatch.setattr(stages, "loss_on", fake)
+    monkeypatch.setattr(finetuning, "loss_on", fake)
     run = Run(checkpoints=Checkpoints(tmp_path))
     config = TeacherConfig(epochs=1, batch=16)
     finetune(backbone, task, config, run)

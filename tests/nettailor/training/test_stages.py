@@ -8,9 +8,10 @@ import torch
 from blocks import Backbone
 from nettailor.data.task import Task
 from nettailor.training.config import StudentConfig, TeacherConfig
+from nettailor.training.finetuning import finetune
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
-from nettailor.training.stages import finetune, tailor
+from nettailor.training.stages import tailor
 from tests.nettailor.conftest import TEACHER
 from tests.nettailor.training.conftest import everything
 

@@ -14,8 +14,9 @@ from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.prune import prune
 from nettailor.training.config import StudentConfig
+from nettailor.training.finetuning import finetune
 from nettailor.training.run import Run
-from nettailor.training.stages import finetune, tailor, train
+from nettailor.training.stages import tailor, train
 from nettailor.training.targets import TeacherTargets
 from tests.nettailor.conftest import STUDENT, TEACHER
 
