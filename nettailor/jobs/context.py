@@ -110,10 +110,14 @@ def _beside(recipe: Recipe, task: Task, backbone: Backbone) -> tuple[SourcePictu
     return source, load_probe(recipe.probe, recipe.data, task, source, known, spec, recipe.seed)
 
 
-def resolve(recipe: Recipe) -> Recipe:
-    """The recipe with its task's name and absolute paths filled in, so that running it again repeats the run."""
+def resolve(recipe: Recipe, of_board: bool = False) -> Recipe:
+    """The recipe with its task's name and absolute paths filled in, so that running it again repeats the run.
+
+    Args:
+        of_board: it also names pictures that only other methods of a board read.
+    """
     data, backbone = recipe.data, recipe.backbone
-    recipe.find_method().check(recipe)
+    recipe.find_method().check(recipe.without_unread() if of_board else recipe)
     name = data.source
     if (path := data_path(data.source)) is not None:
         name = path.resolve().name if path.is_dir() else path.stem

@@ -84,12 +84,16 @@ class Recipe:
         """
         method = methods.find(name)
         own = {section: type(getattr(self, section))(**keys) for section, keys in method.defaults.items()}
-        own |= {section: type(getattr(self, section))() for section in BESIDE if section not in method.reads}
-        other = replace(self, method=method.settings(name=method.name), **own)
+        other = replace(self, method=method.settings(name=method.name), **own).without_unread()
         shared = self.student.shared_prefix if method.shares_prefix else 0
         if other.student.shared_prefix == shared:
             return other
         return replace(other, student=replace(other.student, shared_prefix=shared))
+
+    def without_unread(self) -> Recipe:
+        """The recipe without source and probe pictures that its method would not read."""
+        unread = [section for section in BESIDE if section not in self.find_method().reads]
+        return replace(self, **{section: type(getattr(self, section))() for section in unread})
 
     def write(self, path: Path) -> None:
         """Write the resolved recipe; running it again in another folder repeats the run."""

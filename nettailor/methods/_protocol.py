@@ -125,6 +125,7 @@ class Method(Protocol):
         name: as people type it.
         summary: one line for lists.
         needs_teacher: whether it always learns from a fine-tuned network, which is then trained first.
+        needs_source: whether it can do nothing without source pictures.
         reads: sections of the recipe with pictures beside the task's that it reads: some of `BESIDE`.
         shares_prefix: whether it can leave the backbone's first blocks as they are (`student.shared_prefix`).
         settings: dataclass of what stands under `method`.
@@ -137,6 +138,7 @@ class Method(Protocol):
     name: str
     summary: str
     needs_teacher: bool
+    needs_source: bool
     reads: tuple[str, ...]
     shares_prefix: bool
     settings: type[MethodSettings]
@@ -173,6 +175,7 @@ class Plain:
     """What methods answer that have nothing special to say."""
 
     needs_teacher = False
+    needs_source = False
     reads: tuple[str, ...] = ()
     shares_prefix = False
     settings: type[MethodSettings] = MethodSettings

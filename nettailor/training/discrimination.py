@@ -48,19 +48,22 @@ class Discrimination:
         Args:
             whole: measure the source on all of its held-out pictures.
         """
-        if self.source is None and self.probe is None:
+        return {**self.of_source(net, whole), **self.of_probe(net)}
+
+    def of_source(self, net: Backbone, whole: bool = False) -> dict[str, float]:
+        """The source's part of it."""
+        if self.source is None or self.head is None:
             return {}
-        found, frozen = {}, net.frozen_copy()
-        if self.source is not None and self.head is not None:
-            split = self.source.held_out if whole else self._sample(self.source)
-            found[SOURCE] = source_accuracy(frozen, self.head.on(frozen), self.head.rows, split, self.run)
-        if self.probe is not None:
-            gallery, queries = (
-                representations(frozen, split, self.run) for split in (self.probe.gallery, self.probe.queries)
-            )
-            labels = self.probe.gallery.labels, self.probe.queries.labels
-            found[PROBE] = neighbour_accuracy(gallery, labels[0], queries, labels[1], self.neighbours)
-        return found
+        frozen, split = net.frozen_copy(), self.source.held_out if whole else self._sample(self.source)
+        return {SOURCE: source_accuracy(frozen, self.head.on(frozen), self.head.rows, split, self.run)}
+
+    def of_probe(self, net: Backbone) -> dict[str, float]:
+        """The probe's part of it."""
+        if self.probe is None:
+            return {}
+        frozen, gallery, queries = net.frozen_copy(), self.probe.gallery, self.probe.queries
+        known, asked = (representations(frozen, split, self.run) for split in (gallery, queries))
+        return {PROBE: neighbour_accuracy(known, gallery.labels, asked, queries.labels, self.neighbours)}
 
     def _sample(self, source: SourcePictures) -> Split:
         """The pictures after every pass, decoded once."""
