@@ -48,3 +48,16 @@ def statistics_kept(net: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.track_running_stats = True
+
+
+@contextmanager
+def by_running_statistics(net: nn.Module) -> Iterator[None]:
+    """Inside, norms in training mode normalise by their running statistics, and leave them as they are."""
+    norms = [part for part in net.modules() if isinstance(part, _NormBase) and part.training]
+    for norm in norms:
+        norm.training = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.training = True

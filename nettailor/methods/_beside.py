@@ -83,8 +83,8 @@ class Beside:
         recipe, run = context.recipe, context.run
         self.head: SourceHead | None = None
         self._context, self._run = context, run
-        with run.timed(TIMED_AS):
-            if context.source is not None:
+        if context.source is not None:
+            with run.timed(TIMED_AS):
                 self.head = source_head(context.backbone, context.source, recipe.source, run)
         measured_on, neighbours = recipe.source.measured_on, recipe.probe.neighbours
         self._measure = Discrimination(run, context.source, self.head, context.probe, measured_on, neighbours)
