@@ -1,7 +1,8 @@
 """Running statistics of the norms that a task owns: estimated anew, or left alone by pictures that are not the task's.
 
 net, batches -> recalibrate_norms -> plain means over the batches, in place
-with statistics_kept(net): net(other pictures)       normalised by their own batch; running statistics stay
+with statistics_kept(net): net(other pictures)             normalised by their own batch; running statistics stay
+with by_running_statistics(net): net(other pictures)       normalised by these; they stay
 """
 
 from __future__ import annotations

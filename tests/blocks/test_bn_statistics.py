@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from blocks.bn_statistics import recalibrate_norms, statistics_kept
+from blocks.bn_statistics import by_running_statistics, recalibrate_norms, statistics_kept
 from tests.blocks.test_warm_start import fresh, pictures
 
 
@@ -43,3 +43,16 @@ def test_other_pictures_are_normalised_by_themselves_and_leave_no_trace() -> Non
     with pytest.raises(RuntimeError), statistics_kept(net):
         raise RuntimeError
     assert norm.track_running_stats
+
+
+def test_or_by_the_running_statistics_of_those_before() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(0.5)).train()
+    net(torch.randn(8, 3, 4, 4))
+    before, x = copy.deepcopy(net.state_dict()), torch.randn(8, 3, 4, 4) * 5 + 3
+    with by_running_statistics(net):
+        assert net[1].training, "what is no norm trains on"
+        found = net[0](x)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert net[0].training
+    assert torch.equal(found, net[0].eval()(x))

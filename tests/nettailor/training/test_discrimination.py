@@ -10,7 +10,7 @@ from blocks.counting import tensors_of
 from nettailor.data.probe_pictures import ProbePictures
 from nettailor.data.source import SourcePictures
 from nettailor.data.task import Task
-from nettailor.training.discrimination import PROBE, SOURCE, Discrimination, representations
+from nettailor.training.discrimination import OWN_NORMS, PROBE, SOURCE, Discrimination, representations
 from nettailor.training.neighbours import neighbour_accuracy
 from nettailor.training.run import Run
 from nettailor.training.source_head import SourceHead, kept_head, source_accuracy
@@ -49,8 +49,22 @@ def test_it_measures_the_network_as_it_is_in_eval_mode_and_leaves_it(
 
 def test_after_a_pass_a_sample_of_the_source_will_do(backbone: Backbone, measure: Discrimination) -> None:
     assert measure(backbone)[SOURCE] * 8 == pytest.approx(round(measure(backbone)[SOURCE] * 8))
-    assert set(measure.of_source(backbone)) == {SOURCE}
-    assert set(measure.of_probe(backbone)) == {PROBE}
+    whole = measure(backbone, whole=True)
+    assert set(whole) == {SOURCE, OWN_NORMS, PROBE}
+    assert measure.after_no_pass(backbone, whole) == measure(backbone)
+
+
+def test_with_norms_of_its_own_the_source_does_not_suffer_from_where_statistics_are(
+    backbone: Backbone, task: Task, measure: Discrimination
+) -> None:
+    net = backbone.teacher(4)
+    with torch.no_grad():
+        for name, buffer in net.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.add_(3.0)
+    found, own = measure(net, whole=True), measure(backbone, whole=True)
+    assert found[OWN_NORMS] == own[OWN_NORMS], "the weights are the backbone's"
+    assert not torch.equal(representations(net.eval(), task.val, Run()), representations(backbone, task.val, Run()))
 
 
 def test_without_one_vector_it_is_the_mean_over_all_places(backbone: Backbone, task: Task) -> None:
