@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from blocks import Backbone
+from blocks import Backbone, NetPlan
+from blocks.whole import WholeNet
 from nettailor.artifacts.source_record import SourceRecord
 from nettailor.data.config import DataConfig
 from nettailor.data.probe_pictures import ProbeConfig, ProbePictures, load_probe
@@ -25,7 +26,7 @@ from nettailor.training.config import TeacherConfig
 from nettailor.training.run import Run
 from tests.nettailor.training.conftest import Stopped, Stopping
 
-TEACHER = TeacherConfig(epochs=4, batch=8, start="fresh", lr=2e-3)
+TEACHER = TeacherConfig(epochs=2, batch=8, start="fresh", lr=2e-3)
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def timeless(record: SourceRecord | None) -> Any:
     return tree
 
 
-@pytest.mark.parametrize("tune_from", ["all", "layer2.0"])
+@pytest.mark.parametrize("tune_from", ["layer2.0", pytest.param("all", marks=pytest.mark.slow)])
 def test_with_a_weight_of_zero_it_is_fine_tuning_bit_for_bit(
     backbone: Backbone, target: Task, source: SourcePictures, tune_from: str
 ) -> None:
@@ -94,72 +95,17 @@ def test_with_a_weight_of_zero_it_is_fine_tuning_bit_for_bit(
     assert not same(run_of("soft", backbone, target, source, tune_from=tune_from), plain)
 
 
-def test_its_delta_is_fine_tunings_without_the_source_classifier(
-    backbone: Backbone, target: Task, source: SourcePictures
+def test_both_classifiers_are_trained_and_its_delta_is_fine_tunings_without_the_sources(
+    backbone: Backbone, target: Task, source: SourcePictures, tmp_path: Path
 ) -> None:
-    plain, soft = run_of("finetune", backbone, target, None), run_of("soft", backbone, target, source)
-    shapes = [{name: t.shape for name, t in made.net.task_tensors().items()} for made in (soft, plain)]
-    assert shapes[0] == shapes[1]
-    assert soft.net.cost() == plain.net.cost()
-    assert soft.keep == ()
-
-
-def test_source_pictures_are_read_until_it_weighs_nothing_and_counted(
-    backbone: Backbone, target: Task, source: SourcePictures, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps = 24 // 8 * 4
-    handed: list[int] = []
-    real = SourceBatches.__call__
-    monkeypatch.setattr(SourceBatches, "__call__", lambda self, number: handed.append(number) or real(self, number))
-    for settings, read in (
-        ({"until": 0.5}, steps // 2),
-        ({"until": 0.25}, steps // 4),
-        ({"schedule": "constant"}, steps),
-    ):
-        handed.clear()
-        record = run_of("soft", backbone, target, source, **settings).beside
-        assert record is not None
-        assert record.source is not None
-        assert record.source.pictures_read == 8 * read
-        assert handed == list(range(read))
-        assert [moment.source_pictures for moment in record.passes] == [min(8 * read, 24 * n) for n in range(5)]
-        lambdas = [moment.source_weight for moment in record.passes]
-        assert lambdas[0] == 1
-        assert lambdas[-1] == (1 if "schedule" in settings else 0)
-
-
-def test_what_is_measured_before_and_after_every_pass(
-    backbone: Backbone, target: Task, source: SourcePictures, probe: ProbePictures
-) -> None:
-    for name in ("soft", "finetune", "lwf"):
-        trained = run_of(name, backbone, target, source, probe)
-        record = trained.beside
-        assert record is not None
-        assert record.source is not None
-        assert record.probe is not None
-        assert [moment.number for moment in record.passes] == [0, 1, 2, 3, 4]
-        first, last = record.passes[0], record.passes[-1]
-        assert (first.val_accuracy, first.source_accuracy) == (None, record.source.accuracy_before)
-        assert first.probe_accuracy == record.probe.accuracy_before
-        assert last.val_accuracy is not None
-        assert last.source_accuracy == record.source.accuracy_after, "the sample is all of them here"
-        assert last.probe_accuracy == record.probe.accuracy_after
-        assert (record.source.head, record.source.told_by, record.source.held_out) == ("kept", "names", 12)
-        assert (record.probe.gallery, record.probe.queries, record.probe.neighbours) == (24, 12, 5)
-        assert record.source.pictures_read == (48 if name == "soft" else 0)
-        assert last.seconds >= first.seconds
-
-
-def test_measuring_changes_nothing_of_the_training(
-    backbone: Backbone, target: Task, source: SourcePictures, probe: ProbePictures
-) -> None:
-    assert same(run_of("finetune", backbone, target, None), run_of("finetune", backbone, target, source, probe))
-    assert same(run_of("lwf", backbone, target, None), run_of("lwf", backbone, target, source, probe))
-
-
-def test_both_classifiers_are_trained(backbone: Backbone, target: Task, source: SourcePictures, tmp_path: Path) -> None:
     run = Run(checkpoints=Checkpoints(tmp_path))
-    run_of("soft", backbone, target, source, run=run)
+    soft = run_of("soft", backbone, target, source, run=run)
+    plain = NetPlan(soft.net.plan.paths, 2, copied=True, gated=False)
+    assert soft.net.plan == plain
+    assert {name: t.shape for name, t in soft.net.task_tensors().items()} == {
+        name: t.shape for name, t in WholeNet(backbone, plain).task_tensors().items()
+    }
+    assert soft.keep == (), "no other run could begin with its stage"
     kept = run.checkpoints.load("teacher")
     assert kept is not None
     beside = {name: tensor for name, tensor in kept[0].items() if name.startswith("net.beside.")}
@@ -168,7 +114,59 @@ def test_both_classifiers_are_trained(backbone: Backbone, target: Task, source: 
     assert not torch.equal(beside["net.beside.source0.weight"], own.weight)
 
 
-@pytest.mark.parametrize("name", ["soft", "lwf", "finetune"])
+def test_source_pictures_are_read_until_it_weighs_nothing_and_counted(
+    backbone: Backbone, target: Task, source: SourcePictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = 24 // 8 * 2
+    handed: list[int] = []
+    real = SourceBatches.__call__
+    monkeypatch.setattr(SourceBatches, "__call__", lambda self, number: handed.append(number) or real(self, number))
+    for settings, read in (({"until": 0.4}, 3), ({"schedule": "constant"}, steps)):
+        handed.clear()
+        record = run_of("soft", backbone, target, source, **settings).beside
+        assert record is not None
+        assert record.source is not None
+        assert record.source.pictures_read == 8 * read
+        assert handed == list(range(read))
+        assert [moment.source_pictures for moment in record.passes] == [min(8 * read, 24 * n) for n in range(3)]
+        lambdas = [moment.source_weight for moment in record.passes]
+        assert lambdas[0] == 1
+        assert lambdas[-1] == (1 if "schedule" in settings else 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["soft", *(pytest.param(name, marks=pytest.mark.slow) for name in ("finetune", "lwf"))]
+)
+def test_what_is_measured_before_and_after_every_pass(
+    name: str, backbone: Backbone, target: Task, source: SourcePictures, probe: ProbePictures
+) -> None:
+    trained = run_of(name, backbone, target, source, probe)
+    record = trained.beside
+    assert record is not None
+    assert record.source is not None
+    assert record.probe is not None
+    assert [moment.number for moment in record.passes] == [0, 1, 2]
+    first, last = record.passes[0], record.passes[-1]
+    assert (first.val_accuracy, first.source_accuracy) == (None, record.source.accuracy_before)
+    assert first.probe_accuracy == record.probe.accuracy_before
+    assert last.val_accuracy is not None
+    assert last.source_accuracy == record.source.accuracy_after, "the sample is all of them here"
+    assert last.probe_accuracy == record.probe.accuracy_after
+    assert (record.source.head, record.source.told_by, record.source.held_out) == ("kept", "names", 12)
+    assert (record.probe.gallery, record.probe.queries, record.probe.neighbours) == (24, 12, 5)
+    assert record.source.pictures_read == (24 if name == "soft" else 0)
+    assert last.seconds >= first.seconds
+
+
+def test_measuring_changes_nothing_of_the_training(
+    backbone: Backbone, target: Task, source: SourcePictures, probe: ProbePictures
+) -> None:
+    assert same(run_of("finetune", backbone, target, None), run_of("finetune", backbone, target, source, probe))
+
+
+@pytest.mark.parametrize(
+    "name", ["soft", *(pytest.param(name, marks=pytest.mark.slow) for name in ("finetune", "lwf"))]
+)
 def test_stopped_and_gone_on_it_ends_the_same(
     name: str, backbone: Backbone, target: Task, source: SourcePictures, probe: ProbePictures, tmp_path: Path
 ) -> None:
@@ -183,6 +181,7 @@ def test_stopped_and_gone_on_it_ends_the_same(
     assert timeless(whole.beside) == timeless(again.beside), "killed after the training, before its report"
 
 
+@pytest.mark.slow
 def test_the_search_for_a_rate_is_plain_fine_tunings_and_reads_no_source_picture(
     backbone: Backbone, target: Task, source: SourcePictures
 ) -> None:
