@@ -41,6 +41,9 @@ ALL = (
     "linear",
     "batch_norm",
     "adapters",
+    "lwf",
+    "soft",
+    "soft+joint",
 )
 """What `--methods all` stands for: everything that a reviewer would ask for, in the order in which it runs."""
 VARIANT = "+"
@@ -57,7 +60,7 @@ class BoardRow:
     def recipe(self, of: Recipe) -> Recipe:
         """A recipe of ours for this row."""
         name = self.method.name
-        recipe = of if name == of.method.name else of.with_method(name)
+        recipe = of.without_unread() if name == of.method.name else of.with_method(name)
         for key, value in self.variant.items():
             section, _, field = key.rpartition(".")
             section = section or "method"
