@@ -137,7 +137,9 @@ class Grown:
     def describe(self, backbone: Backbone) -> str:
         """What was grown, in one line."""
         steps = ", then ".join(map(str, self.steps))
-        branches = "each branch of unit length times a learned scale per channel" if self.scaled else "branches not scaled"
+        branches = (
+            "each branch of unit length times a learned scale per channel" if self.scaled else "branches not scaled"
+        )
         return f"grown by {steps}; {branches}"
 
 
@@ -181,7 +183,9 @@ class _Builder:
         self._root = features
         self._scaled: dict[str, fx.Node] = {}
         given = {number: self._graph.placeholder(f"x{number}") for number in top.reads(backbone)}
-        copies: dict[fx.Node, fx.Node] = {node: given[backbone.depth] for node in features.graph.nodes if node.op == "placeholder"}
+        copies: dict[fx.Node, fx.Node] = {
+            node: given[backbone.depth] for node in features.graph.nodes if node.op == "placeholder"
+        }
         h = self._graph.graph_copy(features.graph, copies)
         assert isinstance(h, fx.Node)
         self._branches = [_Branch("h", h, backbone.features)]

@@ -1,6 +1,6 @@
 """The linear layers that stand in a backbone's head before its classifier: the top layers of an AlexNet or a VGG.
 
-    x_L -> pool, flatten -> fc6 -> ReLU -> fc7 -> ReLU -> classifier           linear_layers: ("classifier.1", "classifier.4")
+x_L -> pool, flatten -> fc6 -> ReLU -> fc7 -> ReLU -> classifier           linear_layers: ("classifier.1", "classifier.4")
 """
 
 from __future__ import annotations
