@@ -11,6 +11,7 @@ from blocks.complexity import expected_exact, expected_paper
 from blocks.counting import Cost, count_macs, count_params
 from blocks.cut import Cut, cut
 from blocks.fold import fold
+from blocks.kept_classifier import KeptClassifier
 from blocks.paths import Path
 from blocks.prepack import pack
 from blocks.student import Activity, CostModel, TailoredNet
@@ -25,6 +26,7 @@ __all__ = [
     "Cut",
     "CutError",
     "InputSpec",
+    "KeptClassifier",
     "NetPlan",
     "Path",
     "Plan",

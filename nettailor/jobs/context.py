@@ -69,6 +69,7 @@ def _opened(
     task = load_task(recipe.data, backbone.spec, recipe.seed, recipe.task, record)
     for problem in task.skipped:
         display.say(f"left out: {problem}")
+    recipe.find_method().check_with(recipe, backbone, task)
     with ExitStack() as stack:
         if not stack.enter_context(folder.owned(recipe)):
             display.say(f"{folder.root}: its file system has no locks; let no second process work on it")

@@ -136,6 +136,14 @@ class Method(Protocol):
         """
         ...
 
+    def check_with(self, recipe: Sections, backbone: Backbone, task: Task) -> None:
+        """Refuse a recipe that this backbone or these pictures don't allow, before anything is written.
+
+        Raises:
+            UsageError: settings that do not go with them.
+        """
+        ...
+
     def stages(self, recipe: Sections) -> dict[str, int]:
         """About how many passes over the data each stage takes, in their order: for the time left alone."""
         ...
@@ -171,6 +179,9 @@ class Plain:
                 f"student.shared_prefix: method {name} can't leave the first blocks as they are; leave it out, or use "
                 "nettailor"
             )
+
+    def check_with(self, recipe: Sections, backbone: Backbone, task: Task) -> None:
+        """Refuse nothing."""
 
     def wants_teacher(self, own: MethodSettings) -> bool:
         """If it always needs one."""
