@@ -12,6 +12,7 @@ from blocks.counting import Cost, count_macs, count_params
 from blocks.cut import Cut, cut
 from blocks.fold import fold
 from blocks.grown import Grown, Growth
+from blocks.kept_classifier import KeptClassifier
 from blocks.paths import Path
 from blocks.prepack import pack
 from blocks.student import Activity, CostModel, TailoredNet
@@ -28,6 +29,7 @@ __all__ = [
     "Grown",
     "Growth",
     "InputSpec",
+    "KeptClassifier",
     "NetPlan",
     "Path",
     "Plan",

@@ -126,7 +126,9 @@ def read_top(tree: dict[str, Any], path: Path) -> Top:
         )
     made = checked(top, own, path, strict=True)
     if strange := _unknown(own, asdict(made)):
-        raise FileError(path, f"plan.top.{strange}: this nettailor knows no such part of a {kind} top; update nettailor")
+        raise FileError(
+            path, f"plan.top.{strange}: this nettailor knows no such part of a {kind} top; update nettailor"
+        )
     return made
 
 

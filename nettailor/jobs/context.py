@@ -73,6 +73,7 @@ def _opened(
     for problem in task.skipped:
         display.say(f"left out: {problem}")
     source, probe = _beside(recipe, task, backbone)
+    recipe.find_method().check_with(recipe, backbone, task)
     with ExitStack() as stack:
         if not stack.enter_context(folder.owned(recipe)):
             display.say(f"{folder.root}: its file system has no locks; let no second process work on it")

@@ -154,6 +154,14 @@ class Method(Protocol):
         """
         ...
 
+    def check_with(self, recipe: Sections, backbone: Backbone, task: Task) -> None:
+        """Refuse a recipe that this backbone or these pictures don't allow, before anything is written.
+
+        Raises:
+            UsageError: settings that do not go with them.
+        """
+        ...
+
     def stages(self, recipe: Sections) -> dict[str, int]:
         """About how many passes over the data each stage takes, in their order: for the time left alone."""
         ...
@@ -196,6 +204,9 @@ class Plain:
                 raise UsageError(
                     f"{section}.data: method {recipe.method.name} reads no {section} pictures; leave it out, or use soft"
                 )
+
+    def check_with(self, recipe: Sections, backbone: Backbone, task: Task) -> None:
+        """Refuse nothing."""
 
     def wants_teacher(self, own: MethodSettings) -> bool:
         """If it always needs one."""
