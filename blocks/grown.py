@@ -183,9 +183,8 @@ class _Builder:
         self._root = features
         self._scaled: dict[str, fx.Node] = {}
         given = {number: self._graph.placeholder(f"x{number}") for number in top.reads(backbone)}
-        copies: dict[fx.Node, fx.Node] = {
-            node: given[backbone.depth] for node in features.graph.nodes if node.op == "placeholder"
-        }
+        (x,) = [node for node in features.graph.nodes if node.op == "placeholder"]
+        copies: dict[fx.Node, fx.Node] = {x: given[backbone.depth]}
         h = self._graph.graph_copy(features.graph, copies)
         assert isinstance(h, fx.Node)
         self._branches = [_Branch("h", h, backbone.features)]

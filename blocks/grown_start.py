@@ -58,28 +58,40 @@ def old_counts(top: Grown, backbone: Backbone) -> dict[str, int]:
 
 
 @torch.no_grad()
-def begin(
-    net: WholeNet, start: Start, scale: float, generator: torch.Generator, old: dict[str, OldUnits] | None = None
-) -> None:
-    """Give the new modules of a fresh network of a grown top their first values.
+def begin(net: WholeNet, start: Start, scale: float, generator: torch.Generator) -> None:
+    """Give the new modules of a fresh network of a grown top their first values; copies are made after that.
 
     Args:
         scale: of every normalised branch.
         generator: on the CPU.
-        old: for `copy`: units to copy, by the name of the new module; others begin as with `kaiming`.
     """
     for name, module in net.head.named_children():
         if isinstance(module, ScaledNorm):
             module.gamma.fill_(scale)
-        elif name == CLASSIFIER:
-            _fill(module.weight, CLASSIFIER_STD, generator)  # type: ignore[arg-type]
+        elif name == CLASSIFIER and isinstance(module, nn.Linear):
+            _fill(module, CLASSIFIER_STD, generator)
         elif name.startswith(NEW) and isinstance(module, nn.Conv2d | nn.Linear):
-            module.bias.zero_()  # type: ignore[union-attr]
-            if old is not None and name in old:
-                _copy(module, old[name], generator)
-            else:
-                inputs = module.weight[0].numel()
-                _fill(module.weight, NORMAL_STD if start == "normal" else (2 / inputs) ** 0.5, generator)
+            _fill(module, NORMAL_STD if start == "normal" else (2 / module.weight[0].numel()) ** 0.5, generator)
+
+
+@torch.no_grad()
+def copy_units(net: WholeNet, old: dict[str, OldUnits], generator: torch.Generator) -> None:
+    """Make new units copies of old ones, with noise on all weights.
+
+    Args:
+        old: units to copy, by the name of the new module.
+        generator: on the CPU; draws which, without replacement, and the noise.
+    """
+    for name, units in old.items():
+        module = net.head.get_submodule(name)
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        rows = torch.randperm(len(units.weight), generator=generator)[: len(module.weight)]
+        wanted = units.weight[rows]
+        made = NOISE * wanted.std() * torch.randn(module.weight.shape, generator=generator)
+        made[:, : wanted.shape[1]] += wanted
+        module.weight.copy_(made)
+        assert module.bias is not None
+        module.bias.copy_(units.bias[rows])
 
 
 @torch.no_grad()
@@ -123,18 +135,10 @@ def old_units(net: WholeNet, pictures: Pictures) -> dict[str, OldUnits]:
     return found
 
 
-def _fill(weight: Tensor, deviation: float, generator: torch.Generator) -> None:
-    weight.copy_(deviation * torch.randn(weight.shape, generator=generator))
-
-
-def _copy(module: nn.Conv2d | nn.Linear, old: OldUnits, generator: torch.Generator) -> None:
-    """Rows of old units, drawn without replacement, and noise on all weights."""
-    rows = torch.randperm(len(old.weight), generator=generator)[: len(module.weight)]
-    wanted = old.weight[rows]
-    made = NOISE * wanted.std() * torch.randn(module.weight.shape, generator=generator)
-    made[:, : wanted.shape[1]] += wanted
-    module.weight.copy_(made)
-    module.bias.copy_(old.bias[rows])  # type: ignore[union-attr]
+def _fill(module: nn.Conv2d | nn.Linear, deviation: float, generator: torch.Generator) -> None:
+    module.weight.copy_(deviation * torch.randn(module.weight.shape, generator=generator))
+    assert module.bias is not None
+    module.bias.zero_()
 
 
 def _fit_block(net: WholeNet, layer: int, pictures: Pictures) -> OldUnits:

@@ -49,9 +49,13 @@ def check_top_layer(backbone: Backbone, features: fx.GraphModule) -> None:
         if node.op == "call_module" and node.target in linear and len(shape) != 2:
             raise TopError(f"{node.target} in the head of {backbone.name} reads no single vector")
         before = output_shape(node.all_input_nodes[0]) or () if node.all_input_nodes else ()
-        if not linear and len(before) == 4 and before[2] * before[3] > 1 and len(shape) == 2:
-            if shape[1] == before[1] * before[2] * before[3]:
-                raise TopError(
-                    f"the head of {backbone.name} neither pools positions nor has linear layers before its classifier: "
-                    "nothing can be grown beside it"
-                )
+        if not linear and _flattens(before, shape):
+            raise TopError(
+                f"the head of {backbone.name} neither pools positions nor has linear layers before its classifier: "
+                "nothing can be grown beside it"
+            )
+
+
+def _flattens(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Whether an operation makes one vector of the channels at several positions."""
+    return len(before) == 4 and before[2] * before[3] > 1 and after == (before[0], before[1] * before[2] * before[3])

@@ -128,7 +128,8 @@ def resolve(recipe: Recipe, of_board: bool = False) -> Recipe:
         backbone = replace(backbone, weights=str(Path(backbone.weights).expanduser().resolve()))
     table = recipe.cost_table and str(Path(recipe.cost_table).expanduser().resolve())
     named = check_name(recipe.task or Path(name).name)
-    return replace(recipe, task=named, data=data, backbone=backbone, cost_table=table, source=source, probe=probe)
+    made = replace(recipe, task=named, data=data, backbone=backbone, cost_table=table, source=source, probe=probe)
+    return replace(made, method=recipe.method.resolved())
 
 
 def _resolved(section: Any) -> Any:
