@@ -74,6 +74,7 @@ def _opened(
     for problem in task.skipped:
         display.say(f"left out: {problem}")
     source, probe = _beside(recipe, task, backbone)
+    recipe.find_method().check_with(recipe, backbone, task)
     with ExitStack() as stack:
         if not stack.enter_context(folder.owned(recipe)):
             display.say(f"{folder.root}: its file system has no locks; let no second process work on it")
@@ -130,7 +131,8 @@ def resolve(recipe: Recipe, of_board: bool = False) -> Recipe:
         backbone = replace(backbone, weights=str(Path(backbone.weights).expanduser().resolve()))
     table = recipe.cost_table and str(Path(recipe.cost_table).expanduser().resolve())
     named = check_name(recipe.task or Path(name).name)
-    return replace(recipe, task=named, data=data, backbone=backbone, cost_table=table, source=source, probe=probe)
+    made = replace(recipe, task=named, data=data, backbone=backbone, cost_table=table, source=source, probe=probe)
+    return replace(made, method=recipe.method.resolved())
 
 
 def _resolved(section: Any) -> Any:

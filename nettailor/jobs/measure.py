@@ -66,6 +66,7 @@ def measure(context: Context, trained: Trained) -> tuple[Report, Predictions]:
         device=device_name(context.run.device),
         source=None if trained.beside is None else trained.beside.source,
         probe=None if trained.beside is None else trained.beside.probe,
+        grown=trained.grown,
     )
     return report, said
 

@@ -92,7 +92,7 @@ class Recipe:
 
     def without_unread(self) -> Recipe:
         """The recipe without source and probe pictures that its method would not read."""
-        unread = [section for section in BESIDE if section not in self.find_method().reads]
+        unread = [section for section in BESIDE if section not in self.find_method().pictures(self.method)]
         return replace(self, **{section: type(getattr(self, section))() for section in unread})
 
     def write(self, path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from pydantic.dataclasses import dataclass as settings
 
 from blocks import Backbone, CompactNet, Path
+from nettailor.artifacts.grown_record import GrownFigures
 from nettailor.artifacts.pareto import FrontPoint
 from nettailor.artifacts.report import PruneFigures, Report, StudentFigures
 from nettailor.artifacts.run_folder import RunFolder
@@ -35,6 +36,10 @@ class MethodSettings:
     """What stands under `method` in a recipe: the method's name, and in a subclass its own settings."""
 
     name: str
+
+    def resolved(self) -> MethodSettings:
+        """With absolute paths to what they name, so that they mean the same anywhere."""
+        return self
 
 
 class Sections(Protocol):
@@ -106,6 +111,7 @@ class Trained:
         front: accuracy and cost of every network on the way, where the recipe asks for the curve.
         keep: stages whose networks stay in the run's folder, for another run to begin with.
         beside: what was measured on source and probe pictures, where the recipe names them.
+        grown: new units, where the network has grown.
     """
 
     net: CompactNet
@@ -116,6 +122,7 @@ class Trained:
     front: Callable[[], list[FrontPoint]] | None = None
     keep: tuple[str, ...] = ()
     beside: SourceRecord | None = None
+    grown: GrownFigures | None = None
 
 
 class Method(Protocol):
@@ -152,6 +159,18 @@ class Method(Protocol):
         Raises:
             UsageError: settings that do not go together.
         """
+        ...
+
+    def check_with(self, recipe: Sections, backbone: Backbone, task: Task) -> None:
+        """Refuse a recipe that this backbone or these pictures don't allow, before anything is written.
+
+        Raises:
+            UsageError: settings that do not go with them.
+        """
+        ...
+
+    def pictures(self, own: MethodSettings) -> tuple[str, ...]:
+        """Those of `reads` that it reads with these settings."""
         ...
 
     def stages(self, recipe: Sections) -> dict[str, int]:
@@ -192,10 +211,17 @@ class Plain:
                 "nettailor"
             )
         for section in BESIDE:
-            if getattr(recipe, section).data is not None and section not in self.reads:
+            if getattr(recipe, section).data is not None and section not in self.pictures(recipe.method):
                 raise UsageError(
                     f"{section}.data: method {recipe.method.name} reads no {section} pictures; leave it out, or use soft"
                 )
+
+    def check_with(self, recipe: Sections, backbone: Backbone, task: Task) -> None:
+        """Refuse nothing."""
+
+    def pictures(self, own: MethodSettings) -> tuple[str, ...]:
+        """All of `reads`."""
+        return self.reads
 
     def wants_teacher(self, own: MethodSettings) -> bool:
         """If it always needs one."""

@@ -20,6 +20,7 @@ from blocks import Backbone, NetPlan, Path, compact
 from blocks.paths import UNIVERSAL
 from blocks.top import Top, TopError
 from blocks.whole import WholeNet
+from nettailor.data.task import Task
 from nettailor.errors import UsageError, did_you_mean
 from nettailor.methods._beside import Beside
 from nettailor.methods._protocol import BESIDE, Context, MethodSettings, Plain, Sections, Trained
@@ -108,7 +109,15 @@ def with_optimizer(own: TuneSettings, config: TeacherConfig, run: Run) -> tuple[
     return replace(config, weight_decay=PUBLISHED_DECAY), replace(run, training=training)
 
 
-class TunedBackbone(Plain):
+class _Tunes(Plain):
+    """What trains a network from a layer up."""
+
+    def check_with(self, recipe: Sections, backbone: Backbone, task: Task) -> None:
+        """Refuse a layer that the backbone does not have."""
+        tuning_of(recipe, backbone)
+
+
+class TunedBackbone(_Tunes):
     """The backbone with a new classifier, trained from a layer up: plain fine-tuning, and what adds a term to its loss."""
 
     name: str
@@ -144,7 +153,7 @@ class TunedBackbone(Plain):
         return Trained(compact(net, backbone), epochs=epochs, keep=(STAGE, f"{STAGE}-rate"), beside=record)
 
 
-class TunedTop(Plain):
+class TunedTop(_Tunes):
     """A top in the place of the backbone's head, trained with the layers below it from one of them up."""
 
     name: str
