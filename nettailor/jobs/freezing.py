@@ -44,7 +44,7 @@ def search_freezing(
         workers, on: as `run_jobs` takes them.
 
     Raises:
-        UsageError: the method trains no layers of the backbone, or `tune_from` or the folder are taken; matplotlib is missing.
+        UsageError: the method trains no old layers, `tune_from` or the folder is taken, or matplotlib is missing.
         NettailorError: a run failed; what others ended with is on disk.
     """
     display = display or Display()
