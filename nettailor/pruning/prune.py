@@ -14,7 +14,6 @@ blocks are kept and no proxy: what is chosen never costs more than the teacher.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
@@ -28,6 +27,7 @@ from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.importance import kind_for, loss_left_with, option_losses, pictures_run
 from nettailor.pruning.rounds import Rounds, Trial, snapshot
 from nettailor.pruning.solver import cheapest, smaller, within_budget
+from nettailor.pruning.ways import WAYS, way
 from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
@@ -75,7 +75,7 @@ def prune(
     settings = replace(settings or StudentConfig(), complexity_weight=0.0)
     floor = accuracy(teacher, task.val)
     job = _Job(student, teacher, task, config, settings, run, floor)
-    result = WAYS[config.how](job)
+    result: Pruned = WAYS[config.how](job)
     student.keep(result.graph.paths)
     return result
 
@@ -152,6 +152,7 @@ def weak_proxies(graph: BlockGraph, below: float) -> list[Path]:
     return [path for path, data in graph.edges() if not path.is_universal and data["gate"] < below]
 
 
+@way("paper")
 def _paper(job: _Job) -> Pruned:
     student, config, run = job.student, job.config, job.run
     whole, start = BlockGraph.of(student), snapshot(student)
@@ -180,6 +181,7 @@ def _paper(job: _Job) -> Pruned:
     return Pruned(best[1], least, best[0].val_accuracy, trials, sum(trial.epochs for trial in trials), steps=steps)
 
 
+@way("tolerance", "budget")
 def _rounds(job: _Job) -> Pruned:
     """Rounds, each towards `shrink` of the last one's price; what falls below may well come back.
 
@@ -259,6 +261,3 @@ def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Bl
     if goal is not None:
         return within_budget(graph, options, goal)  # a last small step, or the reason why there is none
     return None  # what is left can't get cheaper and hold together
-
-
-WAYS: dict[str, Callable[[_Job], Pruned]] = {"tolerance": _rounds, "budget": _rounds, "paper": _paper}
