@@ -18,10 +18,14 @@ import pytest
 
 from nettailor.cli.main import main
 from nettailor.cli.verbs import VERBS
+from nettailor.jobs import adapt as adapting
+from nettailor.jobs.context import resolve
+from nettailor.jobs.recipe import Recipe
 from nettailor.pruning import prune as pruning
 from nettailor.pruning.config import PruneConfig
 from nettailor.training import stages as training
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+from tests import fabricated
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
 
@@ -109,3 +113,18 @@ def test_every_verb_and_option_that_the_readme_shows_exists(capsys: pytest.Captu
     told = capsys.readouterr().out
     for flag in set(re.findall(r"nettailor [^#\n`]*?(--[a-z-]+)", README)):
         assert flag in told, flag
+
+
+def test_how_a_run_is_repeated_is_said_as_it_is_done(nettailor: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command itself, on a recipe that a run would have written; nothing is trained."""
+    (line,) = re.findall(r"^nettailor (adapt --recipe runs/digits/recipe\.yaml .*?) *#", README, re.MULTILINE)
+    ran: list[tuple[Recipe, Path]] = []
+    monkeypatch.setattr(adapting, "adapt", lambda recipe, out, _: (ran.append((recipe, out)), fabricated.report())[1])
+    first = Recipe(seed=5)
+    first.write(Path("runs/digits/recipe.yaml"))
+    assert nettailor(*shlex.split(line))[0] == 0
+    ((again, out),) = ran
+    assert again == resolve(first)
+    assert out != Path("runs/digits"), "in its own folder a finished run is not run again"
+    section = README[README.index("## What comes out") :]
+    assert "with another `--out` to repeat" in section

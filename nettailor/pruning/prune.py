@@ -248,15 +248,17 @@ def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Bl
         return None
     kind = kind_for(job.config.importance, job.student, graph)
     options = option_losses(job.student, job.task, kind, job.config.measured_on)
-    looked_at = pictures_run(options, kind, min(job.config.measured_on, len(job.task.val)))
-    state.importance_passes += looked_at / len(job.task.train)
+    pictures, training = min(job.config.measured_on, len(job.task.val)), len(job.task.train)
+    state.importance_passes += pictures_run(options, kind, pictures) / training
     for part in _parts(job.config.shrink, state.careful):
         try:
             left = smaller(graph, options, part, goal or 0.0)
         except GraphError:
             continue
-        loss = loss_left_with(job.student, left, job.task, job.config.measured_on) if part < job.config.shrink else 0.0
-        if loss <= job.config.largest_loss:
+        if part >= job.config.shrink:
+            return left
+        state.importance_passes += 2 * pictures / training  # with all paths, and with those that would be left
+        if loss_left_with(job.student, left, job.task, job.config.measured_on) <= job.config.largest_loss:
             return left
     if goal is not None:
         return within_budget(graph, options, goal)  # a last small step, or the reason why there is none
