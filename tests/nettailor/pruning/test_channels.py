@@ -19,8 +19,11 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.extra
 @pytest.mark.parametrize("importance", ["group_norm", "magnitude"])
-def test_a_size_is_met_and_the_network_still_answers(backbone: Backbone, importance: str) -> None:
+def test_a_size_is_met_and_the_network_still_answers(
+    backbone: Backbone, importance: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("torch_pruning")
+    monkeypatch.setattr(channels, "STEPS", 40)
     net = backbone.teacher(4).requires_grad_(True)
     pruner = ChannelPruner(net, importance)  # type: ignore[arg-type]
     whole = pruner.macs
