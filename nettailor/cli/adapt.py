@@ -28,9 +28,10 @@ class AdaptOptions(JobOptions):
     recipe: str | None = option("a shipped recipe, or a YAML file of one or several tasks", metavar="NAME|FILE")
     method: str | None = option(f"one of {', '.join(names())} (default: nettailor)", metavar="NAME")
     out: Path | None = option(
-        "folder of the run; the folder around the runs where there are several tasks", metavar="RUN"
+        "folder of the run (default: runs/TASK, or runs/TASK-METHOD); of several tasks the folder around the runs",
+        metavar="RUN",
     )
-    seed: int | None = option("seed of everything that is random", metavar="N")
+    seed: int | None = option("seed of everything that is random (default: 0)", metavar="N")
     skip_bad: bool = option("go on without pictures that can't be read", default=False)
 
 

@@ -35,7 +35,7 @@ from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
 from nettailor.training.stages import fit_student, student_rate
 
-FAR_BELOW = 0.25  # under the teacher: the rest of a front is of no use to anybody
+FAR_BELOW = 0.25  # under the teacher: where a front ends, its networks are of no use
 SMALLEST_STEP = 0.97  # of the price: rounds that save less than 3 % are not worth their training
 
 

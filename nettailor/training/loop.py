@@ -35,7 +35,7 @@ from nettailor.training.optimizers import make_optimizer, step_factor
 from nettailor.training.run import BeforeStep, Fitted, Run
 
 WARMUP = 0.1  # of all steps
-FEWEST_STEPS = 8  # of a pass: what is trained by steps must not be starved by few pictures in large batches
+FEWEST_STEPS = 8  # of a pass, whatever the batch: few pictures in large batches would be too few steps
 SMALLEST_BATCH = 16
 LARGEST_GRADIENT = 5.0  # norm; a first step through fresh proxies can be far larger than any later one
 

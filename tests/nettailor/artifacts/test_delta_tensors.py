@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,6 +70,24 @@ def test_a_network_wants_the_tensors_that_it_has(backbone: Backbone) -> None:
     own = net.task_tensors()
     assert {name: info.shape for name, info in wanted.items()} == {name: tuple(own[name].shape) for name in own}
     assert {info.dtype for info in wanted.values()} == {"F32"}
+
+
+def test_what_a_network_wants_is_known_without_memory_for_it(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its classifier is made on the meta device: half a million classes take no memory (the slow test measures it)."""
+    plan = compact(TailoredNet(backbone, 3, Plan(skips=1))).plan
+    made: list[str] = []
+
+    def noted(*words: Any) -> CompactNet:
+        net = CompactNet(*words)
+        made.extend(tensor.device.type for tensor in net.task_tensors().values())
+        return net
+
+    monkeypatch.setattr(delta_tensors, "CompactNet", noted)
+    wanted = wanted_tensors(backbone, replace(plan, classes=500_000))
+    assert wanted["head.fc.bias"].shape == (500_000,)
+    assert set(made) == {"meta"}
 
 
 def test_a_form_that_computes_with_values_while_it_is_built_is_built_for_once(backbone: Backbone) -> None:

@@ -164,7 +164,7 @@ def test_a_delta_s_settings_choose_no_pictures(run: Path, nettailor: CommandLine
 
 
 def test_a_pattern_in_somebody_s_settings_is_not_matched(run: Path, pictures: Path, tmp_path: Path) -> None:
-    """`^(a+)+$` takes longer than anybody lives on such a file name."""
+    """`^(a+)+$` takes practically forever on such a file name."""
     root = shutil.copytree(pictures, tmp_path / "slow")
     for picture in sorted(root.rglob("*.png")):
         picture.rename(picture.with_name("a" * 60 + picture.name))

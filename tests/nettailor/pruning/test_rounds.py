@@ -45,7 +45,7 @@ def test_the_first_best_is_the_student_without_proxies(student: TailoredNet, tas
     assert state.peak == max(accuracy(student, task.val), state.best_value)
 
 
-def test_the_best_is_the_leanest_within_the_drop_and_no_dearer_than_all_blocks(
+def test_the_best_is_the_leanest_within_the_drop_and_costs_no_more_than_all_blocks(
     student: TailoredNet, task: Task
 ) -> None:
     state = Rounds.fresh(student, task)
