@@ -31,16 +31,24 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class DataSet:
-    """Pictures to tune on: settings of the section `data`."""
+class Made:
+    """A file in the folder of the runs that another procedure makes, as a value of a setting."""
 
-    settings: Mapping[str, Any]
+    file: str
 
 
-DATA: dict[str, DataSet] = {
-    "gtsrb": DataSet({"data.source": Pictures("gtsrb.zip"), "data.group": r"([^/]+/\d+)_"}),
-    "omniglot242": DataSet({"data.source": Pictures("omniglot242.zip")}),
+OMNIGLOT = Pictures("omniglot242.zip")
+FIRST_THREE = "Balinese|Early_Aramaic|Greek"
+CHARACTERS = "omniglot242-first-four"
+DATA: dict[str, Mapping[str, Any]] = {
+    "gtsrb": {"data.source": Pictures("gtsrb.zip"), "data.group": r"([^/]+/\d+)_"},
+    "omniglot242": {"data.source": OMNIGLOT},
+    CHARACTERS: {"data.source": OMNIGLOT, "data.classes": f"({FIRST_THREE}|Japanese).*"},
+    "omniglot242-first-three": {"data.source": OMNIGLOT, "data.classes": f"({FIRST_THREE}).*"},
+    "omniglot242-last-five": {"data.source": OMNIGLOT, "data.classes": f"(?!{FIRST_THREE}).*"},
+    "cifar10_jpeg": {"data.source": Pictures("cifar10_jpeg.zip")},
 }
+"""Pictures to tune on: settings of the section `data`. Alphabets are in the order of their names."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,7 @@ class Cell:
         settings: `section.key` to value, over those that all cells have.
         rate: whose chosen rate it trains with, `sgd` or `adamw`; None: as `settings` say.
         seeds: how many, counted from 0.
+        begins: the cell whose network, of the same seed, it begins with in place of the backbone.
     """
 
     name: str
@@ -60,25 +69,26 @@ class Cell:
     data: str = "gtsrb"
     rate: str | None = SGD
     seeds: int = SEEDS
+    begins: Cell | None = None
 
     @property
     def key(self) -> str:
         """Its folder below that of all runs."""
         return f"{self.data}/{self.name}"
 
-    @property
-    def exists(self) -> bool:
-        """Whether this version has its method."""
-        return self.method in methods.names()
-
     def folder(self, out: Path, seed: int) -> RunFolder:
         """Where the run of a seed is, or was published."""
         return RunFolder(out / self.data / self.name / f"seed-{seed}")
 
-    def recipe(self, seed: int, data: Path, rates: Mapping[str, float], epochs: int) -> Recipe:
+    def weights(self, out: Path, seed: int) -> Path:
+        """The file of the network that it begins with."""
+        return out / self.data / self.name / f"begins-{seed}.safetensors"
+
+    def recipe(self, seed: int, out: Path, data: Path, rates: Mapping[str, float], epochs: int) -> Recipe:
         """What is run.
 
         Args:
+            out: folder of the runs.
             data: folder of the pictures' files.
             rates: chosen, by optimiser.
 
@@ -91,19 +101,30 @@ class Cell:
             "machine.threads": 1,
             "teacher.start": "fresh",
             "teacher.epochs": epochs,
-            **DATA[self.data].settings,
+            **DATA[self.data],
             "method.name": self.method,
             **self.settings,
         }
         if self.rate is not None:
             settings = {"teacher.lr": rates[self.rate], **settings}
-        return parse_recipe(_tree(settings, data), f"cell {self.key}")
+        if self.begins is not None:
+            settings["backbone.weights"] = str(self.weights(out, seed))
+        return parse_recipe(_tree(settings, data, out), f"cell {self.key}")
 
     def files(self) -> Iterator[str]:
         """The files of pictures that it reads."""
-        for value in {**DATA[self.data].settings, **self.settings}.values():
+        for value in {**DATA[self.data], **self.settings}.values():
             if isinstance(value, Pictures):
                 yield value.file
+
+    def lacks(self, out: Path) -> str | None:
+        """Why it can't run yet, in a few words; None if it can."""
+        if self.method not in methods.names():
+            return f"this version has no method {self.method}"
+        for value in self.settings.values():
+            if isinstance(value, Made) and not (out / value.file).is_file():
+                return f"{out / value.file} is not made yet"
+        return None if self.begins is None else self.begins.lacks(out)
 
 
 def seed_major(cells: Iterable[Cell], seeds: int) -> Iterator[tuple[Cell, int]]:
@@ -121,7 +142,9 @@ def job_of(cell: Cell, seed: int, out: Path, data: Path, rates: Mapping[str, flo
     Raises:
         UsageError: this version's settings refuse it.
     """
-    return Job(f"{cell.key}/seed-{seed}", cell.recipe(seed, data, rates, epochs), cell.folder(out, seed).root)
+    after = () if cell.begins is None else (f"{cell.begins.key}/seed-{seed}",)
+    recipe = cell.recipe(seed, out, data, rates, epochs)
+    return Job(f"{cell.key}/seed-{seed}", recipe, cell.folder(out, seed).root, after=after)
 
 
 def check_files(cells: Iterable[Cell], data: Path | None) -> Path:
@@ -138,10 +161,12 @@ def check_files(cells: Iterable[Cell], data: Path | None) -> Path:
     return data
 
 
-def _tree(settings: Mapping[str, Any], data: Path) -> dict[str, Any]:
+def _tree(settings: Mapping[str, Any], data: Path, out: Path) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for name, value in settings.items():
-        inner: Any = str(data / value.file) if isinstance(value, Pictures) else value
+        inner: Any = value
+        if isinstance(value, Pictures | Made):
+            inner = str((data if isinstance(value, Pictures) else out) / value.file)
         for key in reversed(name.split(".")):
             inner = {key: inner}
         tree = merge(tree, inner)

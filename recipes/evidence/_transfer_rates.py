@@ -40,3 +40,8 @@ def chosen_rates(out: Path) -> dict[str, float]:
 def best(accuracies: dict[float, float]) -> float:
     """The rate of the highest accuracy; of equal ones the lowest."""
     return max(accuracies, key=lambda rate: (accuracies[rate], -rate))
+
+
+def all_rate_cells() -> list[Cell]:
+    """The runs of every optimiser, in the order in which they are run."""
+    return [cell for optimizer in (SGD, ADAMW) for cell in rate_cells(optimizer).values()]
