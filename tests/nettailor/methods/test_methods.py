@@ -38,6 +38,7 @@ NAMES = [
     "paper_pruned_as_nettailor",
     "paper_text",
     "random_weights",
+    "scratch",
     "shallow",
 ]
 LONG = {
