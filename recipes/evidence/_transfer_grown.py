@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from recipes.evidence import wide as wide_net
 from recipes.evidence._transfer_cells import ADAMW, DATA, METHOD_OPTIMIZER, SGD, Cell, Made, Pictures
 from recipes.evidence._transfer_claims import Claim, Group
 from recipes.evidence._transfer_figures import SOURCE, TEST
@@ -154,8 +155,10 @@ def kind() -> Group:
 
 
 WIDE = {
-    "backbone.name": "recipes.evidence.wide:resnet34_tiny_wide",
-    "backbone.weights": Made("resnet34_tiny_wide.safetensors"),
+    "backbone.name": f"{wide_net.__name__}:{wide_net.NAME}",
+    "backbone.weights": Made(f"{wide_net.NAME}.safetensors"),
+    "backbone.input_size": 32,
+    "backbone.crop": 1.0,
 }
 
 
@@ -184,6 +187,7 @@ def not_wide() -> Group:
         cells,
         claims,
         {plain_cell.key: "62.9", wide_cell.key: "63.2", grown_cell.key: "69.0"},
+        record=f"{wide_net.NAME}.json",
     )
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from nettailor.artifacts.board import Figure
+from nettailor.files import read_json
 from recipes.evidence._transfer_cells import Cell
 from recipes.evidence._transfer_claims import AGREES, DISAGREES, NOT_RUN, NOT_SHOWN, Claim, Found, Group, judge
 from recipes.evidence._transfer_figures import BestOf, Metric, Runs
@@ -79,6 +80,9 @@ def _rates(runs: Runs) -> list[str]:
 
 def _group(group: Group, runs: Runs) -> list[str]:
     lines = [f"## {group.title}", "", f"**The paper.** {group.paper}", "", f"**Ran.** {group.ran}", ""]
+    if group.record and (runs.folder / group.record).is_file():
+        figures = ", ".join(f"{name} {value}" for name, value in read_json(runs.folder / group.record).items())
+        lines += [f"[{group.record}](evidence/{group.record}): {figures}.", ""]
     cells = list({cell.key: cell for cell in group.cells}.values())
     finished = [cell for cell in cells if runs.seeds(cell)]
     if finished:

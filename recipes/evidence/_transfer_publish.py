@@ -29,6 +29,8 @@ def publish(groups: Iterable[Group], out: Path, docs: Path, epochs: int) -> list
     for cell in all_rate_cells():
         wanted[cell.key] = cell, {REPORT}
     for group in groups:
+        if group.record and (out / group.record).is_file():
+            copy_file(out / group.record, docs / group.record)
         for cell in group.cells:
             files = wanted.setdefault(cell.key, (cell, {REPORT}))[1]
             files |= group.files()

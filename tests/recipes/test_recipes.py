@@ -13,7 +13,7 @@ from nettailor.jobs.recipe import Recipe, read_recipes
 from tests.conftest import CommandLine
 
 RECIPES = 4
-PROCEDURES = 11
+PROCEDURES = 13
 
 
 def test_every_recipe_is_found() -> None:

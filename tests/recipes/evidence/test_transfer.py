@@ -177,7 +177,10 @@ def test_the_page_says_what_ran_and_lists_what_did_not(tmp_path: Path) -> None:
     finished(tmp_path, OTHER, [0.70, 0.71, 0.72])
     finished(tmp_path, part, [0.5, 0.6])
     claims = [Claim("above", OURS, OTHER, "9 - 8"), Claim("more", part, missing, "5 - 4"), Claim("ours", part, OTHER)]
-    group = Group("Growth", "It grows.", "We grew.", [OURS, OTHER, missing, part], claims, {OURS.key: "9"})
+    group = Group(
+        "Growth", "It grows.", "We grew.", [OURS, OTHER, missing, part], claims, {OURS.key: "9"}, record="w.json"
+    )
+    write_json(tmp_path / "w.json", {"top-1": 0.38, "passes": 100})
     said = page({"growth": group}, Runs(tmp_path))
     assert "| Growth | 8 of 12 | 2 | 1 | 0 | 0 | 1 |" in said
     assert "| gtsrb/ours | finetune sgd | 9 | 81.00 ± 1.00 | 3 |" in said
@@ -185,6 +188,7 @@ def test_the_page_says_what_ran_and_lists_what_did_not(tmp_path: Path) -> None:
     assert "| above: gtsrb/ours - gtsrb/other | 9 - 8 | +10.00 | +7.52 to +12.48 | 3 | agrees |" in said
     assert "| ours: gtsrb/part - gtsrb/other | ours | -15.50 | -72.68 to +41.68 | 2 | **not shown** |" in said
     assert "Not run: gtsrb/missing." in said
+    assert "[w.json](evidence/w.json): top-1 0.38, passes 100." in said
     assert "more: " not in said, "a claim of cells that did not run is no row"
     assert "| sgd | 0.05 | not run |  |" in said
 
@@ -213,7 +217,9 @@ def test_only_runs_that_are_what_the_table_says_are_published(tmp_path: Path) ->
     assert {path.name for path in docs.rglob("*.json")} == {"report.json"}
     assert Runs(docs).seeds(OURS) == [0]
     assert Runs(docs).seeds(OTHER) == []
-    assert publish([Group("Growth", "", "", [OURS], columns=(PROBE,))], out, docs, 20) == []
+    write_json(out / "w.json", {})
+    assert publish([Group("Growth", "", "", [OURS], columns=(PROBE,), record="w.json")], out, docs, 20) == []
+    assert (docs / "w.json").is_file()
     assert (OURS.folder(docs, 0).root / BESIDE).is_file()
 
 
