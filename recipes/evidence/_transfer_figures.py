@@ -36,6 +36,10 @@ class Runs:
         """The figures of a finished run."""
         return self._once(cell.folder(self.folder, seed).report, Report.read)
 
+    def tree(self, cell: Cell, seed: int) -> dict[str, Any]:
+        """The same as plain values."""
+        return read_json(cell.folder(self.folder, seed).report)
+
     def beside(self, cell: Cell, seed: int) -> dict[str, Any]:
         """What it measured on source and probe pictures.
 
@@ -116,7 +120,9 @@ def _mean_recall(runs: Runs, cell: Cell, seed: int) -> float | None:
 
 
 def _source(runs: Runs, cell: Cell, seed: int) -> float | None:
-    return _after(runs, cell, seed, "source")
+    """By the source's old classifier, trained along or not; of a grown network by one that learned the source afterwards."""
+    grown = (runs.tree(cell, seed).get("grown") or {}).get("forgetting")
+    return _after(runs, cell, seed, "source") if grown is None else 100 * float(grown["accuracy"])
 
 
 def _probe(runs: Runs, cell: Cell, seed: int) -> float | None:

@@ -193,6 +193,9 @@ def not_wide() -> Group:
 
 MIDDLE = {"gtsrb": "cifar10_jpeg", "omniglot242-last-five": "omniglot242-first-three"}
 """The middle task, by the target."""
+VIA = {"data.source": "method.via", "data.classes": "method.via_classes"}
+FORGETTING = {"method.forgetting": True, "method.forgetting_passes": 2}
+"""Over 60,000 source pictures, whose activations are computed once: what the new units and the source classifier learn from."""
 
 
 def via() -> Group:
@@ -200,7 +203,7 @@ def via() -> Group:
     cells: list[Cell] = []
     claims: list[Claim] = []
     for target, middle in MIDDLE.items():
-        through = {f"method.via.{name.removeprefix('data.')}": value for name, value in DATA[middle].items()}
+        through = {VIA[name]: value for name, value in DATA[middle].items()}
         of_plain, direct = plain(data=target), grown("width", data=target)
         first, then = plain(data=middle), plain(data=target)
         then = replace(then, name=f"plain-via-{middle}-all-sgd", begins=first)
@@ -228,8 +231,10 @@ def forgetting() -> Group:
     own = {
         "plain": tuned("watched", "finetune", settings=source),
         "lwf": tuned("lwf", "lwf", settings=source),
-        "depth": tuned("depth-forgetting", "grow_depth", settings={**source, "method.forgetting": True}),
-        "width": tuned("width-forgetting", "grow_width", settings={**source, "method.forgetting": True}),
+        **{
+            kind: tuned(f"{kind}-forgetting", KINDS[kind], settings={**source, **FORGETTING})
+            for kind in ("depth", "width")
+        },
     }
     return Group(
         "Forgetting",
