@@ -66,6 +66,12 @@ def digit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def other_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real digits 6 and 7, as many: source pictures beside those of `digit_folder`."""
+    return made_once(tmp_path_factory, "digits2", partial(tiny.write_digits, classes=2, first=6))
+
+
+@pytest.fixture(scope="session")
 def quick_run(digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run of the default method on the small digits, for reading; copy it to change it. What it said is in `.log`."""
 

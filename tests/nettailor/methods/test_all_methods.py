@@ -1,6 +1,6 @@
 """Every method over backbones of three kinds: what its delta holds is what was counted, and it comes back as it was.
 
-A method that is new is here by its file alone. What needs more than a task's own pictures is tested by itself.
+A method that is new is here by its file alone.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ from nettailor.training.checkpoint import Checkpoints
 from tests.conftest import CommandLine, made_once
 from tests.nettailor.methods.test_methods import LONG, words_for
 
-OTHER_NEEDS = {"soft"}
-NAMES = [name for name in methods.names() if name not in OTHER_NEEDS]
+NAMES = methods.names()
 BACKBONES = ("embedded", "timm", "alexnet")
 RANDOM: dict[str, tuple[str, Callable[[], torch.nn.Module]]] = {
     "timm": ("timm/test_resnet", lambda: timm.create_model("test_resnet")),
@@ -56,11 +55,17 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="session")
-def recipe_of(tmp_path_factory: pytest.TempPathFactory, digit_folder: Path) -> Callable[[str, str], Recipe]:
+def recipe_of(
+    tmp_path_factory: pytest.TempPathFactory, digit_folder: Path, other_digits: Path
+) -> Callable[[str, str], Recipe]:
     """The quickest recipe of a method over a backbone, whose random weights are made once."""
 
     def recipe(method: str, kind: str) -> Recipe:
-        words = [word for word in words_for(method)[2:] if not word.startswith("teacher.epochs") or method in LONG]
+        words = [
+            word
+            for word in words_for(method, other_digits)[2:]
+            if not word.startswith("teacher.epochs") or method in LONG
+        ]
         words += ["backbone.input_size=64" if kind == "alexnet" else "backbone.input_size=32", "machine.device=cpu"]
         words += [] if method in LONG else ["teacher.epochs=2"]
         tree: dict[str, Any] = {"data": {"source": str(digit_folder)}, "method": {"name": method}}

@@ -23,7 +23,7 @@ from nettailor.jobs.recipe import Recipe, parse_recipe
 from nettailor.methods._protocol import Context, Trained
 from tests.conftest import CommandLine
 from tests.nettailor.export._files import assert_same, written
-from tests.tiny import QUICK, write_digits
+from tests.tiny import QUICK
 
 NAMES = [
     "adapters",
@@ -57,16 +57,16 @@ LONG = {
 """Those with many stages, most of which other methods run, too, or that `test_all_methods` runs on small backbones."""
 TUNED = {"finetune", "lwf", "soft"}
 """Those whose own training is the stage that is a teacher's in others."""
+BESIDE = {"lwf", "soft"}
+"""Those that are `finetune` with another objective; their own tests train them on a smaller backbone."""
 FAST_PAPER = ("prune.remove=[1,2]", "prune.proxies_below=0.001")
 
 
-def words_for(name: str) -> tuple[str, ...]:
+def words_for(name: str, others: Path) -> tuple[str, ...]:
+    """Quick settings of a method; `others` are source pictures for what needs some."""
     as_paper = name in ("paper", "paper_text", "nettailor_pruned_as_paper")
     quick = tuple(word for word in QUICK if not word.startswith("recover")) if as_paper else QUICK
-    if name == "soft":
-        others = Path("others")
-        if not others.exists():
-            write_digits(others, classes=2, first=6)
+    if methods.find(name).needs_source:
         quick = (*quick, f"source.data={others}")
     return ("--method", name, *quick, *(FAST_PAPER if as_paper else ()))
 
@@ -83,9 +83,11 @@ def test_methods_are_the_files_of_their_room() -> None:
 
 
 @pytest.mark.extra
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in NAMES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LONG | BESIDE else ()) for name in NAMES]
+)
 def test_every_method_leaves_a_delta_that_loads_to_the_same_bits(
-    name: str, nettailor: CommandLine, digit_folder: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, nettailor: CommandLine, digit_folder: Path, other_digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the extra `onnx` is there the net is exported, too."""
     trained: list[Trained] = []
@@ -97,7 +99,7 @@ def test_every_method_leaves_a_delta_that_loads_to_the_same_bits(
         return trained[-1]
 
     monkeypatch.setattr(type(method), "train", keep)
-    status, said, err = nettailor("adapt", "--data", digit_folder, "--out", "run", *words_for(name))
+    status, said, err = nettailor("adapt", "--data", digit_folder, "--out", "run", *words_for(name, other_digits))
     assert status == 0, err
     again, report = delta.load("run"), Report.read(Path("run/report.json"))
     net = trained[0].net
@@ -117,7 +119,7 @@ def test_every_method_leaves_a_delta_that_loads_to_the_same_bits(
     assert f"{report.compact.test_accuracy:.4f} of 24 test pictures right" in said
     assert nettailor("show", "run", "--svg", "graph.svg")[0] == 0
     assert nettailor("predict", "run", next(digit_folder.rglob("*.png")))[0] == 0
-    assert nettailor("adapt", "--data", digit_folder, "--out", "run", *words_for(name))[0] == 0
+    assert nettailor("adapt", "--data", digit_folder, "--out", "run", *words_for(name, other_digits))[0] == 0
 
 
 @pytest.mark.slow

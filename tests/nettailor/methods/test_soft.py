@@ -12,6 +12,8 @@ import torch
 
 from blocks import Backbone, NetPlan
 from blocks.whole import WholeNet
+from nettailor.artifacts.confusion import Confusion
+from nettailor.artifacts.report import Report
 from nettailor.artifacts.source_record import SourceRecord
 from nettailor.data.config import DataConfig
 from nettailor.data.probe_pictures import ProbeConfig, ProbePictures, load_probe
@@ -24,7 +26,9 @@ from nettailor.methods._protocol import Context, Trained
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import TeacherConfig
 from nettailor.training.run import Run
+from tests.conftest import CommandLine
 from tests.nettailor.training.conftest import Stopped, Stopping
+from tests.tiny import QUICK
 
 TEACHER = TeacherConfig(epochs=2, batch=8, start="fresh", lr=2e-3)
 
@@ -248,3 +252,23 @@ def test_of_the_targets_own_data_the_probe_takes_what_it_leaves(
     assert trained.beside.probe is not None
     assert trained.beside.source is None
     assert trained.beside.probe.classes == 2
+
+
+@pytest.mark.slow
+def test_how_a_thinned_class_fares_is_in_the_runs_files(
+    nettailor: CommandLine, digit_folder: Path, other_digits: Path
+) -> None:
+    for method in ("soft", "finetune"):
+        words = ("--method", method, "--data", digit_folder, "--out", method, f"source.data={other_digits}", *QUICK)
+        status, _, said = nettailor("adapt", *words, "data.thin={digit 1: 0.1}")
+        assert status == 0, said
+        report, confusion = Report.read(Path(method, "report.json")), Confusion.read(Path(method, "confusion.json"))
+        assert report.data.train == 36 + 1
+        recalls = [row[number] / sum(row) for number, row in enumerate(confusion.counts)]
+        assert confusion.classes[1] == "digit 1"
+        assert report.compact.balanced_accuracy == pytest.approx(sum(recalls) / 4)
+        record = SourceRecord.read(Path(method, "source.json"))
+        assert record.source == report.source
+        assert record.source is not None
+        assert record.source.pictures_read == (0 if method == "finetune" else record.passes[-1].source_pictures)
+        assert record.source.pictures_read > 0 or method == "finetune"

@@ -139,3 +139,18 @@ def test_a_long_stage_draws_in_between(
     assert [event.step for event in read(tmp_path).Images(OVER_TIME)] == [4, 8]
     assert made.step == 8
     assert (tmp_path / "graphs" / "3-after-pruning").is_dir()
+
+
+def test_source_and_new_classes_stand_beside_validation(tmp_path: Path) -> None:
+    with event_writer(tmp_path) as writer:
+        made = TensorBoard(writer, tmp_path, tmp_path / "checkpoint", "birds", hparams_of({}))
+        made.begin("teacher", 0, 4)
+        metrics = {"val_accuracy": 0.5, "source_accuracy": 0.3, "probe_accuracy": 0.4}
+        made.passed("teacher", 1, {"ce": 1.0, "source": 2.0}, metrics, True)
+    assert read(tmp_path).Tags()["scalars"] == [
+        "loss/cross entropy",
+        "loss/source",
+        "accuracy/validation",
+        "accuracy/source",
+        "accuracy/new classes",
+    ]
