@@ -162,7 +162,7 @@ def _source_net(study: StudyFile, chosen: Mapping[str, Any], tree: Mapping[str, 
 
 
 def _source_pictures(tree: Any, origin: str) -> SourcePictures | None:
-    """The pictures that a section `source` names; where recipes have it, it may say more, for a method that trains on them."""
+    """The pictures that a section `source` names; where recipes have it, it may say more, for a method's training."""
     if not isinstance(tree, dict):
         raise UsageError(f"{origin}: source: is a mapping with data, classes and crop, but it is {tree!r}")
     own, section = tree, get_type_hints(Recipe).get(SOURCE)
