@@ -116,7 +116,10 @@ class StudentConfig:
         Field(description="teacher: what it can hold of the fine-tuned network; backbone: the pretrained one"),
     ] = "teacher"
     epochs: Annotated[
-        Count | None, Field(description="passes; left out, 6, or more where few pictures make few steps")
+        Count | None,
+        Field(
+            description="passes; left out, 6, or more where few pictures make few steps or the teacher is often wrong"
+        ),
     ] = None
     lr: PeakRate = None
     gate_lr: Annotated[Positive, Field(description="learning rate of the gates' logits")] = 0.05
@@ -149,7 +152,11 @@ class RecoverConfig:
     """The last training of what is left: teacher kept, complexity off."""
 
     epochs: Annotated[
-        int | None, Field(ge=0, description="passes; left out, 12, or more where few pictures make few steps")
+        int | None,
+        Field(
+            ge=0,
+            description="passes; left out, 12, or more where few pictures make few steps or the teacher is often wrong",
+        ),
     ] = None
     lr: PeakRate = None
     leaner: Annotated[

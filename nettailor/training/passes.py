@@ -1,7 +1,8 @@
 """How many passes a training of ours takes where the recipe leaves it out.
 
 A pass over few pictures is of few steps, and what a network learns goes by its steps: passes are added until there are
-enough. The numbers of steps are those of the usual passes over a thousand pictures in batches of 64.
+enough. The numbers of steps are those of the usual passes over a thousand pictures in batches of 64. On a hard task, where
+even the teacher is often wrong, a student learns to answer as its teacher more slowly: it is trained twice as long.
 """
 
 from __future__ import annotations
@@ -19,13 +20,20 @@ class UsualPasses:
     passes: int
     least_steps: int
 
-    def over(self, pictures: int, batch: int, configured: int | None = None) -> int:
-        """Passes over `pictures` training pictures in batches of `batch`: the configured ones where there are such."""
+    def over(self, pictures: int, batch: int, configured: int | None = None, taught: float = 1.0) -> int:
+        """Passes over `pictures` training pictures in batches of `batch`: the configured ones where there are such.
+
+        Args:
+            taught: the teacher's accuracy on the validation split; below `HARD` the passes are doubled.
+        """
         if configured is not None:
             return configured
-        return max(self.passes, math.ceil(self.least_steps / Schedule(1, batch).steps_of(pictures)))
+        usual = max(self.passes, math.ceil(self.least_steps / Schedule(1, batch).steps_of(pictures)))
+        return 2 * usual if taught < HARD else usual
 
 
+HARD = 0.8
+"""A teacher's accuracy on the validation split, below which a task is hard."""
 STUDENT = UsualPasses(6, 96)
 ROUND = UsualPasses(2, 32)
 RECOVERY = UsualPasses(12, 192)

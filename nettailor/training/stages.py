@@ -146,7 +146,7 @@ def train(
     """Train a student with all terms of the loss."""
     config = config or StudentConfig()
     run = run or Run()
-    epochs = passes.STUDENT.over(len(task.train), config.batch, config.epochs)
+    epochs = passes.STUDENT.over(len(task.train), config.batch, config.epochs, accuracy(teacher, task.val))
     return fit_student("student", student, teacher, task, config, epochs, student_rate(config.lr, run), run)
 
 
@@ -173,7 +173,7 @@ def recover(
     settings = replace(settings or StudentConfig(), complexity_weight=0.0)
     if not run.checkpoints.has(stage):
         recalibrate(student, task, run)
-    epochs = passes.RECOVERY.over(len(task.train), settings.batch, config.epochs)
+    epochs = passes.RECOVERY.over(len(task.train), settings.batch, config.epochs, accuracy(teacher, task.val))
     return fit_student(stage, student, teacher, task, settings, epochs, student_rate(config.lr, run), run)
 
 

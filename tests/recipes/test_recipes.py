@@ -20,7 +20,7 @@ from tests.conftest import CommandLine
 
 RECIPES = 4
 STUDIES = 1
-PROCEDURES = 11
+PROCEDURES = 13
 
 
 def test_every_recipe_is_found() -> None:

@@ -30,6 +30,8 @@ from tests.nettailor.conftest import TEACHER
 def test_few_pictures_are_passed_over_more_often(pictures: int, wanted: int) -> None:
     assert UsualPasses(6, 96).over(pictures, 64) == wanted
     assert UsualPasses(6, 96).over(pictures, 64, configured=1) == 1
+    assert UsualPasses(6, 96).over(pictures, 64, taught=0.79) == 2 * wanted
+    assert UsualPasses(6, 96).over(pictures, 64, configured=1, taught=0.1) == 1
 
 
 def test_student_and_recovery_are_as_long_as_that(
@@ -39,11 +41,16 @@ def test_student_and_recovery_are_as_long_as_that(
     monkeypatch.setattr(passes, "RECOVERY", UsualPasses(1, 15))
     run, teacher = Run(), finetune(backbone, task, TEACHER, Run())
     student = tailor(backbone, task, StudentConfig(batch=16), run, teacher)
+    monkeypatch.setattr(passes, "HARD", 0.0)
     usual = train(student, teacher, task, StudentConfig(batch=16), run)
     assert usual.epochs == passes.STUDENT.over(len(task.train), 16) > passes.STUDENT.passes
     assert recover(student, teacher, task, RecoverConfig(epochs=1), StudentConfig(batch=16), run).epochs == 1
     longer = recover(student, teacher, task, RecoverConfig(), StudentConfig(batch=16), run, "again")
     assert longer.epochs == passes.RECOVERY.over(len(task.train), 16) > passes.RECOVERY.passes
+    monkeypatch.setattr(passes, "HARD", 1.01)
+    assert train(student, teacher, task, StudentConfig(batch=16), Run()).epochs == 2 * usual.epochs
+    hard = recover(student, teacher, task, RecoverConfig(), StudentConfig(batch=16), Run(), "hard")
+    assert hard.epochs == 2 * longer.epochs
 
 
 def test_left_out_is_the_default() -> None:
