@@ -49,8 +49,8 @@ class Run:
     """What stages need beside nets and data. The default keeps nothing, shows nothing and runs on the CPU.
 
     `fitted` fills with what each stage measured, by the stage's name; `seconds` with where the time went; `rate` is the peak
-    learning rate of the teacher and `targets` its answers, once they are known. `shared` is what a method's own stages hand on
-    to each other in memory, by name.
+    learning rate of the teacher and `targets` its answers, once they are known. `shared` is what a method's own stages hand
+    on to each other in memory, by name.
     """
 
     seed: int = 0
