@@ -49,7 +49,7 @@ ALL = (
     "soft",
     "soft+joint",
 )
-"""What `--methods all` stands for: everything that a reviewer would ask for, in the order in which it runs."""
+"""What `--methods all` stands for, in the order in which it runs: every method, and variants that differ in one choice."""
 VARIANT = "+"
 
 

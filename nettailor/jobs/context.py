@@ -24,6 +24,7 @@ from nettailor.jobs.recipe import DEFAULT_METHOD, Recipe
 from nettailor.methods._protocol import BESIDE, Context
 from nettailor.progress import Display
 from nettailor.training.run import Run
+from nettailor.training.source_head import check_source_head
 from nettailor.training.stage_seconds import StageSeconds
 from nettailor.views.tensorboard.events import event_writer
 from nettailor.views.tensorboard.hparams import hparams_of
@@ -107,6 +108,8 @@ def _beside(recipe: Recipe, task: Task, backbone: Backbone) -> tuple[SourcePictu
     """Pictures of source and probe, which are refused before anything is written."""
     spec, crop = backbone.spec, backbone.source_crop or backbone.spec.crop
     source = load_source(recipe.source, recipe.data, task, spec, crop, recipe.seed)
+    if source is not None:
+        check_source_head(backbone, source, recipe.source)
     known = backbone.source_classes or []
     return source, load_probe(recipe.probe, recipe.data, task, source, known, spec, recipe.seed)
 

@@ -90,6 +90,10 @@ class KeepClassifier(TunedTop):
                 "keep; give trained weights with --weights FILE, or set method.classifier=random"
             )
 
+    def head_trains(self, recipe: Sections, backbone: Backbone) -> bool:
+        """The source classifier does, too, where it is kept."""
+        return _own(recipe).classifier == "kept" or super().head_trains(recipe, backbone)
+
     def top(self, context: Context) -> Top:
         """As the settings say."""
         return _own(context.recipe).top()
