@@ -47,7 +47,7 @@ OWN = {"keep_classifier": ("method.classifier=random", "method.norm=batch")}
 REFUSED = {
     ("blocks_per_stage", "alexnet"): "no stage of torchvision/alexnet,num_classes=20 has more than 1 block",
 }
-QUICKEST = {"finetune", "keep_classifier", "linear"}
+QUICKEST = {"keep_classifier", "linear"}
 """Those that are run in every test session, over the smallest backbone."""
 
 
