@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 from blocks.adapters import LowRank
 from blocks.backbone import Backbone
 from blocks.counting import tensors_of
+from blocks.precision import float64
 from blocks.student import TailoredNet
 
 
@@ -52,7 +53,7 @@ def _nearest(own: LowRank, taught: nn.Module) -> None:
     """The addition whose kernel is nearest to a teacher's; both factors get the same share of its size."""
     change: Tensor = (taught.weight - own.convolution.weight).flatten(1)  # type: ignore[operator]
     rank = own.up.shape[1]
-    left, sizes, right = torch.linalg.svd(change.double(), full_matrices=False)
+    left, sizes, right = torch.linalg.svd(float64(change), full_matrices=False)
     root = sizes[:rank].sqrt()
     own.up.copy_(left[:, :rank] * root)
     own.down.copy_(root.unsqueeze(1) * right[:rank])

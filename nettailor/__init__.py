@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nettailor.training.finetuning import finetune
     from nettailor.training.loop import accuracy
     from nettailor.training.run import Run
-from nettailor.training.stages import recover, tailor, train
+    from nettailor.training.stages import recover, tailor, train
 
 _WHERE = {
     "Backbone": "blocks",

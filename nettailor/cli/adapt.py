@@ -33,9 +33,12 @@ class AdaptOptions(JobOptions):
     recipe: str | None = option("a shipped recipe, or a YAML file of one or several tasks", metavar="NAME|FILE")
     method: str | None = option(f"one of {', '.join(names())} (default: nettailor)", metavar="NAME")
     out: Path | None = option(
-        "folder of the run; the folder around the runs where there are several tasks", metavar="RUN"
+        "folder of the run (default: runs/TASK, or runs/TASK-METHOD); of several tasks the folder around the runs",
+        metavar="RUN",
     )
-    seed: int | None = option("seed of everything that is random", metavar="N")
+    via: str | None = option("grow for these pictures first (methods grow_*)", metavar="DIR|ZIP|NAME")
+    forgetting: bool = option("measure what a grown network still knows of source.data", default=False)
+    seed: int | None = option("seed of everything that is random (default: 0)", metavar="N")
     search_freezing: bool = option(
         "train from every layer up, a run each (keep_classifier, finetune); validation chooses", default=False
     )

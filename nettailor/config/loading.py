@@ -111,7 +111,8 @@ WHERE_AND_HOW_FAST = ("machine.", "data.workers")
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The keys in which two recipes, as trees, differ; where and how fast they run does not count."""
     mine, theirs = dict(_leaves(one)), dict(_leaves(other))
-    return [key for key in mine if mine[key] != theirs[key] and not key.startswith(WHERE_AND_HOW_FAST)]
+    keys = dict.fromkeys([*mine, *theirs])  # a mapping by class, and another method, have keys that the other lacks
+    return [key for key in keys if mine.get(key) != theirs.get(key) and not key.startswith(WHERE_AND_HOW_FAST)]
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

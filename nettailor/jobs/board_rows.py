@@ -45,8 +45,15 @@ ALL = (
     "linear",
     "batch_norm",
     "adapters",
+    "grow_depth",
+    "grow_width",
+    "grow_both",
+    "grow_twice",
+    "lwf",
+    "soft",
+    "soft+joint",
 )
-"""What `--methods all` stands for: everything that a reviewer would ask for, in the order in which it runs."""
+"""What `--methods all` stands for, in the order in which it runs: every method, and variants that differ in one choice."""
 VARIANT = "+"
 
 
@@ -61,7 +68,7 @@ class BoardRow:
     def recipe(self, of: Recipe) -> Recipe:
         """A recipe of ours for this row."""
         name = self.method.name
-        recipe = of if name == of.method.name else of.with_method(name)
+        recipe = of.without_unread() if name == of.method.name else of.with_method(name)
         for key, value in self.variant.items():
             section, _, field = key.rpartition(".")
             section = section or "method"

@@ -12,10 +12,14 @@ from typing import Any, Protocol
 from pydantic.dataclasses import dataclass as settings
 
 from blocks import Backbone, CompactNet, Path
+from nettailor.artifacts.grown_record import GrownFigures
 from nettailor.artifacts.pareto import FrontPoint
 from nettailor.artifacts.report import PruneFigures, Report, StudentFigures
 from nettailor.artifacts.run_folder import RunFolder
+from nettailor.artifacts.source_record import SourceRecord
 from nettailor.data.config import DataConfig
+from nettailor.data.probe_pictures import ProbeConfig, ProbePictures
+from nettailor.data.source import SourceConfig, SourcePictures
 from nettailor.data.task import Task
 from nettailor.errors import UsageError
 from nettailor.pruning.config import PruneConfig
@@ -23,12 +27,19 @@ from nettailor.schema import STRICT
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig, TrainingConfig
 from nettailor.training.run import Run
 
+BESIDE = ("source", "probe")
+"""Sections of a recipe that name pictures beside the task's own."""
+
 
 @settings(config=STRICT, frozen=True)
 class MethodSettings:
     """What stands under `method` in a recipe: the method's name, and in a subclass its own settings."""
 
     name: str
+
+    def resolved(self) -> MethodSettings:
+        """With absolute paths to what they name, so that they mean the same anywhere."""
+        return self
 
 
 class Sections(Protocol):
@@ -53,12 +64,16 @@ class Sections(Protocol):
     @property
     def recover(self) -> RecoverConfig: ...
     @property
+    def source(self) -> SourceConfig: ...
+    @property
+    def probe(self) -> ProbeConfig: ...
+    @property
     def method(self) -> MethodSettings: ...
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a running job holds. `data_hash` is the pictures' fingerprint."""
+    """What a running job holds. `data_hash` is the pictures' fingerprint; `source` and `probe` are what the recipe names."""
 
     recipe: Sections
     backbone: Backbone
@@ -66,6 +81,8 @@ class Context:
     run: Run
     folder: RunFolder
     data_hash: str
+    source: SourcePictures | None = None
+    probe: ProbePictures | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +110,8 @@ class Trained:
         student: figures of the network before pruning; called after the test accuracy of `net` has been read.
         front: accuracy and cost of every network on the way, where the recipe asks for the curve.
         keep: stages whose networks stay in the run's folder, for another run to begin with.
+        beside: what was measured on source and probe pictures, where the recipe names them.
+        grown: new units, where the network has grown.
     """
 
     net: CompactNet
@@ -102,6 +121,8 @@ class Trained:
     student: Callable[[], StudentFigures] | None = None
     front: Callable[[], list[FrontPoint]] | None = None
     keep: tuple[str, ...] = ()
+    beside: SourceRecord | None = None
+    grown: GrownFigures | None = None
 
 
 class Method(Protocol):
@@ -111,6 +132,8 @@ class Method(Protocol):
         name: as people type it.
         summary: one line for lists.
         needs_teacher: whether it always learns from a fine-tuned network, which is then trained first.
+        needs_source: whether it can do nothing without source pictures.
+        reads: sections of the recipe with pictures beside the task's that it reads: some of `BESIDE`.
         shares_prefix: whether it can leave the backbone's first blocks as they are (`student.shared_prefix`).
         settings: dataclass of what stands under `method`.
         defaults: settings of other sections of the recipe that go with it; what the user sets lies over them.
@@ -122,6 +145,8 @@ class Method(Protocol):
     name: str
     summary: str
     needs_teacher: bool
+    needs_source: bool
+    reads: tuple[str, ...]
     shares_prefix: bool
     settings: type[MethodSettings]
     defaults: Mapping[str, Any]
@@ -142,6 +167,10 @@ class Method(Protocol):
         Raises:
             UsageError: settings that do not go with them.
         """
+        ...
+
+    def pictures(self, own: MethodSettings) -> tuple[str, ...]:
+        """Those of `reads` that it reads with these settings."""
         ...
 
     def stages(self, recipe: Sections) -> dict[str, int]:
@@ -165,6 +194,8 @@ class Plain:
     """What methods answer that have nothing special to say."""
 
     needs_teacher = False
+    needs_source = False
+    reads: tuple[str, ...] = ()
     shares_prefix = False
     settings: type[MethodSettings] = MethodSettings
     defaults: Mapping[str, Any] = {}
@@ -172,16 +203,25 @@ class Plain:
     variants: Mapping[str, Mapping[str, Any]] = {}
 
     def check(self, recipe: Sections) -> None:
-        """Refuse a shared prefix where the method can't have one."""
+        """Refuse a shared prefix where the method can't have one, and pictures that it would not read."""
         if recipe.student.shared_prefix and not self.shares_prefix:
             name = recipe.method.name
             raise UsageError(
                 f"student.shared_prefix: method {name} can't leave the first blocks as they are; leave it out, or use "
                 "nettailor"
             )
+        for section in BESIDE:
+            if getattr(recipe, section).data is not None and section not in self.pictures(recipe.method):
+                raise UsageError(
+                    f"{section}.data: method {recipe.method.name} reads no {section} pictures; leave it out, or use soft"
+                )
 
     def check_with(self, recipe: Sections, backbone: Backbone, task: Task) -> None:
         """Refuse nothing."""
+
+    def pictures(self, own: MethodSettings) -> tuple[str, ...]:
+        """All of `reads`."""
+        return self.reads
 
     def wants_teacher(self, own: MethodSettings) -> bool:
         """If it always needs one."""

@@ -22,7 +22,8 @@ from blocks.top import Top, TopError
 from blocks.whole import WholeNet
 from nettailor.data.task import Task
 from nettailor.errors import UsageError, did_you_mean
-from nettailor.methods._protocol import Context, MethodSettings, Plain, Sections, Trained
+from nettailor.methods._beside import Beside
+from nettailor.methods._protocol import BESIDE, Context, MethodSettings, Plain, Sections, Trained
 from nettailor.schema import STRICT, Positive
 from nettailor.training.config import TeacherConfig, TrainingConfig
 from nettailor.training.finetuning import STAGE, ObjectiveOf, Tuning, finetune, labels_alone, tune
@@ -125,14 +126,19 @@ class TunedBackbone(Tunes):
     """The backbone with a new classifier, trained from a layer up: plain fine-tuning, and what adds a term to its loss."""
 
     name: str
+    reads: tuple[str, ...] = BESIDE
     settings: type[MethodSettings] = TuneSettings
 
     def config(self, recipe: Sections) -> TeacherConfig:
         """Its section `teacher`."""
         return recipe.teacher
 
-    def objective(self, context: Context) -> ObjectiveOf[Backbone]:
-        """What it is trained towards."""
+    def objective(self, context: Context, beside: Beside) -> ObjectiveOf[Backbone]:
+        """What it is trained towards.
+
+        Args:
+            beside: has the source's classifier, where source pictures are named.
+        """
         return labels_alone
 
     def stages(self, recipe: Sections) -> dict[str, int]:
@@ -144,10 +150,12 @@ class TunedBackbone(Tunes):
         backbone, task, recipe = context.backbone, context.task, context.recipe
         tuning = tuning_of(recipe, backbone)
         config, run = with_optimizer(tuned(recipe), self.config(recipe), context.run)
+        beside = Beside(context)
         with run.timed(STAGE):
-            net = finetune(backbone, task, config, run, tuning, self.objective(context))
+            net = finetune(backbone, task, config, run, tuning, beside.watched(self.objective(context, beside)))
+            record = beside.record(net, tuning.tuned_from)
         epochs: dict[str, float] = {STAGE: run.passes(STAGE)}
-        return Trained(compact(net, backbone), epochs=epochs, keep=(STAGE, f"{STAGE}-rate"))
+        return Trained(compact(net, backbone), epochs=epochs, keep=(STAGE, f"{STAGE}-rate"), beside=record)
 
 
 class TunedTop(Tunes):
