@@ -41,6 +41,7 @@ ALL = (
     "keep_classifier",
     "keep_classifier+dropped",
     "keep_classifier+random",
+    "scratch",
     "finetune+new",
     "linear",
     "batch_norm",
