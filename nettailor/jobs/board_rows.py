@@ -62,6 +62,8 @@ class BoardRow:
             section, _, field = key.rpartition(".")
             section = section or "method"
             recipe = replace(recipe, **{section: replace(getattr(recipe, section), **{field: value})})
+        if not (self.method.any_teacher and self.method.wants_teacher(recipe.method)):
+            recipe = replace(recipe, teacher=recipe.teacher.plainly())
         return recipe
 
 

@@ -27,6 +27,7 @@ from nettailor.environment import MachineConfig
 from nettailor.errors import UsageError
 from nettailor.files import write_text
 from nettailor.methods._protocol import Method, MethodSettings
+from nettailor.methods._teachers import teacher_settings
 from nettailor.pruning.config import PruneConfig
 from nettailor.schema import STRICT
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig, TrainingConfig
@@ -116,7 +117,9 @@ def parse_recipe(tree: dict[str, Any], origin: str) -> Recipe:
         raise UsageError(f"{origin}: method: is a name, or a name and its settings, but it is {given!r}")
     method = methods.find(str(own.get("name", DEFAULT_METHOD)), f"{origin}: method.name")
     settings = parse(method.settings, {**own, "name": method.name}, origin, "method.")
-    return parse(Recipe, {**merge(dict(method.defaults), tree), "method": settings}, origin)
+    recipe = parse(Recipe, {**merge(dict(method.defaults), tree), "method": settings}, origin)
+    teacher_settings(recipe.teacher, origin)
+    return recipe
 
 
 def read_recipes(path: Path, overrides: dict[str, Any] | None = None) -> list[Recipe]:

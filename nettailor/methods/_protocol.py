@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from pydantic.dataclasses import dataclass as settings
 
 from blocks import Backbone, CompactNet, Path
+from blocks.teachers import Teacher
 from nettailor.artifacts.pareto import FrontPoint
 from nettailor.artifacts.report import PruneFigures, Report, StudentFigures
 from nettailor.artifacts.run_folder import RunFolder
@@ -81,13 +82,27 @@ class FinishedRun:
         return sum(self.report.epochs.values())
 
 
+@dataclass(frozen=True)
+class Taught:
+    """A network to learn from (`nettailor.methods._teachers`).
+
+    Attributes:
+        method: that trained it.
+        gives: what is taken of it, as `artifacts.report.TeacherFigures` says.
+    """
+
+    net: Teacher
+    method: str
+    gives: tuple[str, ...] = ()
+
+
 @dataclass
 class Trained:
     """What a method ends with.
 
     Attributes:
         net: what the delta holds.
-        teacher: the fine-tuned network that it learned from, if it did.
+        teacher: the network that it learned from, if it did.
         epochs: passes over the training pictures by stage; a part of a pass where only some pictures were looked at.
         prune: how the network was chosen, where something was pruned.
         student: figures of the network before pruning; called after the test accuracy of `net` has been read.
@@ -96,7 +111,7 @@ class Trained:
     """
 
     net: CompactNet
-    teacher: Backbone | None = None
+    teacher: Taught | None = None
     epochs: dict[str, float] = field(default_factory=dict)
     prune: PruneFigures | None = None
     student: Callable[[], StudentFigures] | None = None
@@ -110,7 +125,8 @@ class Method(Protocol):
     Attributes:
         name: as people type it.
         summary: one line for lists.
-        needs_teacher: whether it always learns from a fine-tuned network, which is then trained first.
+        needs_teacher: whether it always learns from another network, which is then trained first.
+        any_teacher: whether that may be any network of the task, and not a fine-tuned backbone alone.
         shares_prefix: whether it can leave the backbone's first blocks as they are (`student.shared_prefix`).
         settings: dataclass of what stands under `method`.
         defaults: settings of other sections of the recipe that go with it; what the user sets lies over them.
@@ -122,6 +138,7 @@ class Method(Protocol):
     name: str
     summary: str
     needs_teacher: bool
+    any_teacher: bool
     shares_prefix: bool
     settings: type[MethodSettings]
     defaults: Mapping[str, Any]
@@ -136,6 +153,17 @@ class Method(Protocol):
         """
         ...
 
+    def check_loaded(self, context: Context) -> None:
+        """Refuse a recipe for this backbone and this task, before anything is written or trained.
+
+        Args:
+            context: whose run keeps and shows nothing.
+
+        Raises:
+            UsageError: settings that this backbone or this task can't have.
+        """
+        ...
+
     def stages(self, recipe: Sections) -> dict[str, int]:
         """About how many passes over the data each stage takes, in their order: for the time left alone."""
         ...
@@ -145,7 +173,11 @@ class Method(Protocol):
         ...
 
     def wants_teacher(self, own: MethodSettings) -> bool:
-        """Whether it learns from a fine-tuned network with these settings."""
+        """Whether it learns from another network with these settings."""
+        ...
+
+    def gives_activations(self, own: MethodSettings) -> bool:
+        """Whether a network that it trains has all activations of the backbone, for a student to match."""
         ...
 
     def sized(self, own: MethodSettings, other: FinishedRun) -> MethodSettings:
@@ -157,6 +189,7 @@ class Plain:
     """What methods answer that have nothing special to say."""
 
     needs_teacher = False
+    any_teacher = True
     shares_prefix = False
     settings: type[MethodSettings] = MethodSettings
     defaults: Mapping[str, Any] = {}
@@ -172,9 +205,16 @@ class Plain:
                 "nettailor"
             )
 
+    def check_loaded(self, context: Context) -> None:
+        """Refuse nothing."""
+
     def wants_teacher(self, own: MethodSettings) -> bool:
         """If it always needs one."""
         return self.needs_teacher
+
+    def gives_activations(self, own: MethodSettings) -> bool:
+        """Every block is there, as wide as the backbone's."""
+        return True
 
     def sized(self, own: MethodSettings, other: FinishedRun) -> MethodSettings:
         """The settings as they are."""

@@ -113,6 +113,10 @@ class TunedBackbone(Plain):
     name: str
     settings: type[MethodSettings] = TuneSettings
 
+    def check_loaded(self, context: Context) -> None:
+        """Refuse a layer that the backbone does not have."""
+        tuning_of(context.recipe, context.backbone)
+
     def config(self, recipe: Sections) -> TeacherConfig:
         """Its section `teacher`."""
         return recipe.teacher
@@ -149,6 +153,15 @@ class TunedTop(Plain):
         Raises:
             UsageError: this backbone or this task can't have it.
         """
+
+    def check_loaded(self, context: Context) -> None:
+        """Refuse a layer that the backbone does not have, and a top that it can't have."""
+        tuning_of(context.recipe, context.backbone)
+        try:
+            with torch.device("meta"):
+                self.top(context).build(context.backbone, len(context.task.classes))
+        except TopError as error:
+            raise UsageError(f"method {self.name}: {error}") from error
 
     def begin(self, net: WholeNet, context: Context) -> None:
         """Give what is new in a fresh network its first values; what is random is seeded already."""
