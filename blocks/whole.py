@@ -29,6 +29,8 @@ class WholeNet(CompactNet):
         super().__init__(backbone, plan)
         for tensor in self.task_tensors().values():
             tensor.requires_grad_(isinstance(tensor, nn.Parameter))
+        for part in self._frozen_parts():  # of a head that has grown before, they may be the task's own
+            part.requires_grad_(False)
         self.gates.requires_grad_(False)
 
     def train(self, mode: bool = True) -> WholeNet:

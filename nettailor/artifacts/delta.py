@@ -239,7 +239,8 @@ def _check_top(plan: NetPlan, description: Description, backbone: Backbone, path
             plan.top.build(backbone, 2)
     except TopError as error:
         raise FileError(path, f"plan.top: {error}") from error
-    if plan.top.keeps_source_classifier and classifier_sha256(backbone) != description.backbone.classifier_sha256:
+    said = description.backbone.classifier_sha256
+    if plan.keeps_source_classifier(backbone) and classifier_sha256(backbone) != said:
         raise FileError(
             path,
             f"backbone.classifier_sha256: belongs to a {description.backbone.name} with another source classifier, which "

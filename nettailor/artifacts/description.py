@@ -124,7 +124,25 @@ def read_top(tree: dict[str, Any], path: Path) -> Top:
         raise FileError(
             path, f"plan.top.kind: is {repr(kind)[:40]}, this nettailor knows {known or 'none'}; update nettailor"
         )
-    return checked(top, own, path, strict=True)
+    made = checked(top, own, path, strict=True)
+    if strange := _unknown(own, asdict(made)):
+        raise FileError(
+            path, f"plan.top.{strange}: this nettailor knows no such part of a {kind} top; update nettailor"
+        )
+    return made
+
+
+def _unknown(tree: Any, known: Any, place: str = "") -> str | None:
+    """The first key of a tree that a record read from it does not have: `steps.0.gate`."""
+    if isinstance(tree, dict) and isinstance(known, dict):
+        pairs = [(str(key), value, known.get(key)) for key, value in tree.items()]
+        if strange := [key for key, _, _ in pairs if key not in known]:
+            return f"{place}{strange[0][:40]}"
+    elif isinstance(tree, list) and isinstance(known, list | tuple):
+        pairs = [(str(number), *both) for number, both in enumerate(zip(tree, known, strict=True))]
+    else:
+        return None
+    return next(filter(None, (_unknown(value, own, f"{place}{key}.") for key, value, own in pairs)), None)
 
 
 def read_plan(plan: PlanFields, graph: GraphFields, classes: int, path: Path) -> NetPlan:

@@ -31,12 +31,13 @@ print(delta.net, delta.classes)
 
 
 def about(report: Report, classes: list[str]) -> str:
-    """What the delta is, in two sentences."""
+    """What the delta is, in some sentences."""
     backbone = report.backbone
     shown = ", ".join(classes[:12]) + (f" and {len(classes) - 12} more" if len(classes) > 12 else "")
+    grown = "" if report.grown is None else f"\nIt was {report.grown.what}."
     return (
         f"A nettailor delta over the backbone `{backbone.name}` (sha256 `{backbone.sha256[:16]}...`), "
-        f"by the method `{report.method}`.\n{len(classes)} classes: {shown}."
+        f"by the method `{report.method}`.\n{len(classes)} classes: {shown}.{grown}"
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 
+from nettailor.artifacts.grown_record import GrownFigures
+from nettailor.artifacts.source_record import ProbeFigures, SourceFigures
 from nettailor.environment import versions
 from nettailor.schema import RECORD, Record
 
@@ -161,7 +163,8 @@ class Report(Record):
 
     `seconds` and `epochs` (passes over the training pictures) are by stage. Seconds add up to the run's own time: `prepare`
     is what came before the first stage, `measure` what came after the last. `importance` counts pictures that were only run
-    forward to find the importance of paths, in training sets; its time is in `prune`.
+    forward to find the importance of paths, in training sets; its time is in `prune`. `source` and `probe` are there where
+    the recipe names such pictures, `grown` where the network has new units.
     """
 
     remedy: ClassVar[str] = "is it a report of another version?"
@@ -180,4 +183,7 @@ class Report(Record):
     device: str
     epochs: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=lambda: versions())
+    source: SourceFigures | None = None
+    probe: ProbeFigures | None = None
+    grown: GrownFigures | None = None
     format: Literal[1] = FORMAT

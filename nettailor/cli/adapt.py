@@ -30,6 +30,8 @@ class AdaptOptions(JobOptions):
     out: Path | None = option(
         "folder of the run; the folder around the runs where there are several tasks", metavar="RUN"
     )
+    via: str | None = option("grow for these pictures first (methods grow_*)", metavar="DIR|ZIP|NAME")
+    forgetting: bool = option("measure what a grown network still knows of source.data", default=False)
     seed: int | None = option("seed of everything that is random", metavar="N")
     skip_bad: bool = option("go on without pictures that can't be read", default=False)
 

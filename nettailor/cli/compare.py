@@ -47,7 +47,7 @@ def compare(options: CompareOptions) -> int:
     )
     if len(recipes) > 1:
         raise UsageError("--recipe: has several tasks, a board has one; name a recipe of one task")
-    recipe = resolve(recipes[0])
+    recipe = resolve(recipes[0], of_board=True)
     wanted = _rows(options.methods)
     out = options.out or Path("boards") / str(recipe.task)
     display = Display()

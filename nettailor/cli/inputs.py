@@ -41,7 +41,11 @@ def recipe_tree(options: Any) -> dict[str, Any]:
         "data": {"source": options.data, "skip_bad": getattr(options, "skip_bad", None) or None},
         "backbone": {"name": options.backbone, "weights": options.weights},
         "machine": {"device": options.device},
-        "method": {"name": getattr(options, "method", None)},
+        "method": {
+            "name": getattr(options, "method", None),
+            "via": getattr(options, "via", None),
+            "forgetting": getattr(options, "forgetting", None) or None,
+        },
     }
     given: dict[str, Any] = {s: {k: v for k, v in keys.items() if v is not None} for s, keys in tree.items()}
     given = {section: keys for section, keys in given.items() if keys}

@@ -68,11 +68,11 @@ def compare(
         NettailorError: a cell failed; what others ended with is on disk.
     """
     display = display or Display()
-    rows = in_order(wanted)
+    rows = _with_pictures(in_order(wanted), recipe, display)
     ordered = [row.label for row in rows]
     _check_ours(recipe)
     need_matplotlib()
-    recipe = resolve(recipe)
+    recipe = resolve(recipe, of_board=True)
     over = range(recipe.seed, recipe.seed + seeds)
     jobs = [job for seed in over for job in cells(replace(recipe, seed=seed), rows, out / f"seed-{seed}")]
     outcome = run_jobs(jobs, display, workers, on, take_size)
@@ -84,6 +84,14 @@ def compare(
     files = [_cell(out, seed, OURS).front for seed in board.seeds]
     draw_board(board, [Front.read(file) for file in files if file.is_file()], out / "board.png")
     return board
+
+
+def _with_pictures(rows: list[BoardRow], recipe: Recipe, display: Display) -> list[BoardRow]:
+    """The rows that can run with the pictures that the recipe names; which can't is said."""
+    lacking = [row for row in rows if row.needs_source and recipe.source.data is None]
+    for row in lacking:
+        display.say(f"{row.label}: left out, because no source pictures are named (source.data=DIR|ZIP|NAME)")
+    return [row for row in rows if row not in lacking]
 
 
 def _check_ours(recipe: Recipe) -> None:

@@ -65,6 +65,9 @@ def measure(context: Context, trained: Trained) -> tuple[Report, Predictions]:
         seconds={},
         epochs=trained.epochs,
         device=device_name(context.run.device),
+        source=None if trained.beside is None else trained.beside.source,
+        probe=None if trained.beside is None else trained.beside.probe,
+        grown=trained.grown,
     )
     return report, said
 

@@ -20,12 +20,13 @@ from nettailor import methods
 from nettailor.artifacts import delta
 from nettailor.artifacts.delta import plan_tree
 from nettailor.artifacts.description import PlanFields, read_plan
+from nettailor.artifacts.hub import is_hub_name
 from nettailor.artifacts.run_folder import RunFolder
-from nettailor.config.loading import parse, plain
+from nettailor.config.loading import plain
 from nettailor.data.task import Task
 from nettailor.errors import FileError, UsageError
 from nettailor.files import read_json
-from nettailor.methods._protocol import Context, MethodSettings, Sections, Taught
+from nettailor.methods._protocol import Context, Sections, Taught, teacher_settings
 from nettailor.pruning.folds import Teach
 from nettailor.pruning.graph import BlockGraph, GraphFields
 from nettailor.schema import checked
@@ -39,27 +40,15 @@ PLAIN = "finetune"
 RECIPE = TypeVar("RECIPE", bound=Sections)
 
 
-def teacher_settings(config: TeacherConfig, origin: str = "recipe") -> MethodSettings:
-    """Settings of the method that trains a teacher.
+def resolved_teacher(config: TeacherConfig) -> TeacherConfig:
+    """The section `teacher` with all settings of its method and absolute paths, as a resolved recipe has it.
 
     Raises:
         UsageError: there is no such method, or it has no such settings.
     """
-    method = methods.find(config.method, "teacher.method")
-    if "name" in config.settings:
-        raise UsageError("teacher.settings.name: the method's name stands in teacher.method")
-    return parse(method.settings, {**config.settings, "name": method.name}, origin, "teacher.settings.")
-
-
-def with_whole_settings(config: TeacherConfig) -> TeacherConfig:
-    """The section `teacher` with all settings of its method, as a resolved recipe has them.
-
-    Raises:
-        UsageError: there is no such method, or it has no such settings.
-    """
-    if config.is_plain or config.run is not None:
-        return config
-    own = teacher_settings(config)
+    if config.run is not None:
+        return config if is_hub_name(config.run) else replace(config, run=str(Path(config.run).expanduser().resolve()))
+    own = teacher_settings(config).resolved()
     if own == methods.find(PLAIN).settings(name=PLAIN):
         return config.plainly()
     whole = plain(asdict(own))
@@ -113,25 +102,22 @@ def check_matching(recipe: Sections) -> None:
         raise UsageError(_answers_alone(f"teacher.method: {config.method}"))
 
 
-def check_teacher_here(context: Context, is_there: bool) -> None:
+def check_teacher_with(recipe: Sections, backbone: Backbone, task: Task) -> None:
     """Refuse a teacher for this backbone and this task, before anything is written.
-
-    Args:
-        is_there: whether the run goes on with a teacher that it has already.
 
     Raises:
         UsageError: it is of other classes or another backbone, has seen pictures that choose or test here, or can't be had.
     """
-    config = context.recipe.teacher
-    if config.is_plain or is_there:
+    config = recipe.teacher
+    if config.is_plain:
         return
     if config.run is None:
-        methods.find(config.method).check_loaded(replace(context, recipe=recipe_of_teacher(context.recipe)))
+        methods.find(config.method).check_with(recipe_of_teacher(recipe), backbone, task)
         return
-    net, _ = _read_run(context)
-    if context.recipe.student.matching_weight and not gives_activations(net):
+    net, _ = _read_run(config.run, backbone, task)
+    if recipe.student.matching_weight and not gives_activations(net):
         raise UsageError(_answers_alone(f"teacher.run: {config.run}"))
-    _check_pictures(Path(config.run), context.task)
+    _check_pictures(Path(config.run), task)
 
 
 def teach(context: Context, gives: tuple[str, ...] = ("answers",)) -> Taught:
@@ -210,7 +196,7 @@ def _made(context: Context) -> tuple[CompactNet, str]:
     """Train a teacher by its method, or read a finished run's; settled in the checkpoints, and in the figures."""
     run, task, config = context.run, context.task, context.recipe.teacher
     if config.run is not None:
-        (net, method), passes, rate, found = _read_run(context), 0.0, None, None
+        (net, method), passes, rate, found = _read_run(config.run, context.backbone, task), 0.0, None, None
     else:
         inner = replace(
             run,
@@ -219,6 +205,7 @@ def _made(context: Context) -> tuple[CompactNet, str]:
             seconds=run.seconds.within(STAGE),
             rate=None,
             targets=None,
+            shared={},
         )
         trained = methods.find(config.method).train(
             replace(context, recipe=recipe_of_teacher(context.recipe), run=inner)
@@ -279,15 +266,14 @@ def _inside(run: Run) -> Checkpoints:
     return Checkpoints(None if folder is None else folder / STAGE)
 
 
-def _read_run(context: Context) -> tuple[CompactNet, str]:
+def _read_run(where: str, backbone: Backbone, task: Task) -> tuple[CompactNet, str]:
     """The network of a finished run, and the method that trained it.
 
     Raises:
         UsageError: it is of another backbone or of other classes.
     """
-    where, task = str(context.recipe.teacher.run), context.task
     try:
-        found = delta.load(where, context.backbone)
+        found = delta.load(where, backbone)
     except FileError as error:
         raise UsageError(f"teacher.run: {error}") from error
     if found.classes != task.classes:

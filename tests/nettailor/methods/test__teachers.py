@@ -27,7 +27,7 @@ from nettailor.jobs.recipe import Recipe, parse_recipe
 from nettailor.methods import _teachers as module
 from nettailor.methods import find
 from nettailor.methods._protocol import Context
-from nettailor.methods._teachers import check_teacher, check_teacher_here, taken_by, teach, teach_in_folds
+from nettailor.methods._teachers import check_teacher, check_teacher_with, taken_by, teach, teach_in_folds
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
 from nettailor.training.checkpoint import Checkpoints
@@ -192,7 +192,7 @@ def test_a_resolved_recipe_holds_all_settings_of_the_teachers_method() -> None:
 def test_a_layer_that_is_not_there_is_refused_once_the_backbone_is(backbone: Backbone, task: Task) -> None:
     context = context_of(recipe_with(settings={"tune_from": 9}), backbone, task)
     with pytest.raises(UsageError, match="is 9, but tiny has 6 blocks"):
-        check_teacher_here(context, is_there=False)
+        check_teacher_with(context.recipe, backbone, task)
 
 
 def test_a_teacher_that_answers_alone_can_not_be_matched(backbone: Backbone, task: Task, tmp_path: Path) -> None:
@@ -201,11 +201,11 @@ def test_a_teacher_that_answers_alone_can_not_be_matched(backbone: Backbone, tas
     recipe = recipe_with(run=str(tmp_path))
     context = context_of(replace(recipe, student=replace(STUDENT, matching_weight=1.0)), backbone, task)
     with pytest.raises(UsageError, match="it teaches by its answers alone; set student.matching_weight=0"):
-        check_teacher_here(context, is_there=False)
+        check_teacher_with(context.recipe, backbone, task)
     with pytest.raises(UsageError, match="it teaches by its answers alone"):
         teach(context, taken_by(context.recipe.student))
     context = context_of(recipe, backbone, task)
-    check_teacher_here(context, is_there=False)
+    check_teacher_with(context.recipe, backbone, task)
     taught = teach(context, taken_by(recipe.student))
     assert isinstance(taught.net, CompactNet)
     assert (taught.method, context.run.passes("teacher"), context.run.rate) == ("shallow", 0, None)
@@ -220,11 +220,11 @@ def test_a_run_of_other_classes_or_another_backbone_is_refused(backbone: Backbon
     with pytest.raises(
         UsageError, match=r"teacher.run: .*classes tells 4 classes apart.*'digit 3' is in one of them alone"
     ):
-        check_teacher_here(context_of(recipe_with(run=str(tmp_path / "classes")), backbone, task), is_there=False)
+        check_teacher_with(recipe_with(run=str(tmp_path / "classes")), backbone, task)
     with torch.no_grad():
         next(backbone.blocks.parameters()).add_(1)
     with pytest.raises(UsageError, match=r"teacher.run: .*belongs to another tiny"):
-        check_teacher_here(context_of(recipe_with(run=str(tmp_path / "backbone")), backbone, task), is_there=False)
+        check_teacher_with(recipe_with(run=str(tmp_path / "backbone")), backbone, task)
 
 
 def test_a_run_that_saw_pictures_which_choose_or_test_here_is_refused(
@@ -234,12 +234,12 @@ def test_a_run_that_saw_pictures_which_choose_or_test_here_is_refused(
     context = context_of(recipe_with(run=str(tmp_path)), backbone, task)
     record = task.record()
     (tmp_path / "split.json").write_text(json.dumps(record))
-    check_teacher_here(context, is_there=False)
+    check_teacher_with(context.recipe, backbone, task)
     first = task.classes[0]
     record["train"][first] = [*record["train"][first], *record["test"][first][:2]]
     (tmp_path / "split.json").write_text(json.dumps(record))
     with pytest.raises(UsageError, match="was trained on 2 pictures that choose or test here"):
-        check_teacher_here(context, is_there=False)
+        check_teacher_with(context.recipe, backbone, task)
 
 
 def test_boards_hand_over_the_fine_tuned_backbone_to_those_alone_that_learn_from_it(tmp_path: Path) -> None:

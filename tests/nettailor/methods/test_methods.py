@@ -31,6 +31,7 @@ NAMES = [
     "blocks_per_stage",
     "channel_pruning",
     "finetune",
+    "keep_classifier",
     "linear",
     "nettailor",
     "nettailor_pruned_as_paper",
@@ -43,13 +44,14 @@ NAMES = [
 LONG = {
     "blocks_per_stage",
     "channel_pruning",
+    "keep_classifier",
     "random_weights",
     "paper",
     "paper_text",
     "nettailor_pruned_as_paper",
     "paper_pruned_as_nettailor",
 }
-"""Those with many stages, most of which other methods run, too."""
+"""Those with many stages, most of which other methods run, too, or that `test_all_methods` runs on small backbones."""
 FAST_PAPER = ("prune.remove=[1,2]", "prune.proxies_below=0.001")
 
 
