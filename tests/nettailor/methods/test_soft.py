@@ -96,7 +96,6 @@ def test_with_a_weight_of_zero_it_is_fine_tuning_bit_for_bit(
     assert soft.beside is not None
     assert soft.beside.source is not None
     assert soft.beside.source.pictures_read == 0
-    assert not same(run_of("soft", backbone, target, source, tune_from=tune_from), plain)
 
 
 def test_both_classifiers_are_trained_and_its_delta_is_fine_tunings_without_the_sources(
@@ -219,6 +218,7 @@ def test_where_the_probe_is_taken_the_features_are_the_backbones_and_it_can_stil
         assert trained.beside.source.accuracy_after == trained.beside.source.accuracy_before
 
 
+@pytest.mark.slow
 def test_other_pictures_than_the_backbones_get_a_head_of_their_own(
     backbone: Backbone, target: Task, source: SourcePictures
 ) -> None:

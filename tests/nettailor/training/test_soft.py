@@ -68,8 +68,8 @@ def test_a_step_goes_along_both_gradients(
     weight = 2.0 * (1 - 2 / 12 / 0.5)  # three steps a pass: 0.5 passes round to step 2 of 12
     source_loss = cross_entropy(head.on(net)(last_activation(net, xs)), rows)
     ce = cross_entropy(net(batch[0]), batch[1])
-    assert float(terms["source"]) == pytest.approx(float(source_loss))
-    assert float(terms["ce"]) == pytest.approx(float(ce))
+    assert float(terms["source"]) == pytest.approx(source_loss.item())
+    assert float(terms["ce"]) == pytest.approx(ce.item())
     for parameter in head.parameters():
         parameter.grad = None
     (ce + weight * source_loss).backward()
