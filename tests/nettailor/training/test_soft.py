@@ -145,8 +145,8 @@ def test_old_answers_are_kept_by_the_divergence_at_temperature_two(
     found = gradients(net)
     answers, own = backbone(batch[0]), head.on(net)(last_activation(net, batch[0]))
     divergence = softened_divergence(own, answers, 2.0)
-    assert float(terms["source"]) == pytest.approx(float(divergence), rel=1e-3)
-    assert float(divergence) > 1e-3
+    assert float(terms["source"]) == pytest.approx(divergence.item(), rel=1e-3)
+    assert divergence.item() > 1e-3
     net.zero_grad()
     (cross_entropy(net(batch[0]), batch[1]) + 0.5 * divergence).backward()
     for name, gradient in gradients(net).items():
