@@ -29,12 +29,15 @@ class Top(Protocol):
 
     Attributes:
         kind: its name in a delta.
-        keeps_source_classifier: whether it computes with the backbone's own classification layer.
     """
 
     kind: ClassVar[str]
-    keeps_source_classifier: bool
     __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def keeps_source_classifier(self) -> bool:
+        """Whether it computes with the backbone's own classification layer."""
+        ...
 
     def reads(self, backbone: Backbone) -> tuple[int, ...]:
         """Numbers of the activations that it is given, in this order."""
