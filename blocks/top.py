@@ -29,15 +29,14 @@ class Top(Protocol):
 
     Attributes:
         kind: its name in a delta.
+        keeps_source_classifier: whether it computes with the backbone's own classification layer.
     """
 
     kind: ClassVar[str]
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
-    def keeps_source_classifier(self) -> bool:
-        """Whether it computes with the backbone's own classification layer."""
-        ...
+    def keeps_source_classifier(self) -> bool: ...
 
     def reads(self, backbone: Backbone) -> tuple[int, ...]:
         """Numbers of the activations that it is given, in this order."""

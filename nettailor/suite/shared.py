@@ -124,19 +124,19 @@ def _architecture(folder: SuiteFolder, index: SuiteIndex, name: str) -> Backbone
     )
 
 
-def release(backbone: Backbone, blocks: Collection[int] | None, keeps_classifier: bool = False) -> None:
+def release(backbone: Backbone, blocks: Collection[int] | None, classifier: bool = False) -> None:
     """Free what no task of a suite reads: the source classifier unless it is kept, and the blocks that are not there.
 
     Call it when all networks are built: a network that is trained as a whole is built like the blocks, too.
 
     Args:
         blocks: numbers of those that are there; None for all.
-        keeps_classifier: whether a task reads the source classifier.
+        classifier: whether a task reads the source classifier.
     """
-    for path in () if keeps_classifier else backbone.classifier_paths:
-        classifier = backbone.head.get_submodule(path)
-        for name, tensor in list(classifier.named_parameters(recurse=False)):
-            setattr(classifier, name, nn.Parameter(tensor.to("meta"), requires_grad=False))
+    for path in () if classifier else backbone.classifier_paths:
+        layer = backbone.head.get_submodule(path)
+        for name, tensor in list(layer.named_parameters(recurse=False)):
+            setattr(layer, name, nn.Parameter(tensor.to("meta"), requires_grad=False))
     for number, name in enumerate(backbone.block_names, 1):
         if blocks is not None and number not in blocks:
             backbone.blocks[number - 1] = AbsentBlock(number, name)
