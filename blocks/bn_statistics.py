@@ -1,7 +1,8 @@
 """Running statistics of the norms that a task owns: estimated anew, or left alone by pictures that are not the task's.
 
 net, batches -> recalibrate_norms -> plain means over the batches, in place
-with statistics_kept(net): net(other pictures)       normalised by their own batch; running statistics stay
+with statistics_kept(net): net(other pictures)             normalised by their own batch; running statistics stay
+with by_running_statistics(net): net(other pictures)       normalised by these; they stay
 """
 
 from __future__ import annotations
@@ -48,3 +49,16 @@ def statistics_kept(net: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.track_running_stats = True
+
+
+@contextmanager
+def by_running_statistics(net: nn.Module) -> Iterator[None]:
+    """Inside, norms in training mode normalise by their running statistics, and leave them as they are."""
+    norms = [part for part in net.modules() if isinstance(part, _NormBase) and part.training]
+    for norm in norms:
+        norm.training = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.training = True

@@ -37,13 +37,17 @@ GATE = "gate"  # in a node's meta: it multiplies by a constant that may move int
 PROXY = "proxy"  # in a node's meta: a proxy's own layer
 
 
-def fold(net: Wired) -> fx.GraphModule:
+def fold(net: Wired, join_proxies: bool = True) -> fx.GraphModule:
     """A network as one graph of operations, with everything folded that can be.
+
+    Args:
+        join_proxies: compute proxies that read the same tensor as one convolution. It is faster in torch and slower in
+            runtimes that fuse what follows a convolution into it, which they can't where its channels are handed out.
 
     Returns:
         A module in eval mode: pictures (B, 3, H, W) to logits (B, classes).
     """
-    return _fold(_assemble(net.wiring()))
+    return _fold(_assemble(net.wiring()), join_proxies)
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,12 @@ def fold_part(module: fx.GraphModule | Proxy, act: nn.Module | None = None) -> f
     return _fold(fx.GraphModule(parts.modules, parts.graph))
 
 
-def _fold(graph: fx.GraphModule) -> fx.GraphModule:
+def _fold(graph: fx.GraphModule, join_proxies: bool = True) -> fx.GraphModule:
     """All passes over a graph that owns its modules."""
     fold_norms(graph)
     _fold_gates(graph)
-    _join_pointwise(graph)
+    if join_proxies:
+        _join_pointwise(graph)
     activate_in_place(graph)
     graph.graph.eliminate_dead_code()
     graph.graph.lint()

@@ -24,6 +24,8 @@ class SourceFigures:
         crop: part of the shorter side that is kept.
         head: kept, the backbone's own classifier; or new, fitted to frozen features.
         told_by: how the head's rows were found: names, order, or fitted.
+        accuracy_before, accuracy_after: of the network as it is, whose norms have the target's statistics at the end.
+        own_norms_before, own_norms_after: with statistics of source pictures in the norms that train.
         pictures_read: in training, a picture once for every time.
     """
 
@@ -37,6 +39,8 @@ class SourceFigures:
     told_by: Literal["names", "order", "fitted"]
     accuracy_before: float
     accuracy_after: float
+    own_norms_before: float
+    own_norms_after: float
     pictures_read: int = 0
 
 

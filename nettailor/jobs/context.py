@@ -26,6 +26,7 @@ from nettailor.methods._teachers import check_teacher, check_teacher_with, resol
 from nettailor.progress import Display
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.run import Run
+from nettailor.training.source_head import check_source_head
 from nettailor.training.stage_seconds import StageSeconds
 from nettailor.views.tensorboard.events import event_writer
 from nettailor.views.tensorboard.hparams import hparams_of
@@ -111,6 +112,8 @@ def _beside(recipe: Recipe, task: Task, backbone: Backbone) -> tuple[SourcePictu
     """Pictures of source and probe, which are refused before anything is written."""
     spec, crop = backbone.spec, backbone.source_crop or backbone.spec.crop
     source = load_source(recipe.source, recipe.data, task, spec, crop, recipe.seed)
+    if source is not None:
+        check_source_head(backbone, source, recipe.source)
     known = backbone.source_classes or []
     return source, load_probe(recipe.probe, recipe.data, task, source, known, spec, recipe.seed)
 

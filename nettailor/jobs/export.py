@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blocks import fold
 from blocks.counting import count_params, tensors_of
 from blocks.latency import Turns, time_in_turn
 from nettailor import export as formats
@@ -154,7 +155,7 @@ class _Job:
             _, train = pictures_of(*given, "train", wish.skip_bad)
             _, self._val = pictures_of(*given, "val", wish.skip_bad)
             self._calibration = as_read(train.batch(rows_of(train, CALIBRATION)), self._spec, wish.raw)
-        self._folded = self._net.for_inference()
+        self._folded = fold(self._net, join_proxies=False)
         self._figures: dict[str, Any] = {}
 
     def write(self, path: Path, say: Say) -> ExportedFile:

@@ -16,7 +16,7 @@ from nettailor.artifacts.source_record import PassFigures, ProbeFigures, SourceF
 from nettailor.data.task import Task
 from nettailor.methods._protocol import Context
 from nettailor.training.config import TeacherConfig
-from nettailor.training.discrimination import PROBE, SOURCE, Discrimination
+from nettailor.training.discrimination import OWN_NORMS, PROBE, SOURCE, Discrimination
 from nettailor.training.finetuning import STAGE, Objective, ObjectiveOf, labels_alone
 from nettailor.training.run import Run
 from nettailor.training.soft import READ, Clock
@@ -83,8 +83,8 @@ class Beside:
         recipe, run = context.recipe, context.run
         self.head: SourceHead | None = None
         self._context, self._run = context, run
-        with run.timed(TIMED_AS):
-            if context.source is not None:
+        if context.source is not None:
+            with run.timed(TIMED_AS):
                 self.head = source_head(context.backbone, context.source, recipe.source, run)
         measured_on, neighbours = recipe.source.measured_on, recipe.probe.neighbours
         self._measure = Discrimination(run, context.source, self.head, context.probe, measured_on, neighbours)
@@ -163,7 +163,7 @@ class Beside:
         backbone = self._context.backbone
         with self._run.timed(TIMED_AS):
             self._before = self._measure(backbone, whole=True)
-            first = {**self._before, **self._measure.of_source(backbone)}
+            first = self._measure.after_no_pass(backbone, self._before)
         self._watch.take_down(0, self._run.seconds.totals.get(STAGE, 0.0), first)
 
     def _source_figures(self, after: dict[str, float]) -> SourceFigures:
@@ -181,6 +181,8 @@ class Beside:
             told_by=head.told_by,
             accuracy_before=self._before[SOURCE],
             accuracy_after=after[SOURCE],
+            own_norms_before=self._before[OWN_NORMS],
+            own_norms_after=after[OWN_NORMS],
             pictures_read=int(self._watch.memory.get(READ, 0)),
         )
 

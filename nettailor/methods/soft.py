@@ -24,7 +24,7 @@ from nettailor.methods._protocol import Context, MethodSettings, Sections, Train
 from nettailor.methods._tuned import TunedBackbone, TuneSettings
 from nettailor.schema import STRICT, NotNegative
 from nettailor.training.finetuning import ObjectiveOf
-from nettailor.training.soft import softly
+from nettailor.training.soft import Norms, softly
 from nettailor.training.source_weight import Falls, SourceWeight
 
 Weight = Annotated[NotNegative, Field(description="lambda at the first step: of the source's loss beside the target's")]
@@ -42,6 +42,10 @@ class Settings(TuneSettings):
     weight: Weight = 1.0
     schedule: Annotated[Falls, Field(description=f"{FALLS}: joint training")] = "linear"
     until: Until = 0.5
+    norms: Annotated[
+        Norms,
+        Field(description="normalise source pictures by their own batch, or by the running statistics, the target's"),
+    ] = "batch"
 
 
 class Soft(TunedBackbone):
@@ -68,7 +72,7 @@ class Soft(TunedBackbone):
         assert isinstance(own, Settings)
         assert context.source is not None
         assert beside.head is not None
-        return softly(context.source, beside.head, SourceWeight(own.weight, own.schedule, own.until))
+        return softly(context.source, beside.head, SourceWeight(own.weight, own.schedule, own.until), own.norms)
 
     def train(self, context: Context) -> Trained:
         """As fine-tuning; its stage has a classifier that no other run could begin with."""

@@ -4,7 +4,8 @@
     lwf     L(t) = CE(C h(x_T), y_T) + lambda(t) * 2^2 KL(W_s h(x_T) + b_s from the frozen source network's answers to x_T)
 
 C and W_s both train; W_s is no part of the network. Source pictures go through the network on their own, normalised by their
-own batch, and leave its running statistics alone: those are the target's. Once lambda is 0, none are read any more.
+own batch (or by the running statistics, `norms`), and leave these alone: they are the target's. Once lambda is 0, no source
+picture is read any more.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from blocks import Backbone
-from blocks.bn_statistics import statistics_kept
+from blocks.bn_statistics import by_running_statistics, statistics_kept
 from nettailor.data.batches import normalise, steps_per_epoch
 from nettailor.data.source import SourceBatches, SourcePictures
 from nettailor.data.task import Task
@@ -32,6 +34,7 @@ from nettailor.training.source_weight import SourceWeight
 
 TEMPERATURE = 2.0
 """Of both sides' answers in `lwf`, as in Li & Hoiem (2016)."""
+Norms = Literal["batch", "running"]
 READ = "source_pictures"
 """In the clock's memory: source pictures read so far."""
 
@@ -71,8 +74,15 @@ class Clock:
         return self._batch - 1
 
 
-def softly(source: SourcePictures, head: SourceHead, weight: SourceWeight) -> ObjectiveOf[Backbone]:
-    """Source pictures beside the target's, as many in a batch; their loss is the cross entropy of the source head."""
+def softly(
+    source: SourcePictures, head: SourceHead, weight: SourceWeight, norms: Norms = "batch"
+) -> ObjectiveOf[Backbone]:
+    """Source pictures beside the target's, as many in a batch; their loss is the cross entropy of the source head.
+
+    Args:
+        norms: by what norms that train normalise source pictures: their own batch, or the running statistics.
+    """
+    apart = statistics_kept if norms == "batch" else by_running_statistics
 
     def objective(net: Backbone, task: Task, config: TeacherConfig, run: Run) -> Objective:
         clock, source_logits = Clock.of(weight, task, config, run), head.on(net)
@@ -83,7 +93,7 @@ def softly(source: SourcePictures, head: SourceHead, weight: SourceWeight) -> Ob
         def loss(x: Tensor, last: Tensor) -> Tensor:
             images, labels = batches(clock.next_batch())
             clock.memory[READ] = clock.memory.get(READ, 0) + len(images)
-            with statistics_kept(net):
+            with apart(net):
                 logits = source_logits(last_activation(net, normalise(images, net.spec, run.device)))
             return cross_entropy(logits.float(), rows[labels.to(run.device)])
 

@@ -71,14 +71,6 @@ class SourceHead:
         """What trains."""
         return [parameter for classifier in self.classifiers.values() for parameter in classifier.parameters()]
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Its tensors by name: what a checkpoint keeps."""
-        return {
-            f"{path}.{name}": tensor
-            for path, classifier in self.classifiers.items()
-            for name, tensor in classifier.state_dict(keep_vars=True).items()
-        }
-
 
 def kept_head(
     backbone: Backbone, rows: Tensor | None = None, told_by: Literal["names", "order"] = "order"
@@ -94,20 +86,33 @@ def kept_head(
     return SourceHead(own, torch.arange(backbone.classes) if rows is None else rows, "kept", told_by)
 
 
-def source_head(backbone: Backbone, source: SourcePictures, config: SourceConfig, run: Run) -> SourceHead:
-    """The classifier that answers for source pictures; a new one is fitted to features of the frozen backbone.
+def check_source_head(backbone: Backbone, source: SourcePictures, config: SourceConfig) -> None:
+    """Refuse what `source_head` could not find, before anything is written.
 
     Raises:
-        UsageError: `source.head` is kept, and the pictures' classes are not the backbone's; or a new one is wanted where no
-            single linear classifier reads one vector a picture.
+        UsageError: `source.head` is kept, and the pictures' classes are not the backbone's; or a new one is wanted where
+            there are several classifiers.
     """
-    if config.head != "new" and (found := _rows(backbone, source, config, run)) is not None:
-        return kept_head(backbone, found.rows, found.told_by)
-    if config.head == "kept":
+    by_name = rows_by_name(source.classes, backbone) is not None
+    in_order = len(source.classes) == backbone.classes
+    if config.head == "kept" and not (by_name or in_order):
         raise UsageError(
             f"source.head: {source.train.source.where} has {len(source.classes)} classes, the classifier of {backbone.name} "
             f"{backbone.classes}, and their names are not its own; leave source.head out for a new classifier"
         )
+    if (config.head == "new" or not (by_name or in_order)) and len(backbone.classifier_paths) > 1:
+        raise _no_new_head(backbone, source)
+
+
+def source_head(backbone: Backbone, source: SourcePictures, config: SourceConfig, run: Run) -> SourceHead:
+    """The classifier that answers for source pictures; a new one is fitted to features of the frozen backbone.
+
+    Raises:
+        UsageError: there can be none, see `check_source_head`; or no vector is read by the classifier that is to be new.
+    """
+    check_source_head(backbone, source, config)
+    if config.head != "new" and (found := _rows(backbone, source, config, run)) is not None:
+        return kept_head(backbone, found.rows, found.told_by)
     return _fitted(backbone, source, config, run)
 
 
@@ -166,10 +171,7 @@ def _fitted(backbone: Backbone, source: SourcePictures, config: SourceConfig, ru
         train = evenly(source.train, FITTED_ON)
         probe = fit_probe(backbone, Task(source.name, source.classes, train, some, some, train.size), run)
     if probe is None:
-        raise UsageError(
-            f"source.data: {source.train.source.where} has other classes than {backbone.name}, and its head has no single "
-            "linear classifier to fit anew; name pictures of its own classes, or use lwf"
-        )
+        raise _no_new_head(backbone, source)
     if kept is None:
         run.checkpoints.save(
             CHECKPOINT, {"weight": probe.weight, "bias": probe.bias}, {"val_loss": probe.val_loss, "seconds": 0.0}
@@ -179,3 +181,10 @@ def _fitted(backbone: Backbone, source: SourcePictures, config: SourceConfig, ru
     holder = nn.ModuleDict({"classifier": head})
     probe.write(holder, "classifier")
     return SourceHead({path: head.requires_grad_(True)}, torch.arange(len(source.classes)), "new", "fitted")
+
+
+def _no_new_head(backbone: Backbone, source: SourcePictures) -> UsageError:
+    return UsageError(
+        f"source.data: {source.train.source.where} has other classes than {backbone.name}, and its head has no single "
+        "linear classifier to fit anew; name pictures of its own classes, or use lwf"
+    )

@@ -23,7 +23,7 @@ import torch
 import torchvision
 from torch import nn
 
-from blocks import Backbone, InputSpec
+from blocks import Backbone, InputSpec, fold
 from blocks.counting import count_params, tensors_of
 from blocks.latency import Turns, time_in_turn
 from nettailor import export
@@ -55,7 +55,7 @@ def bench(name: str, to: str, options: argparse.Namespace) -> list[dict[str, obj
     format.need()
     smaller = {str(part): compact_of(backbone, part, options.seed) for part in BARS}
     folded = {WHOLE: backbone.teacher(CLASSES).eval().for_inference()}
-    folded |= {part: net.for_inference() for part, net in smaller.items()}
+    folded |= {part: fold(net, join_proxies=False) for part, net in smaller.items()}
     with tempfile.TemporaryDirectory() as folder:
         opened = {
             part: written(net, spec, format, Path(folder) / f"{part.replace('.', '-')}{format.suffix}", options.threads)

@@ -79,6 +79,14 @@ def test_gates_leave_no_multiplication_behind_in_a_residual_network() -> None:
     assert "joined" in folded.code, "proxies that read the same tensor are one convolution"
 
 
+def test_proxies_may_stay_apart_as_other_runtimes_want_them() -> None:
+    net = compact(student_of(cut_of("resnet18", 64)))
+    apart = fold(net, join_proxies=False)
+    assert "joined" not in apart.code
+    assert "split" not in apart.code
+    same_answers(net, apart, torch.randn(2, 3, 64, 64))
+
+
 def test_an_activation_behind_a_mixture_overwrites_the_fresh_sum() -> None:
     """It is a segment of the cut, whose operations stand in the graph like any other's."""
     folded = fold(compact(student_of(cut_of("resnet18", 64))))
