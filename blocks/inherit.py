@@ -18,9 +18,9 @@ from torch import Tensor, fx, nn
 
 from blocks.adapters import Adapted, LowRank
 from blocks.counting import tensors_of
+from blocks.precision import float64
 from blocks.student import TailoredNet
 from blocks.teachers import Teacher, chain_of, has_plain_head
-from blocks.warm_start import exact_device
 
 UNMOVED = 1e-6
 """Of the largest singular value of a kernel's change: below it there is no change to take over."""
@@ -75,10 +75,10 @@ def _nearest(own: LowRank, taught: nn.Module) -> None:
     kernel = taught.weight() if isinstance(taught, Adapted) else taught.weight
     change: Tensor = (kernel - own.convolution.weight).flatten(1)  # type: ignore[operator]
     rank = own.up.shape[1]
-    left, sizes, right = torch.linalg.svd(change.double(), full_matrices=False)
+    left, sizes, right = torch.linalg.svd(float64(change), full_matrices=False)
     root, moved = sizes[:rank].sqrt(), sizes[:rank] > UNMOVED * sizes[0]
     own.up.copy_(torch.where(moved, left[:, :rank] * root, torch.zeros_like(left[:, :rank])))
-    own.down.copy_(torch.where(moved.unsqueeze(1), root.unsqueeze(1) * right[:rank], own.down.double()))
+    own.down.copy_(torch.where(moved.unsqueeze(1), root.unsqueeze(1) * right[:rank], float64(own.down)))
 
 
 @torch.no_grad()
@@ -105,7 +105,7 @@ def fit_classifier(student: TailoredNet, teacher: Teacher, batches: Iterable[Ten
         student.train(was_training)
     if any(read.shape[1] != student.backbone.features for read in seen):
         return False
-    read, wanted = (_exact(rows) for rows in (torch.cat(seen), wanted))
+    read, wanted = (float64(rows) for rows in (torch.cat(seen), wanted))
     mean, middle = read.mean(0), wanted.mean(0)
     gram = (read - mean).T @ (read - mean) / len(read)
     product = (read - mean).T @ (wanted - middle) / len(read)
@@ -121,7 +121,3 @@ def _answers(student: TailoredNet, teacher: Teacher, x: Tensor) -> Tensor:
     student(x)
     logits: Tensor = teacher(x)
     return logits
-
-
-def _exact(rows: Tensor) -> Tensor:
-    return rows.to(exact_device(rows.device)).double()

@@ -13,26 +13,22 @@ with the half-precision weights that it ships.
 from __future__ import annotations
 
 import argparse
-import math
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
 
+from blocks import InputSpec
 from nettailor.backbones import resnet34_tiny as embedded
 from nettailor.data.config import DataConfig
 from nettailor.data.task import Split, find_layout
 from nettailor.errors import DataError
 from nettailor.files import read_tensors, write_tensors, write_text
+from nettailor.training.pretraining import Pass, Pictures, PretrainConfig, passes_done, picture_side, top1_and_top5
+from nettailor.training.pretraining import pretrain as train_from_scratch
 
-SIDE = 40  # pixels of the pictures that 32 px crops are taken from
-WARMUP_EPOCHS = 3
-MOMENTUM = 0.9
-LABEL_SMOOTHING = 0.1
+SPEC = InputSpec(embedded.INPUT_SIZE, embedded.MEAN, embedded.STD)
+SIDE = picture_side(SPEC)  # pixels of the pictures that 32 px crops are taken from
 CARD = """# {name}
 
 ResNet-34's layout (3, 4, 6, 3 basic blocks) at a quarter of its width, three 3x3 convolutions as stem, for 32 px input.
@@ -43,14 +39,6 @@ ResNet-34's layout (3, 4, 6, 3 basic blocks) at a quarter of its width, three 3x
 
 The validation pictures were read after every epoch for the log; nothing was chosen by them: the weights are the last epoch's.
 """
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Pictures (N, 3, H, W) uint8 and labels (N,)."""
-
-    images: Tensor
-    labels: Tensor
 
 
 def read_pictures(data: Path) -> tuple[Pictures, Pictures]:
@@ -68,107 +56,18 @@ def read_pictures(data: Path) -> tuple[Pictures, Pictures]:
     return found[0], found[1]
 
 
-def normalise(images: Tensor) -> Tensor:
-    """uint8 (B, 3, H, W) to the backbone's normalised float input, channels last in memory."""
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (embedded.MEAN, embedded.STD))
-    return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
-
-
-def random_crops(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Random 32 px crops of (B, 3, H, W), half of them flipped: one offset per picture."""
-    count, _, height, width = images.shape
-    size = embedded.INPUT_SIZE
-    top = torch.randint(height - size + 1, (count, 1, 1), generator=generator)
-    left = torch.randint(width - size + 1, (count, 1, 1), generator=generator)
-    rows = top + torch.arange(size).view(1, size, 1)
-    columns = left + torch.arange(size).view(1, 1, size)
-    flipped = torch.rand((count, 1, 1), generator=generator) < 0.5
-    columns = torch.where(flipped, columns.flip(2), columns)
-    return images[torch.arange(count).view(-1, 1, 1), :, rows, columns].permute(0, 3, 1, 2)
-
-
-def middle_crops(images: Tensor) -> Tensor:
-    """The middle 32 px of (B, 3, H, W)."""
-    top, left = ((side - embedded.INPUT_SIZE) // 2 for side in images.shape[2:])
-    return images[:, :, top : top + embedded.INPUT_SIZE, left : left + embedded.INPUT_SIZE]
-
-
-def learning_rate(peak: float, position: float, epochs: int) -> float:
-    """Linear warm-up, then a cosine down to zero; `position` counts epochs with fractions."""
-    if position < WARMUP_EPOCHS:
-        return peak * (position + 0.05) / (WARMUP_EPOCHS + 0.05)
-    return peak * 0.5 * (1 + math.cos(math.pi * (position - WARMUP_EPOCHS) / max(1, epochs - WARMUP_EPOCHS)))
-
-
-def train_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, data: Pictures, epoch: int, options: argparse.Namespace
-) -> float:
-    """One pass over the training pictures; its order and crops depend on seed and epoch alone. Returns the mean loss."""
-    generator = torch.Generator().manual_seed(options.seed * 100_003 + epoch)
-    order = torch.randperm(len(data.labels), generator=generator)
-    steps = len(order) // options.batch
-    model.train()
-    total = 0.0
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(options.lr, epoch + step / steps, options.epochs)
-        rows = order[step * options.batch : (step + 1) * options.batch]
-        inputs = normalise(random_crops(data.images[rows], generator))
-        loss = cross_entropy(model(inputs), data.labels[rows], label_smoothing=LABEL_SMOOTHING)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        total += float(loss.detach())
-    return total / steps
-
-
-@torch.inference_mode()
-def top1_and_top5(model: nn.Module, data: Pictures) -> tuple[float, float]:
-    """Fractions of pictures whose class is the first, and among the first five, of the answers."""
-    model.eval()
-    hits = torch.zeros(2)
-    for start in range(0, len(data.labels), 500):
-        labels = data.labels[start : start + 500, None]
-        best = model(normalise(middle_crops(data.images[start : start + 500]))).topk(5).indices
-        right = best == labels
-        hits += torch.tensor([right[:, 0].sum(), right.any(1).sum()])
-    first, five = (hits / len(data.labels)).tolist()
-    return first, five
-
-
-def two_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weight decay for weights of convolutions and the classifier, none for biases and batch norms."""
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    return [{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-
-
 def pretrain(options: argparse.Namespace) -> nn.Module:
     """Train to the last epoch, going on from the checkpoint if there is one."""
-    torch.manual_seed(options.seed)
-    model = embedded.resnet34_tiny().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(two_groups(model, options.decay), lr=options.lr, momentum=MOMENTUM, nesterov=True)
-    trained = [p for group in optimizer.param_groups for p in group["params"]]
-    first, seconds = 0, 0.0
-    if options.checkpoint.exists():
-        tensors, notes = read_tensors(options.checkpoint)
-        model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
-        for index, parameter in enumerate(trained):
-            optimizer.state[parameter]["momentum_buffer"] = tensors[f"momentum.{index}"]
-        first, seconds = notes["epoch"], notes["seconds"]
-        print(f"going on after epoch {first}", flush=True)
+    if done := passes_done(options.checkpoint):
+        print(f"going on after epoch {done}", flush=True)
+
+    def show(one: Pass) -> None:
+        figures = f"loss {one.loss:.3f}  top-1 {one.top1:.4f}  top-5 {one.top5:.4f}"
+        print(f"epoch {one.number:3d}/{options.epochs}  {figures}", flush=True)
+
+    config = PretrainConfig(options.epochs, options.batch, options.lr, options.decay, options.seed)
     train, val = read_pictures(options.data)
-    for epoch in range(first, options.epochs):
-        start = time.perf_counter()
-        loss = train_epoch(model, optimizer, train, epoch, options)
-        top1, top5 = top1_and_top5(model, val)
-        seconds += time.perf_counter() - start
-        tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-        tensors |= {f"momentum.{i}": optimizer.state[p]["momentum_buffer"] for i, p in enumerate(trained)}
-        write_tensors(options.checkpoint, tensors, {"epoch": epoch + 1, "seconds": seconds})
-        print(f"epoch {epoch + 1:3d}/{options.epochs}  loss {loss:.3f}  top-1 {top1:.4f}  top-5 {top5:.4f}", flush=True)
-    model.eval()
-    return model
+    return train_from_scratch(embedded.resnet34_tiny, train, val, SPEC, config, options.checkpoint, after=show)
 
 
 def ship(model: nn.Module, options: argparse.Namespace) -> None:
@@ -182,7 +81,7 @@ def ship(model: nn.Module, options: argparse.Namespace) -> None:
     shipped = embedded.resnet34_tiny()
     shipped.load_state_dict(read_tensors(options.out)[0])
     train, val = read_pictures(options.data)
-    top1, top5 = top1_and_top5(shipped.to(memory_format=torch.channels_last), val)
+    top1, top5 = top1_and_top5(shipped.to(memory_format=torch.channels_last), val, SPEC)
     _, notes = read_tensors(options.checkpoint)
     named = ("epochs", "batch", "lr", "decay", "seed")
     settings = " ".join(f"--{name} {getattr(options, name)}" for name in named)

@@ -240,7 +240,7 @@ def _check_top(plan: NetPlan, description: Description, backbone: Backbone, path
     except TopError as error:
         raise FileError(path, f"plan.top: {error}") from error
     said = description.backbone.classifier_sha256
-    if plan.keeps_source_classifier(backbone) and classifier_sha256(backbone) != said:
+    if plan.keeps_source_classifier and classifier_sha256(backbone) != said:
         raise FileError(
             path,
             f"backbone.classifier_sha256: belongs to a {description.backbone.name} with another source classifier, which "

@@ -50,7 +50,12 @@ def measured_on(report: Report) -> str:
 def figures_table(report: Report) -> str:
     """Teacher and compact net side by side, as a table in Markdown."""
     teacher, net, removed, backbone = report.teacher, report.compact, report.removed, report.backbone
-    macs = f"{net.macs / 1e6:.2f} ({removed.macs:.0%} of the backbone's gone)"
+    change = (
+        f"{removed.macs:.0%} of the backbone's gone"
+        if removed.macs >= 0
+        else f"{-removed.macs:.0%} more than the backbone's"
+    )
+    macs = f"{net.macs / 1e6:.2f} ({change})"
     blocks = f"{net.universal_blocks_kept} (and {net.proxies_kept} proxies)"
     rows = {
         "test accuracy": (teacher and f"{teacher.test_accuracy:.4f}", f"{net.test_accuracy:.4f}"),

@@ -77,6 +77,17 @@ def load_backbone(
     return backbone
 
 
+def random_model(name: str, input_size: int | None = None) -> nn.Module:
+    """The bare model behind a backbone's name with random weights, drawn from torch's generator.
+
+    Raises:
+        BackboneError: no such model.
+    """
+    bare, *words = name.split(",")
+    with _without_network():
+        return _find(bare, _arguments(name, words), RANDOM, input_size)[0]
+
+
 def _say_source(name: str, backbone: Backbone) -> None:
     """What is known of the pictures that a network of ours was pretrained on."""
     if name == lite0.NAME:

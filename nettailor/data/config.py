@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
@@ -18,6 +19,11 @@ STRENGTHS = {"colour_jitter": "0.4", "rand_augment": "9", "random_erasing": "0.2
 """Augmentations with a strength of the same name, where 0 is off, and a usual value of it."""
 READ_BY = {"crop_area": "random_resized_crop", **{name: name for name in STRENGTHS}}
 """Settings that are read only where one augmentation is on: another value is refused elsewhere."""
+
+
+def _by_class(value: Any) -> Any:
+    """A mapping by class names, which YAML reads as numbers where they look so."""
+    return {str(key): part for key, part in value.items()} if isinstance(value, dict) else value
 
 
 def _augmentations(value: Any) -> str | tuple[str, ...]:
@@ -48,6 +54,17 @@ class DataConfig:
         int | None,
         Field(ge=1, description="use about so many of the training pictures, drawn class by class; all if left out"),
     ] = None
+    per_class: Annotated[
+        int | None,
+        Field(
+            ge=1, description="at most so many training pictures of each class; all if left out; fewer are among more"
+        ),
+    ] = None
+    thin: Annotated[
+        dict[str, Annotated[float, Field(gt=0, le=1)]],
+        BeforeValidator(_by_class),
+        Field(description="the part of a class's training pictures that stays, by class, as {stop: 0.1}; at least one"),
+    ] = field(default_factory=dict)
     group: Annotated[
         str | None,
         Field(

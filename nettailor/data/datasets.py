@@ -68,7 +68,7 @@ TORCHVISION: dict[str, dict[str, dict[str, Any]]] = {
 }
 _BY_LOWER = {name.lower(): name for name in TORCHVISION}
 _UNPICKLED = {"LSUN"}  # a set that unpickles a file of its root unseen: for a root that the user named, no other
-_LYING = {"EMNIST"}  # sets whose pictures are stored with rows and columns swapped
+_TRANSPOSED = {"EMNIST"}  # sets whose pictures are stored with rows and columns swapped
 
 
 def is_named(source: str) -> bool:
@@ -135,7 +135,7 @@ def torchvision_source(
     def picture(place: int) -> Image.Image:
         part, index = places[place]
         rgb = to_rgb(part[index][0])
-        return rgb.transpose(Image.Transpose.TRANSPOSE) if title in _LYING else rgb
+        return rgb.transpose(Image.Transpose.TRANSPOSE) if title in _TRANSPOSED else rgb
 
     return MemorySource(title, names, picture), classes, members
 

@@ -7,6 +7,7 @@ Layout, a run's split.json -> recorded -> the same splits as in that run
 from __future__ import annotations
 
 import re
+import zlib
 from collections import defaultdict
 from pathlib import Path
 
@@ -14,14 +15,20 @@ import torch
 
 from nettailor.data.config import DataConfig
 from nettailor.data.layout import SPLITS, Layout
-from nettailor.errors import DataError, FileError
+from nettailor.errors import DataError, FileError, UsageError, did_you_mean
 from nettailor.files import read_json
 
 Members = list[tuple[str, int]]
 
 
 def carve(layout: Layout, config: DataConfig, seed: int) -> dict[str, Members]:
-    """The three splits: those that are there, and the missing ones taken from train, class by class."""
+    """The three splits: those that are there, and the missing ones taken from train, class by class.
+
+    Of what is left to train on, `data.per_class` and then `data.thin` leave a part; validation and test stay.
+
+    Raises:
+        UsageError: `data.thin` names a class that is not there.
+    """
     splits = dict(layout.splits)
     order = torch.Generator().manual_seed(seed)
     if config.train_limit is not None and (count := len(splits["train"])) > config.train_limit:
@@ -29,7 +36,36 @@ def carve(layout: Layout, config: DataConfig, seed: int) -> dict[str, Members]:
     for name, fraction in (("test", config.test_fraction), ("val", config.val_fraction)):
         if name not in splits:
             splits["train"], splits[name] = stratified(splits["train"], fraction, config.group, order)
+    splits["train"] = thinned(splits["train"], layout.classes, config, seed)
     return {name: splits[name] for name in SPLITS}
+
+
+def thinned(members: Members, classes: list[str], config: DataConfig, seed: int) -> Members:
+    """The training pictures that `data.per_class` and `data.thin` leave, in their order.
+
+    Each class has an order of its own, drawn by the seed, whose first pictures stay: a smaller number keeps some of those
+    that a larger one keeps, and what is asked of one class changes no other.
+
+    Raises:
+        UsageError: a class that is not there.
+    """
+    for wanted in config.thin:
+        if wanted not in classes:
+            hint = did_you_mean(wanted, classes, f"; there are {', '.join(classes[:5])}{', ...' * (len(classes) > 5)}")
+            raise UsageError(f"data.thin: there is no class {wanted!r}{hint}")
+    if config.per_class is None and not config.thin:
+        return members
+    by_class: dict[int, list[str]] = defaultdict(list)
+    for name, label in members:
+        by_class[label].append(name)
+    stay: set[tuple[str, int]] = set()
+    for label, names in by_class.items():
+        count = len(names) if config.per_class is None else min(config.per_class, len(names))
+        count = max(1, round(config.thin.get(classes[label], 1.0) * count))
+        order = torch.Generator().manual_seed(zlib.crc32(f"{seed} {classes[label]}".encode()))
+        drawn = torch.randperm(len(names), generator=order)[:count].tolist()
+        stay |= {(names[place], label) for place in drawn}
+    return [member for member in members if member in stay]
 
 
 def recorded(layout: Layout, path: Path, split: str) -> Members:

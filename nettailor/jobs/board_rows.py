@@ -38,6 +38,11 @@ ALL = (
     "finetune+40",
     "nettailor+labels",
     "nettailor+matching",
+    "keep_classifier",
+    "keep_classifier+dropped",
+    "keep_classifier+random",
+    "scratch",
+    "finetune+new",
     "linear",
     "batch_norm",
     "adapters",
@@ -49,7 +54,7 @@ ALL = (
     "soft",
     "soft+joint",
 )
-"""What `--methods all` stands for: everything that a reviewer would ask for, in the order in which it runs."""
+"""What `--methods all` stands for, in the order in which it runs: every method, and variants that differ in one choice."""
 VARIANT = "+"
 TAUGHT_BY = "teacher.method"
 

@@ -109,15 +109,20 @@ def with_optimizer(own: TuneSettings, config: TeacherConfig, run: Run) -> tuple[
     return replace(config, weight_decay=PUBLISHED_DECAY), replace(run, training=training)
 
 
-class _Tunes(Plain):
+class Tunes(Plain):
     """What trains a network from a layer up."""
 
     def check_with(self, recipe: Sections, backbone: Backbone, task: Task) -> None:
         """Refuse a layer that the backbone does not have."""
         tuning_of(recipe, backbone)
 
+    def head_trains(self, recipe: Sections, backbone: Backbone) -> bool:
+        """Whether a head that is tuned trains more than what is new in it."""
+        own = tuple(f"{path}." for path in backbone.classifier_paths)
+        return any(not name.startswith(own) for name, _ in backbone.head.named_parameters())
 
-class TunedBackbone(_Tunes):
+
+class TunedBackbone(Tunes):
     """The backbone with a new classifier, trained from a layer up: plain fine-tuning, and what adds a term to its loss."""
 
     name: str
@@ -153,7 +158,7 @@ class TunedBackbone(_Tunes):
         return Trained(compact(net, backbone), epochs=epochs, keep=(STAGE, f"{STAGE}-rate"), beside=record)
 
 
-class TunedTop(_Tunes):
+class TunedTop(Tunes):
     """A top in the place of the backbone's head, trained with the layers below it from one of them up."""
 
     name: str

@@ -3,8 +3,8 @@
     which pictures the teacher gets right, which the network does -> Drop(points, error, pictures) -> accepted or not
 
 Both networks answer the same pictures, so the drop is the mean of paired differences (right, wrong) that are -1, 0 or 1, and
-its standard error is that of such a mean. The network is the best of several on these very pictures, so its drop is a
-flattering guess: it is accepted where the drop plus half a standard error is within what is allowed, and where that alone is
+its standard error is that of such a mean. The network is the best of several on these very pictures, so its drop is
+estimated too low: it is accepted where the drop plus half a standard error is within what is allowed, and where that alone is
 more, it has to lose nothing on these pictures.
 """
 

@@ -83,10 +83,10 @@ def test_the_kept_layer_is_the_backbones_and_new_ones_are_the_tasks(backbone: Ba
         assert net.cost().params == backbone.cost.params + expected + kept
         source = 0 if classifier == "dropped" else d * k
         assert net.cost().macs == backbone.cost.macs + source + width * d + d * d + 4 * d
-        assert net.plan.keeps_source_classifier(backbone) == (classifier == "kept")
+        assert net.plan.keeps_source_classifier == (classifier == "kept")
     tuned = whole(backbone, KeptClassifier(), backbone.depth + 1)
     assert "head.fc.weight" in tuned.task_tensors(), "tuned, it is the task's"
-    assert not tuned.plan.keeps_source_classifier(backbone)
+    assert not tuned.plan.keeps_source_classifier
     assert torch.equal(tuned.head.get_submodule("fc").weight, backbone.head.get_submodule("fc").weight)  # type: ignore[arg-type]
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from nettailor.backbones import resnet34_tiny as embedded
 from nettailor.errors import DataError
 from nettailor.files import read_tensors
+from nettailor.training import pretraining
 from recipes import pretrain
 
 
@@ -44,7 +45,7 @@ def test_stopped_and_gone_on_gives_the_same_weights(
     whole = pretrain.parse(options(pictures, tmp_path / "whole", 2))
     pretrain.ship(pretrain.pretrain(whole), whole)
     stopped = pretrain.parse(options(pictures, tmp_path / "stopped", 2))
-    real, calls = pretrain.train_epoch, []
+    real, calls = pretraining.train_epoch, []
 
     def once(*arguments: object) -> float:
         calls.append(1)
@@ -52,10 +53,10 @@ def test_stopped_and_gone_on_gives_the_same_weights(
             raise KeyboardInterrupt
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pretrain, "train_epoch", once)
+    monkeypatch.setattr(pretraining, "train_epoch", once)
     with pytest.raises(KeyboardInterrupt):
         pretrain.pretrain(stopped)
-    monkeypatch.setattr(pretrain, "train_epoch", real)
+    monkeypatch.setattr(pretraining, "train_epoch", real)
     pretrain.ship(pretrain.pretrain(stopped), stopped)
     one, other = (read_tensors(tmp_path / name / "w.safetensors")[0] for name in ("whole", "stopped"))
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
@@ -63,18 +64,6 @@ def test_stopped_and_gone_on_gives_the_same_weights(
     assert "| top-1 | 0.0" in (tmp_path / "whole" / "w.md").read_text()
     names = (tmp_path / "whole" / "w.classes.txt").read_text().split()
     assert names == [f"{label:03d}" for label in range(embedded.SOURCE_CLASSES)]
-
-
-def test_crops_are_windows_of_the_picture_half_of_them_mirrored() -> None:
-    images = torch.arange(40 * 40).view(1, 1, 40, 40).expand(64, 3, 40, 40).to(torch.int32)
-    crops = pretrain.random_crops(images, torch.Generator().manual_seed(0))
-    assert crops.shape == (64, 3, 32, 32)
-    steps = (crops[:, 0, 0, 1] - crops[:, 0, 0, 0]).tolist()
-    assert set(steps) == {1, -1}
-    assert 16 < steps.count(-1) < 48
-    assert ((crops[:, 0, 1:] - crops[:, 0, :-1]) == 40).all()
-    assert len(set(crops.amin((1, 2, 3)).tolist())) > 20
-    assert torch.equal(pretrain.middle_crops(images)[0, 0], images[0, 0, 4:36, 4:36])
 
 
 def test_other_pictures_are_refused(digit_folder: Path) -> None:

@@ -120,6 +120,12 @@ def test_differences_name_the_keys_and_leave_the_machine_out() -> None:
     assert differences(Recipe().as_dict(), other.as_dict()) == ["student.epochs"]
 
 
+def test_keys_that_only_one_of_two_recipes_has_are_differences() -> None:
+    thin = parse_recipe({"data": {"thin": {"3": 0.1}}}, "test").as_dict()
+    assert differences(thin, Recipe().as_dict()) == differences(Recipe().as_dict(), thin) == ["data.thin.3"]
+    assert "method.name" in differences(parse_recipe({"method": "shallow"}, "test").as_dict(), Recipe().as_dict())
+
+
 def test_tuples_are_lists_all_the_way_down() -> None:
     assert plain({"a": (1, (2, 3)), "b": [{"c": (4,)}], "d": "text"}) == {
         "a": [1, [2, 3]],

@@ -33,6 +33,11 @@ def test_each_setting_of_augmentation_works_alone(setting: str, value: float) ->
         ("test_fraction", 1.0),
         ("scale", 1.0),  # a picture of no size
         ("train_limit", 0),
+        ("per_class", 0),
+        ("thin", {"a": 0.0}),
+        ("thin", {"a": 1.5}),
+        ("thin", {"a": -0.1}),
+        ("thin", 0.1),
         ("rotate", 181.0),
         ("memory_gib", 0.0),
         ("shift", float("nan")),
@@ -81,6 +86,17 @@ def test_a_recipe_names_augmentations_and_says_what_is_wrong_with_them() -> None
         UsageError, match=r"^command line: data.augment: input should be sign, .* but it is 'photograph'$"
     ):
         parse_recipe(parse_overrides(["data.augment=photograph"]), "command line")
+
+
+def test_classes_that_yaml_reads_as_numbers_are_names() -> None:
+    recipe = parse_recipe(parse_overrides(["data.thin.3=0.5", "data.per_class=7"]), "command line")
+    assert recipe.data.thin == {"3": 0.5}
+    assert DataConfig(thin={7: 1}).thin == {"7": 1.0}  # type: ignore[dict-item]
+    assert parse_recipe(recipe.as_dict(), "written").data == recipe.data
+    with pytest.raises(
+        UsageError, match=r"^command line: data.thin.3: input should be less than or equal to 1, but it is 2$"
+    ):
+        parse_recipe(parse_overrides(["data.thin.3=2"]), "command line")
 
 
 def test_the_number_of_workers_is_no_difference_between_runs() -> None:

@@ -15,7 +15,7 @@ from nettailor.data.images import MemorySource
 from nettailor.data.layout import Layout
 from nettailor.data.splits import Members, carve
 from nettailor.data.task import load_task
-from nettailor.errors import FileError
+from nettailor.errors import FileError, UsageError
 
 EXPECTED = {
     "train": ["01", "02", "03", "05", "07", "10", "11", "12", "14", "16"],
@@ -119,6 +119,50 @@ def test_a_pattern_with_a_slash_is_matched_against_the_path() -> None:
     by_name = carve(layout(named, 2), DataConfig(group=r"^(\d+)_"), 0)
     renamed = {s: [(f"{label}/{name.split('/')[1][1:]}", label) for name, label in f] for s, f in by_name.items()}
     assert by_path == renamed
+
+
+MANY = [(f"{label}/{label}{n:02d}_0.png", label) for label in range(3) for n in range(40 if label else 12)]
+
+
+def test_at_most_so_many_of_each_class_are_trained_on_and_the_other_splits_stay() -> None:
+    whole = carve(layout(MANY, 3), DataConfig(), 0)
+    few, more, other = (carve(layout(MANY, 3), DataConfig(per_class=n), seed) for n, seed in ((5, 0), (10, 0), (5, 1)))
+    assert {split: found for split, found in few.items() if split != "train"} == {
+        split: found for split, found in whole.items() if split != "train"
+    }
+    assert Counter(label for _, label in few["train"]) == {0: 5, 1: 5, 2: 5}
+    assert Counter(label for _, label in more["train"])[0] == Counter(label for _, label in whole["train"])[0] < 10
+    assert set(few["train"]) < set(more["train"]) < set(whole["train"])
+    assert few == carve(layout(MANY, 3), DataConfig(per_class=5), 0)
+    assert {name for name, label in few["train"] if label} != {name for name, label in other["train"] if label}
+
+
+def test_a_thinned_class_keeps_its_part_and_the_others_keep_theirs() -> None:
+    whole = carve(layout(MANY, 3), DataConfig(), 0)
+    thin = carve(layout(MANY, 3), DataConfig(thin={"1": 0.1, "0": 0.001}), 0)
+    counts, before = (Counter(label for _, label in splits["train"]) for splits in (thin, whole))
+    assert counts == {0: 1, 1: round(0.1 * before[1]), 2: before[2]}  # one stays of any class
+    assert (thin["val"], thin["test"]) == (whole["val"], whole["test"])
+    both = carve(layout(MANY, 3), DataConfig(per_class=10, thin={"1": 0.5}), 0)
+    assert Counter(label for _, label in both["train"])[1] == 5
+    assert set(both["train"]) <= set(carve(layout(MANY, 3), DataConfig(per_class=10), 0)["train"])
+
+
+def test_a_thinned_class_that_is_not_there_is_refused_with_the_nearest() -> None:
+    named = Layout(layout(MANY, 3).source, "memory", ["stop", "yield", "priority"], {"train": MANY})
+    with pytest.raises(UsageError, match=r"^data.thin: there is no class 'yeild'; did you mean 'yield'\?$"):
+        carve(named, DataConfig(thin={"yeild": 0.1}), 0)
+    with pytest.raises(UsageError, match=r"^data.thin: there is no class 'q'; there are stop, yield, priority$"):
+        carve(named, DataConfig(thin={"q": 0.1}), 0)
+
+
+def test_what_stays_is_in_the_record_of_the_splits(digit_folder: Path, tmp_path: Path) -> None:
+    config = DataConfig(source=str(digit_folder), per_class=6, thin={"digit 2": 0.5})
+    task, path = load_task(config, 16), tmp_path / "split.json"
+    assert [len(names) for names in task.record()["train"].values()] == [6, 6, 3, 6]
+    assert {split: len(task.split(split)) for split in ("val", "test")} == {"val": 24, "test": 24}
+    path.write_text(json.dumps({"sha256": "", **task.record()}))
+    assert load_task(config, 16, seed=5, record=path).record() == task.record()
 
 
 def test_a_run_s_own_splits_are_taken_as_written_down(digit_folder: Path, tmp_path: Path) -> None:

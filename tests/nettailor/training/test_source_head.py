@@ -9,13 +9,17 @@ import pytest
 import torch
 
 from blocks import Backbone
-from nettailor.data.source import SourceConfig, SourcePictures
-from nettailor.data.task import Task
+from nettailor.backbones.load import load_backbone
+from nettailor.data.config import DataConfig
+from nettailor.data.source import SourceConfig, SourcePictures, load_source
+from nettailor.data.task import Task, load_task
 from nettailor.errors import UsageError
 from nettailor.training import source_head as module
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.run import Run
 from nettailor.training.source_head import kept_head, rows_by_name, source_accuracy, source_head
+
+SHARED = Path(__file__).parents[4] / "shared"
 
 
 @pytest.fixture
@@ -103,3 +107,18 @@ def test_what_can_not_be_is_refused(backbone: Backbone, source: SourcePictures) 
     backbone.classifier_paths = ["fc", "other"]
     with pytest.raises(UsageError, match="no single linear classifier to fit anew; .* or use lwf"):
         source_head(backbone, replace(source), SourceConfig(), Run())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data are not on this machine")
+def test_a_cifar_resnet_is_known_to_answer_for_its_own_classes_in_order() -> None:
+    weights = SHARED / "weights" / "cifar_resnet20.safetensors"
+    backbone = load_backbone("tests.cifar_resnet:resnet20", weights)
+    config = SourceConfig(data=str(SHARED / "data" / "cifar10_jpeg.zip"))
+    source = load_source(config, DataConfig(), load_task("digits", backbone.spec), backbone.spec, backbone.spec.crop)
+    assert source is not None
+    head = source_head(backbone, source, config, Run())
+    assert (head.kind, head.told_by) == ("kept", "order")
+    frozen = backbone.frozen_copy()
+    found = source_accuracy(frozen, head.on(frozen), head.rows, source.held_out, Run())
+    assert found == pytest.approx(0.81, abs=0.01)
