@@ -38,10 +38,10 @@ TEACHERS: dict[str, dict[str, Any]] = {
     "linear": {},
     "batch_norm": {},
     "adapters": {},
-    "random_weights": {},
+    "scratch": {},
     "shallow": {"macs": 0.4},
 }
-PLAIN_HEAD = ("finetune", "soft", "lwf", "linear", "batch_norm", "adapters", "random_weights")
+PLAIN_HEAD = ("finetune", "soft", "lwf", "linear", "batch_norm", "adapters", "scratch")
 
 
 @pytest.fixture
