@@ -37,6 +37,10 @@ class Scratch(WholeNetMethod):
     )
     variants: Mapping[str, Mapping[str, Any]] = {"90": {"passes": 90}, **WholeNetMethod.variants}
 
+    def gives_activations(self, own: MethodSettings) -> bool:
+        """Every block is there."""
+        return True
+
     def build(self, context: Context) -> WholeNet:
         """A net of every block."""
         return random_net(context.backbone, len(context.task.classes))
