@@ -14,7 +14,7 @@ from nettailor.backbones.load import load_backbone
 from nettailor.data.task import Split, Task
 from nettailor.jobs.measure import measure
 from nettailor.jobs.recipe import Recipe
-from nettailor.methods._protocol import Context, Trained
+from nettailor.methods._protocol import Context, Taught, Trained
 from nettailor.training.config import StudentConfig
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Fitted, Run
@@ -37,12 +37,13 @@ def test_each_network_reads_each_split_once_and_figures_and_predictions_agree(
     folder, run = RunFolder(tmp_path), Run()
     net = compact(TailoredNet(backbone, 4, Plan(skips=1)).eval())
     teacher = backbone.teacher(4).eval() if with_teacher else None
+    taught = None if teacher is None else Taught(teacher, "finetune")
     delta.save(net, folder.delta, task.name, task.classes)
     run.fitted["teacher"] = Fitted({"val_accuracy": 0.5}, 1.0)
     read: list[int] = []
     batch = Split.batch
     monkeypatch.setattr(Split, "batch", lambda self, rows: (read.append(id(self)), batch(self, rows))[1])
-    report, said = measure(Context(Recipe(), backbone, task, run, folder, "hash"), Trained(net, teacher))
+    report, said = measure(Context(Recipe(), backbone, task, run, folder, "hash"), Trained(net, taught))
     assert read.count(id(task.test)) == read.count(id(task.val)) == (2 if with_teacher else 1)
     monkeypatch.undo()
     assert report.compact.test_accuracy == accuracy(net, task.test) == sum(said.test.right()) / 24

@@ -66,7 +66,7 @@ def test_a_budget_that_no_network_meets_is_refused_before_any_training(
 ) -> None:
     trained: list[str] = []
     monkeypatch.setattr("nettailor.training.loop._Stepper.epoch", lambda *_: trained.append("epoch"))
-    monkeypatch.setattr("nettailor.training.stages.fit_probe", lambda *_: trained.append("probe"))
+    monkeypatch.setattr("nettailor.training.finetuning.fit_probe", lambda *_: trained.append("probe"))
     recipe = Recipe(cost=cost, prune=PruneConfig(how="budget", budget=0.001))  # type: ignore[arg-type]
     context = Context(recipe, backbone, task, Run(), None, "")  # type: ignore[arg-type]
     with pytest.raises(
