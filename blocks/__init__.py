@@ -1,7 +1,7 @@
 """Torch modules, and how a CNN is cut: universal blocks, proxies, gates, complexity. Knows no task, file or command line.
 
 Read in this order: layer_types, trace, cut, counting, fuse, norms, adapters, paths, proxies, gates, backbone, assembly,
-student, complexity, warm_start, compact, fold, prepack.
+student, complexity, warm_start, compact, fold, prepack; top, grown.
 """
 
 from blocks.assembly import NetPlan, Plan
@@ -11,6 +11,8 @@ from blocks.complexity import expected_exact, expected_paper
 from blocks.counting import Cost, count_macs, count_params
 from blocks.cut import Cut, cut
 from blocks.fold import fold
+from blocks.grown import Grown, Growth
+from blocks.kept_classifier import KeptClassifier
 from blocks.paths import Path
 from blocks.prepack import pack
 from blocks.student import Activity, CostModel, TailoredNet
@@ -24,7 +26,10 @@ __all__ = [
     "CostModel",
     "Cut",
     "CutError",
+    "Grown",
+    "Growth",
     "InputSpec",
+    "KeptClassifier",
     "NetPlan",
     "Path",
     "Plan",

@@ -106,6 +106,12 @@ class NetPlan:
         """The last layer, whose activation the head reads."""
         return max((path.target for path in self.paths), default=0)
 
+    @property
+    def keeps_source_classifier(self) -> bool:
+        """Whether it computes with the backbone's own classification layer: its top, which stands on all blocks, reads it,
+        and it is not tuned."""
+        return self.top is not None and self.top.keeps_source_classifier and self.tuned_from > self.depth + 1
+
 
 class PooledHead(nn.Module):
     """Mean over positions and a linear layer: (B, C, H, W) to (B, classes)."""

@@ -52,6 +52,7 @@ class Backbone(nn.Module):
 
     Attributes:
         source_classes: names of the source classifier's classes in the order of its logits, where they are known.
+        source_crop: as `InputSpec.crop`, of the pictures that it was pretrained on, where that is known and another one.
         tuned_from: of a `teacher`: the first layer that trains (`blocks.assembly.NetPlan.tuned_from`).
 
     Raises:
@@ -59,6 +60,7 @@ class Backbone(nn.Module):
     """
 
     source_classes: list[str] | None = None
+    source_crop: float | None = None
     tuned_from = 0
 
     def __init__(self, model: nn.Module, spec: InputSpec, name: str) -> None:

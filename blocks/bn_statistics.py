@@ -1,15 +1,18 @@
-"""Running statistics of the norms that a task owns, estimated anew.
+"""Running statistics of the norms that a task owns: estimated anew, or left alone by pictures that are not the task's.
 
 net, batches -> recalibrate_norms -> plain means over the batches, in place
+with statistics_kept(net): net(other pictures)             normalised by their own batch; running statistics stay
+with by_running_statistics(net): net(other pictures)       normalised by these; they stay
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 
 @torch.no_grad()
@@ -33,3 +36,29 @@ def recalibrate_norms(net: nn.Module, batches: Iterable[Tensor]) -> None:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         net.train(was_training)
+
+
+@contextmanager
+def statistics_kept(net: nn.Module) -> Iterator[None]:
+    """Inside, norms in training mode normalise by their batch, as always, but leave their running statistics as they are."""
+    norms = [part for part in net.modules() if isinstance(part, _NormBase) and part.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+@contextmanager
+def by_running_statistics(net: nn.Module) -> Iterator[None]:
+    """Inside, norms in training mode normalise by their running statistics, and leave them as they are."""
+    norms = [part for part in net.modules() if isinstance(part, _NormBase) and part.training]
+    for norm in norms:
+        norm.training = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.training = True

@@ -8,6 +8,7 @@ plain values. Layers of the backbone's head keep their names in it; what is new 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import fx, nn
@@ -32,8 +33,10 @@ class Top(Protocol):
     """
 
     kind: ClassVar[str]
-    keeps_source_classifier: bool
     __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def keeps_source_classifier(self) -> bool: ...
 
     def reads(self, backbone: Backbone) -> tuple[int, ...]:
         """Numbers of the activations that it is given, in this order."""
@@ -55,6 +58,15 @@ def new_layers(head: nn.Module, backbone: Backbone, top: Top | None) -> dict[str
     if top is None:
         return {path: head.get_submodule(path) for path in backbone.classifier_paths}
     return {name: module for name, module in head.named_children() if name.startswith(NEW)}
+
+
+def describe(top: Top, backbone: Backbone) -> str:
+    """What a top is, in one line: in its own words where it has any, else its kind and its fields."""
+    said = getattr(top, "describe", None)
+    if said is not None:
+        return str(said(backbone))
+    own = ", ".join(f"{name} {value}" for name, value in asdict(top).items())
+    return f"{top.kind}: {own}" if own else top.kind
 
 
 TOPS: dict[str, type[Top]] = {}

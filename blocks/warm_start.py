@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from blocks.bn_statistics import recalibrate_norms
 from blocks.paths import Path
+from blocks.precision import float64
 from blocks.proxies import Proxy
 from blocks.student import TailoredNet
 
@@ -118,7 +119,7 @@ class _Moments:
         here = x.shape[2] * x.shape[3]
         step = -(-self._pictures * here // LARGEST_SAMPLE)
         first = -self._seen * here % step
-        return _float64(x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])[first::step])
+        return float64(x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])[first::step])
 
     def _proxy(self, path: Path) -> Proxy:
         module = self.student.module_of(path)
@@ -165,16 +166,6 @@ class _Rows:
         return self.products / self.count - (torch.outer(mean, mean) if self.products.ndim == 2 else mean.square())
 
 
-def _float64(x: Tensor) -> Tensor:
-    """The same numbers in float64, on the CPU where a tensor's own device has no such type (Apple's MPS)."""
-    return x.to(exact_device(x.device)).double()
-
-
-def exact_device(device: torch.device) -> torch.device:
-    """Where float64 of a device's tensors is computed: there, or on the CPU."""
-    return torch.device("cpu") if device.type == "mps" else device
-
-
 def _closed_form(proxy: nn.Module) -> tuple[nn.Conv2d, nn.BatchNorm2d] | None:
     """The convolution and norm of a proxy that is just these two."""
     if not isinstance(proxy, Proxy):
@@ -207,7 +198,7 @@ def _write(
     ridge = RIDGE * gram.diagonal().mean() + TINY
     solved = torch.linalg.solve(gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), product).T
     given = ((solved @ gram) * solved).sum(1).clamp(min=0)  # variance of what the convolution gives
-    fresh = _float64(convolution.weight.flatten(1).norm(dim=1))
+    fresh = float64(convolution.weight.flatten(1).norm(dim=1))
     scale = solved.norm(dim=1).clamp(min=TINY) / fresh
     variance = given / scale**2
     convolution.weight.copy_((solved / scale.unsqueeze(1)).view_as(convolution.weight))

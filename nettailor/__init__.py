@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from nettailor.jobs.compare import compare
     from nettailor.jobs.many import adapt_all
     from nettailor.jobs.recipe import Recipe
+    from nettailor.jobs.study import study
     from nettailor.pruning.graph import BlockGraph
     from nettailor.pruning.prune import prune
     from nettailor.suite.suite import Suite
     from nettailor.training.finetuning import finetune
     from nettailor.training.loop import accuracy
     from nettailor.training.run import Run
-from nettailor.training.stages import recover, tailor, train
+    from nettailor.training.stages import recover, tailor, train
 
 _WHERE = {
     "Backbone": "blocks",
@@ -55,6 +56,7 @@ _WHERE = {
     "prune": "nettailor.pruning.prune",
     "recover": "nettailor.training.stages",
     "save": "nettailor.artifacts.delta",
+    "study": "nettailor.jobs.study",
     "tailor": "nettailor.training.stages",
     "train": "nettailor.training.stages",
 }
@@ -86,6 +88,7 @@ __all__ = [
     "prune",
     "recover",
     "save",
+    "study",
     "tailor",
     "train",
 ]

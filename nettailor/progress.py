@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -173,6 +173,34 @@ class _RemoteStage(StageDisplay):
         self._remote.send(
             StageProgress(self._remote.job, self._name, done, self._epochs, self._seconds_per_epoch(done))
         )
+
+
+class TimeLeft:
+    """About how long many jobs still take, from what those took that have ended, or have come some way.
+
+    Args:
+        work: of each job by its name, in any one unit (passes); a job of no work counts as one of 1.
+        now: seconds of some clock.
+    """
+
+    def __init__(self, work: Mapping[str, float], now: Callable[[], float] = time.perf_counter) -> None:
+        self._work = {name: max(1.0, float(amount)) for name, amount in work.items()}
+        self._done: dict[str, float] = {}
+        self._now, self._start = now, now()
+
+    def move(self, job: str, done: float) -> None:
+        """So much of a job's work is behind it; more than all of it is all."""
+        self._done[job] = min(done, self._work[job])
+
+    def end(self, job: str) -> None:
+        """A job has ended, well or not."""
+        self._done[job] = self._work[job]
+
+    def seconds(self) -> float | None:
+        """About how long all that is left takes, at the pace so far; None where nothing is behind us, or nothing is left."""
+        done = sum(self._done.values())
+        left = sum(self._work.values()) - done
+        return None if done <= 0 or left <= 0 else (self._now() - self._start) * left / done
 
 
 def clock(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Pretrain the embedded backbone on Tiny-ImageNet pictures, resumably, and write its weights and card.
+"""Pretrain the embedded backbone on Tiny-ImageNet pictures, resumably, and write its weights, class names and card.
 
     python -m recipes.pretrain --data tiny_imagenet_40.zip
 
@@ -71,11 +71,13 @@ def pretrain(options: argparse.Namespace) -> nn.Module:
 
 
 def ship(model: nn.Module, options: argparse.Namespace) -> None:
-    """Write the weights in half precision and the card with what those very weights reach."""
+    """Write the weights in half precision, the names of the classes, and the card with what those very weights reach."""
     halves = {
         name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()
     }
     write_tensors(options.out, halves)
+    names = find_layout(DataConfig(source=str(options.data))).classes  # in the order of the logits
+    write_text(options.out.with_suffix(".classes.txt"), "\n".join(names) + "\n")
     shipped = embedded.resnet34_tiny()
     shipped.load_state_dict(read_tensors(options.out)[0])
     train, val = read_pictures(options.data)

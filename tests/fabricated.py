@@ -21,6 +21,7 @@ from nettailor.artifacts.report import (
     StudentFigures,
     TeacherFigures,
 )
+from nettailor.artifacts.study import CellFigures
 from nettailor.backbones.load import load_backbone
 from nettailor.pruning.graph import BlockGraph
 
@@ -107,3 +108,28 @@ def saved_delta(folder: Path) -> CompactNet:
     net = pruned(load_backbone(TINY, None, 16))
     delta.save(net, folder, "birds", CLASSES)
     return net
+
+
+def cell(accuracy: float = 0.9, method: str = "finetune", seed: int = 0, **more: Any) -> CellFigures:
+    """A cell of a study; what is no field of it is one of its factors."""
+    known = set(CellFigures.__dataclass_fields__)  # type: ignore[attr-defined]
+    fields = {name: value for name, value in more.items() if name in known}
+    factors = {name: value for name, value in more.items() if name not in known}
+    made = CellFigures(
+        study="factors",
+        factors=factors,
+        baseline=False,
+        method=method,
+        task="birds",
+        seed=seed,
+        folder=f"cells/{method}-{seed}",
+        train=48,
+        test_accuracy=accuracy,
+        val_accuracy=accuracy,
+        balanced_accuracy=None,
+        macs=2_000_000,
+        task_params=1000,
+        epochs=20,
+        seconds=8.0,
+    )
+    return replace(made, **fields)

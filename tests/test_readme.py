@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
+import statistics
 import subprocess
 import sys
 import time
 from functools import partial
 from pathlib import Path
 from socket import socket
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -18,13 +21,19 @@ import pytest
 
 from nettailor.cli.main import main
 from nettailor.cli.verbs import VERBS
+from nettailor.jobs import adapt as adapting
+from nettailor.jobs.context import resolve
+from nettailor.jobs.recipe import Recipe
 from nettailor.pruning import prune as pruning
 from nettailor.pruning.config import PruneConfig
 from nettailor.training import stages as training
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+from recipes.benchmarks import peak_memory
+from tests import fabricated
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
 
+DOCS = Path(__file__).parents[1] / "docs"
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
@@ -109,3 +118,81 @@ def test_every_verb_and_option_that_the_readme_shows_exists(capsys: pytest.Captu
     told = capsys.readouterr().out
     for flag in set(re.findall(r"nettailor [^#\n`]*?(--[a-z-]+)", README)):
         assert flag in told, flag
+
+
+def test_how_a_run_is_repeated_is_said_as_it_is_done(nettailor: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command itself, on a recipe that a run would have written; nothing is trained."""
+    (line,) = re.findall(r"^nettailor (adapt --recipe runs/digits/recipe\.yaml .*?) *#", README, re.MULTILINE)
+    ran: list[tuple[Recipe, Path]] = []
+    monkeypatch.setattr(adapting, "adapt", lambda recipe, out, _: (ran.append((recipe, out)), fabricated.report())[1])
+    first = Recipe(seed=5)
+    first.write(Path("runs/digits/recipe.yaml"))
+    assert nettailor(*shlex.split(line))[0] == 0
+    ((again, out),) = ran
+    assert again == resolve(first)
+    assert out != Path("runs/digits"), "in its own folder a finished run is not run again"
+    section = README[README.index("## What comes out") :]
+    assert "with another `--out` to repeat" in section
+
+
+def bench(name: str) -> Any:
+    return json.loads((DOCS / "bench" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def interval(ratio: dict[str, Any]) -> str:
+    low, high = ratio["interval"]
+    return f"{ratio['value']:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def test_the_benchmarks_figures_are_those_of_their_raw_files() -> None:
+    """The README's, and those in the text that a benchmark opens with."""
+    text = " ".join(README.split())
+    local, end_to_end = (bench("step")["rows"][0]["ratios"][name] for name in ("local", "end_to_end"))
+    assert f"takes {interval(local)} plain steps matched locally, {interval(end_to_end)} end to end" in text
+    (default,) = (row["ratios"]["default"] for row in bench("step")["rows"] if row["network"] == "embedded")
+    assert f"kept {default['value']:.1f} over the embedded backbone" in text
+    workers = bench("workers")
+    seeds = {3: "three", 4: "four", 5: "five"}[workers["options"]["seeds"]]
+    assert f"Two workers take {interval(workers['ratio'])} of the time of one, over {seeds} seeds" in text
+    memory = bench("peak_memory")
+    assert f"([{memory['ratio']:.2f} times](docs/bench/peak_memory.json)" in text
+    plain, adapt = (max(memory["peaks"][name]["stages"].values()) / 2**20 for name in ("plain", "adapt"))
+    said = f"{adapt:.0f} / {plain:.0f} MiB = {memory['ratio']:.2f}, {memory['ratio_above_loaded']:.2f} above what is loaded"
+    assert said in " ".join((peak_memory.__doc__ or "").split())
+    assert memory["ratio"] <= peak_memory.LARGEST_RATIO
+    rows = bench("compact")["rows"]
+    last = [row for row in rows if row["model"] == "torchvision/resnet18" and row["wanted"] == 0.25]
+    rest = [row["time_over_macs"] for row in rows if row not in last]
+    assert f"time over MACs is {min(rest):.2f} to {max(rest):.2f} of the model's" in text
+    assert f"but {_span([row['time_over_macs'] for row in last])} for ResNet-18 at a quarter" in text
+    assert f"of 0.25 of the MACs takes {_span([row['time_to_folded_backbone'] for row in last])} of the time" in text
+    times = {part: [row["time"] for row in bench("export")["rows"] if row["wanted"] == part] for part in (0.5, 0.25)}
+    assert f"MACs take {_span(times[0.5])} of the backbone's time in onnxruntime and OpenVINO, of a quarter" in text
+    assert f"of a quarter {_span(times[0.25])} ([export.json]" in text
+    served = bench("serve")["rows"]
+    assert f"answered {sum(row['requests'] for row in served):,} requests without a failure" in text
+    assert sum(row["failed"] for row in served) == 0
+    for row in served:
+        figures = f"{row['per_second']:.0f} | {row['p50_ms']:.1f} | {row['p99_ms']:.1f}"
+        line = f"| {row['clients']} | {row['requests']:,} | {row['failed']} | {figures} |"
+        assert line in (DOCS / "serving.md").read_text(encoding="utf-8")
+
+
+def _span(values: list[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}"
+
+
+def test_raw_files_of_benchmarks_hold_medians_and_say_what_made_them() -> None:
+    """Their ratios are those of the medians of their own times."""
+    for path in sorted((DOCS / "bench").glob("*.json")):
+        found = bench(path.stem)
+        if path.stem != "peak_memory":
+            assert found["versions"]["commit"], path.stem
+    for row in bench("compact")["rows"]:
+        assert row["time"] == pytest.approx(statistics.median(row["ms"]) / statistics.median(row["backbone_ms"]))
+    for row in bench("step")["rows"]:
+        for name, ratio in row["ratios"].items():
+            assert ratio["value"] == pytest.approx(
+                statistics.median(row["ms"][name]) / statistics.median(row["ms"]["plain"])
+            )
+            assert ratio["interval"][1] - ratio["interval"][0] <= 0.05 * ratio["value"]

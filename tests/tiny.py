@@ -72,10 +72,10 @@ def tiny_backbone(size: int = 16) -> Backbone:
     return Backbone(live_in(tiny_resnet(), size), InputSpec(size, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)), "tiny")
 
 
-def write_digits(root: Path, classes: int = 4, train: int = 12, val: int = 6, test: int = 6) -> Path:
-    """Real digits as PNG in split/class folders."""
+def write_digits(root: Path, classes: int = 4, train: int = 12, val: int = 6, test: int = 6, first: int = 0) -> Path:
+    """Real digits as PNG in split/class folders, from digit `first` on."""
     data = load_digits()
-    for label in range(classes):
+    for label in range(first, first + classes):
         rows = np.flatnonzero(data.target == label)
         start = 0
         for split, count in (("train", train), ("val", val), ("test", test)):

@@ -111,7 +111,7 @@ def save(
             "geometry_sha256": geometry_sha256(backbone),
             "classifier_sha256": classifier_sha256(backbone),
         },
-        "plan": _plan_tree(net),
+        "plan": plan_tree(net),
         "graph": BlockGraph.of(net).to_json(),
         "method": method,
         "tensors_sha256": "0" * 64,
@@ -128,7 +128,8 @@ def save(
     write_json(description_path, tree | {"tensors_sha256": sha256_of(tensors_path)})
 
 
-def _plan_tree(net: CompactNet) -> dict[str, Any]:
+def plan_tree(net: CompactNet) -> dict[str, Any]:
+    """A net's plan as `PlanFields` reads it."""
     plan = net.plan
     tree = {"depth": net.depth} | {key: getattr(plan, key) for key in PLAN_KEYS}
     tree["widths"] = {name: list(width) for name, width in plan.widths}
@@ -238,7 +239,8 @@ def _check_top(plan: NetPlan, description: Description, backbone: Backbone, path
             plan.top.build(backbone, 2)
     except TopError as error:
         raise FileError(path, f"plan.top: {error}") from error
-    if plan.top.keeps_source_classifier and classifier_sha256(backbone) != description.backbone.classifier_sha256:
+    said = description.backbone.classifier_sha256
+    if plan.keeps_source_classifier and classifier_sha256(backbone) != said:
         raise FileError(
             path,
             f"backbone.classifier_sha256: belongs to a {description.backbone.name} with another source classifier, which "

@@ -153,7 +153,7 @@ def plain_error(error: Exception, name: HubName) -> HubError:
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
-        return HubError(f"{name}: its owner lets nobody in unasked; ask at {page(name)}, then {LOGIN}")
+        return HubError(f"{name}: access has to be granted by its owner; ask for it at {page(name)}, then {LOGIN}")
     if isinstance(error, errors.RepositoryNotFoundError):
         return HubError(f"{name}: there is no such model, or it is private and not yours; look at the name, or {LOGIN}")
     if isinstance(error, errors.RevisionNotFoundError):

@@ -31,12 +31,13 @@ print(delta.net, delta.classes)
 
 
 def about(report: Report, classes: list[str]) -> str:
-    """What the delta is, in two sentences."""
+    """What the delta is, in some sentences."""
     backbone = report.backbone
     shown = ", ".join(classes[:12]) + (f" and {len(classes) - 12} more" if len(classes) > 12 else "")
+    grown = "" if report.grown is None else f"\nIt was {report.grown.what}."
     return (
         f"A nettailor delta over the backbone `{backbone.name}` (sha256 `{backbone.sha256[:16]}...`), "
-        f"by the method `{report.method}`.\n{len(classes)} classes: {shown}."
+        f"by the method `{report.method}`.\n{len(classes)} classes: {shown}.{grown}"
     )
 
 
@@ -49,16 +50,21 @@ def measured_on(report: Report) -> str:
 def figures_table(report: Report) -> str:
     """Teacher and compact net side by side, as a table in Markdown."""
     teacher, net, removed, backbone = report.teacher, report.compact, report.removed, report.backbone
-    macs = f"{net.macs / 1e6:.2f} ({removed.macs:.0%} of the backbone's gone)"
+    change = (
+        f"{removed.macs:.0%} of the backbone's gone"
+        if removed.macs >= 0
+        else f"{-removed.macs:.0%} more than the backbone's"
+    )
+    macs = f"{net.macs / 1e6:.2f} ({change})"
     blocks = f"{net.universal_blocks_kept} (and {net.proxies_kept} proxies)"
     rows = {
         "test accuracy": (teacher and f"{teacher.test_accuracy:.4f}", f"{net.test_accuracy:.4f}"),
         "M MACs": (teacher and f"{teacher.macs / 1e6:.2f}", macs),
         "parameters": (teacher and f"{teacher.params:,}", f"{net.params:,}"),
-        "of these this task's own": (teacher and f"{teacher.params:,}", f"{net.task_params:,}"),
+        "of these this task's own": (teacher and f"{teacher.own_params:,}", f"{net.task_params:,}"),
         "universal blocks": (teacher and f"{backbone.universal_blocks}", blocks),
     }
-    columns = ("teacher", "compact net") if teacher else ("network",)
+    columns = (teacher.called, "compact net") if teacher else ("network",)
     lines = [f"| {' | '.join(['', *columns])} |", "|---" * (1 + len(columns)) + "|"]
     lines += [f"| {' | '.join([name, *(value for value in values if value)])} |" for name, values in rows.items()]
     return "\n".join(lines)

@@ -82,6 +82,11 @@ class RunFolder:
         return self.root / "confusion.json"
 
     @property
+    def source(self) -> Path:
+        """Source accuracy and general discrimination after every pass, where the recipe names pictures for them."""
+        return self.root / "source.json"
+
+    @property
     def nets(self) -> Path:
         """The finished teacher and student, from which `nettailor prune` begins."""
         return self.root / "nets"

@@ -71,6 +71,13 @@ def timm_names(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{LAYERS.get(layer, layer)}{dot}{kind}": found[name] for name, (layer, dot, kind) in parts.items()}
 
 
+def imagenet_ids() -> list[str]:
+    """WordNet's ids of ImageNet-1k's classes in the order of the logits: the names of its folders."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    return list(ImageNetInfo().label_names())
+
+
 def imagenet_classes() -> list[str]:
     """Distinct names of ImageNet-1k's classes in the order of the logits: WordNet's lemmas, explained where two agree."""
     from timm.data.imagenet_info import ImageNetInfo

@@ -72,9 +72,28 @@ def load_backbone(
         backbone = Backbone(model.to(memory_format=torch.channels_last), spec, name)
     except CutError as error:
         raise BackboneError(f"{name}: {error}") from error
-    if bare == lite0.NAME and weights is None and not untrained:
-        backbone.source_classes = lite0.imagenet_classes()
+    if weights is None and not untrained:
+        _say_source(bare, backbone)
     return backbone
+
+
+def random_model(name: str, input_size: int | None = None) -> nn.Module:
+    """The bare model behind a backbone's name with random weights, drawn from torch's generator.
+
+    Raises:
+        BackboneError: no such model.
+    """
+    bare, *words = name.split(",")
+    with _without_network():
+        return _find(bare, _arguments(name, words), RANDOM, input_size)[0]
+
+
+def _say_source(name: str, backbone: Backbone) -> None:
+    """What is known of the pictures that a network of ours was pretrained on."""
+    if name == lite0.NAME:
+        backbone.source_classes = lite0.imagenet_classes()
+    elif name == embedded.NAME and backbone.classes == embedded.SOURCE_CLASSES:
+        backbone.source_classes, backbone.source_crop = embedded.source_classes(), embedded.SOURCE_CROP
 
 
 @contextmanager

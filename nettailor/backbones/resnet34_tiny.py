@@ -17,10 +17,18 @@ from torch import nn
 NAME = "resnet34_tiny"
 WEIGHTS = Path(__file__).parent / "pretrained" / f"{NAME}.safetensors"
 CARD = WEIGHTS.with_suffix(".md")
+CLASSES = WEIGHTS.with_suffix(".classes.txt")
 SOURCE_CLASSES = 200
 INPUT_SIZE = 32
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+SOURCE_CROP = 0.8
+"""Of its pretraining: the middle 32 of 40 px. What it reads of a target's pictures is whole."""
+
+
+def source_classes() -> list[str]:
+    """Names of the source classifier's classes in the order of its logits: WordNet's ids, as Tiny-ImageNet has them."""
+    return CLASSES.read_text(encoding="utf-8").split()
 
 
 def resnet34_tiny(num_classes: int = SOURCE_CLASSES) -> ResNet:

@@ -27,19 +27,21 @@ class PackedBackbone:
     Attributes:
         tensors: all parameters and buffers, source classifier included.
         sketch: sha256 of the layers' settings and the graphs' code.
-        source_classes: names of the source classifier's classes, where they are known.
+        source_classes, source_crop: of the backbone, where they are known.
     """
 
     tensors: dict[str, Tensor]
     spec: InputSpec
     sketch: str
     source_classes: list[str] | None = None
+    source_crop: float | None = None
 
 
 def pack_backbone(backbone: Backbone) -> PackedBackbone:
     """Take a backbone apart; its tensors go to the CPU."""
     tensors = {name: tensor.detach().cpu() for name, tensor in _tensors(backbone).items()}
-    return PackedBackbone(tensors, backbone.spec, _sketch(backbone), backbone.source_classes)
+    known = backbone.source_classes, backbone.source_crop
+    return PackedBackbone(tensors, backbone.spec, _sketch(backbone), *known)
 
 
 def unpack_backbone(packed: PackedBackbone, config: BackboneConfig) -> Backbone:
@@ -62,7 +64,8 @@ def unpack_backbone(packed: PackedBackbone, config: BackboneConfig) -> Backbone:
     with torch.no_grad():
         for name, tensor in _tensors(backbone).items():
             tensor.copy_(packed.tensors[name])
-    backbone.spec, backbone.source_classes = packed.spec, packed.source_classes
+    backbone.spec = packed.spec
+    backbone.source_classes, backbone.source_crop = packed.source_classes, packed.source_crop
     return backbone
 
 

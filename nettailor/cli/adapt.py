@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nettailor.cli.inputs import JobOptions, recipe_tree
 from nettailor.cli.options import option
 from nettailor.config.library import find_recipe
 from nettailor.errors import NettailorError, UsageError
 from nettailor.methods import names
+
+if TYPE_CHECKING:
+    from nettailor.jobs.recipe import Recipe
+    from nettailor.progress import Display
 
 
 @dataclass
@@ -28,9 +33,16 @@ class AdaptOptions(JobOptions):
     recipe: str | None = option("a shipped recipe, or a YAML file of one or several tasks", metavar="NAME|FILE")
     method: str | None = option(f"one of {', '.join(names())} (default: nettailor)", metavar="NAME")
     out: Path | None = option(
-        "folder of the run; the folder around the runs where there are several tasks", metavar="RUN"
+        "folder of the run (default: runs/TASK, or runs/TASK-METHOD); of several tasks the folder around the runs",
+        metavar="RUN",
     )
-    seed: int | None = option("seed of everything that is random", metavar="N")
+    via: str | None = option("grow for these pictures first (methods grow_*)", metavar="DIR|ZIP|NAME")
+    forgetting: bool = option("measure what a grown network still knows of source.data", default=False)
+    seed: int | None = option("seed of everything that is random (default: 0)", metavar="N")
+    search_freezing: bool = option(
+        "train from every layer up, a run each (keep_classifier, finetune); validation chooses", default=False
+    )
+    every: int = option("with --search-freezing: of the blocks, each N-th from the top down", default=1, metavar="N")
     skip_bad: bool = option("go on without pictures that can't be read", default=False)
 
 
@@ -55,6 +67,8 @@ def adapt(options: AdaptOptions) -> int:
         several = len(recipes) > 1
     display = Display()
     if several:
+        if options.search_freezing:
+            raise UsageError("--search-freezing: the recipe has several tasks; name a recipe of one task")
         if options.data is not None:
             raise UsageError("--data: the recipe has several tasks, each with data of its own; leave --data out")
         parent = options.out or Path("runs")
@@ -66,6 +80,10 @@ def adapt(options: AdaptOptions) -> int:
     out = options.out or usual_folder(recipe)
     if options.recipe is not None:
         recipe = with_costs_of(recipe, path, out)
+    if options.search_freezing:
+        return _search_freezing(options, recipe, display)
+    if options.every != 1:
+        raise UsageError("--every: is for --search-freezing")
     if options.workers != 1:
         raise UsageError("--workers: one task is one job; it is for a recipe of several tasks")
     if options.on is None:
@@ -80,4 +98,18 @@ def adapt(options: AdaptOptions) -> int:
     if (file := RunFolder(out).confusion).is_file():  # runs of earlier versions have none
         display.console.print(confusion_table(Confusion.read(file)))
     display.say(files_text(report, out))
+    return 0
+
+
+def _search_freezing(options: AdaptOptions, recipe: Recipe, display: Display) -> int:
+    """One run for each first trained layer, and their curve."""
+    from nettailor.jobs.context import usual_folder
+    from nettailor.jobs.freezing import CURVE, search_freezing
+    from nettailor.views.freezing import freezing_table
+
+    usual = usual_folder(recipe)
+    out = options.out or usual.with_name(f"{usual.name}-freezing")
+    found = search_freezing(recipe, out, options.every, display, options.workers, options.on)
+    display.console.print(freezing_table(found))
+    display.say(f"chosen   {out / found.chosen}\ncurve    {out / CURVE}  {(out / CURVE).with_suffix('.png')}")
     return 0

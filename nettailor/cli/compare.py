@@ -20,8 +20,8 @@ class CompareOptions(JobOptions):
     """
 
     methods: str | None = option(
-        f"methods of {', '.join(names())}, with commas between them, variants as in shallow+distill; all: every row "
-        "that a reviewer would ask for (default: finetune,nettailor,shallow,linear)",
+        f"methods of {', '.join(names())}, with commas between them, variants as in shallow+distill; all: every method "
+        "and the variants that differ in one choice (default: finetune,nettailor,shallow,linear)",
         metavar="NAMES",
     )
     seeds: int = option("how many seeds", default=1, metavar="N")
@@ -47,7 +47,7 @@ def compare(options: CompareOptions) -> int:
     )
     if len(recipes) > 1:
         raise UsageError("--recipe: has several tasks, a board has one; name a recipe of one task")
-    recipe = resolve(recipes[0])
+    recipe = resolve(recipes[0], of_board=True)
     wanted = _rows(options.methods)
     out = options.out or Path("boards") / str(recipe.task)
     display = Display()

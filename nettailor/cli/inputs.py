@@ -41,7 +41,11 @@ def recipe_tree(options: Any) -> dict[str, Any]:
         "data": {"source": options.data, "skip_bad": getattr(options, "skip_bad", None) or None},
         "backbone": {"name": options.backbone, "weights": options.weights},
         "machine": {"device": options.device},
-        "method": {"name": getattr(options, "method", None)},
+        "method": {
+            "name": getattr(options, "method", None),
+            "via": getattr(options, "via", None),
+            "forgetting": getattr(options, "forgetting", None) or None,
+        },
     }
     given: dict[str, Any] = {s: {k: v for k, v in keys.items() if v is not None} for s, keys in tree.items()}
     given = {section: keys for section, keys in given.items() if keys}
@@ -57,7 +61,7 @@ def backbone_of(options: Any, run: Path | None = None) -> Backbone | None:
         run: the folder whose delta it is for; `options.run` if left out.
 
     The file of its weights may also come from the recipe of the run whose folder was named, but not from one that lies
-    beside a delta.
+    beside a delta. Weights are downloaded only where the user named them, or the backbone.
     """
     from nettailor.artifacts.delta import delta_folder, load_described, read_description
     from nettailor.jobs.recipe import own_recipe
@@ -72,4 +76,5 @@ def backbone_of(options: Any, run: Path | None = None) -> Backbone | None:
         weights = recipe.backbone.weights
     if options.backbone is None and (weights is None or ":" in description.backbone.name):
         return None  # `load` finds it by its name, or says why a name of code has to be given by hand
-    return load_described(options.backbone or description.backbone.name, weights, description.input)
+    named = options.backbone is not None or options.weights is not None  # else nothing is downloaded
+    return load_described(options.backbone or description.backbone.name, weights, description.input, fetch=named)

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nettailor.cli.options import position
-from nettailor.config.library import find_recipe, headline, procedure_module, shipped_procedures, shipped_recipes
+from nettailor.config.library import (
+    find_recipe,
+    headline,
+    procedure_module,
+    shipped_procedures,
+    shipped_recipes,
+    shipped_studies,
+)
 from nettailor.errors import FileError, UsageError
 
 
@@ -18,7 +25,8 @@ from nettailor.errors import FileError, UsageError
 class RecipesOptions:
     """List, read, copy, run and check recipes: ls, cat NAME, cp NAME FILE, run NAME [...], validate NAME|FILE.
 
-    `run` passes what follows the name on: to `adapt` for a YAML recipe, to the procedure itself for one that is code.
+    `run` passes what follows the name on: to `adapt` for a YAML recipe, to `study` for a study, to the procedure itself for
+    one that is code.
     """
 
     action: str = position("ls, cat, cp, run or validate", "ACTION")
@@ -41,7 +49,7 @@ def recipes(options: RecipesOptions) -> int:
 
 def _list_recipes(words: list[str]) -> int:
     _want(words, 0, "recipes ls")
-    known = shipped_recipes() | shipped_procedures()
+    known = shipped_recipes() | shipped_studies() | shipped_procedures()
     width = max(len(name) for name in known)
     for name, path in known.items():
         print(f"{name:<{width}}  {headline(path)}")
@@ -50,7 +58,7 @@ def _list_recipes(words: list[str]) -> int:
 
 def _print_recipe(words: list[str]) -> int:
     _want(words, 1, "recipes cat NAME")
-    path = shipped_procedures().get(words[0]) or find_recipe(words[0])
+    path = shipped_procedures().get(words[0]) or shipped_studies().get(words[0]) or find_recipe(words[0])
     print(path.read_text(encoding="utf-8"), end="")
     return 0
 
@@ -60,12 +68,14 @@ def _copy_recipe(words: list[str]) -> int:
     target = Path(words[1])
     if target.exists():
         raise FileError(target, "exists already; choose another name")
-    source = find_recipe(words[0])
+    study = shipped_studies().get(words[0])
+    source = study or find_recipe(words[0])
     try:
         shutil.copyfile(source, target)
     except OSError as error:
         raise FileError(target, f"can't be written ({error.strerror})") from error
-    print(f"{source.name} copied to {target}; run it with: nettailor adapt --recipe {target}")
+    command = f"nettailor study {target}" if study is not None else f"nettailor adapt --recipe {target}"
+    print(f"{source.name} copied to {target}; run it with: {command}")
     return 0
 
 
@@ -79,14 +89,24 @@ def _run_recipe(words: list[str]) -> int:
         return 0
     from nettailor.cli.adapt import AdaptOptions, adapt
     from nettailor.cli.options import parse
+    from nettailor.cli.study import StudyOptions, study
 
+    if name in shipped_studies():
+        return study(parse("study", StudyOptions, [name, *rest]))
     return adapt(parse("adapt", AdaptOptions, ["--recipe", name, *rest]))
 
 
 def _validate_recipe(words: list[str]) -> int:
     from nettailor.jobs.recipe import read_recipes
+    from nettailor.jobs.study_cells import plan
+    from nettailor.jobs.study_file import is_study, read_study
 
     _want(words, 1, "recipes validate NAME|FILE")
+    path = shipped_studies().get(words[0])
+    if path is not None or is_study(Path(words[0])):
+        cells = plan(read_study(path or Path(words[0])), Path("sources"), words[0])
+        print(f"{words[0]}: valid, a study of {len(cells)} cells")
+        return 0
     found = read_recipes(find_recipe(words[0]))
     print(f"{words[0]}: valid, {len(found)} task{'s' if len(found) > 1 else ''}")
     return 0

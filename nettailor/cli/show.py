@@ -26,7 +26,9 @@ class ShowOptions:
 def show(options: ShowOptions) -> int:
     """`nettailor show`."""
     from rich.console import Console
+    from rich.markup import escape
 
+    from blocks.top import describe
     from nettailor.errors import UsageError
     from nettailor.files import write_text
     from nettailor.jobs.show import load_together, page_data
@@ -41,7 +43,10 @@ def show(options: ShowOptions) -> int:
     graphs = [BlockGraph.of(delta.net) for delta in deltas]
     backbone = deltas[0].net.backbone
     for delta, graph in zip(deltas, graphs, strict=True):
-        Console(highlight=False).print(graph_table(graph, backbone, delta.description.task))
+        table = graph_table(graph, backbone, delta.description.task)
+        if (top := delta.net.plan.top) is not None:
+            table.caption, table.caption_justify = escape(f"head: {describe(top, backbone)}"), "left"
+        Console(highlight=False).print(table)
     if options.svg is not None:
         net, task = deltas[0].net, deltas[0].description.task
         write_text(options.svg, draw_svg(graphs[0], backbone, task, net.plan.copied))

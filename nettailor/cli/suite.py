@@ -224,9 +224,10 @@ ACTIONS: Actions = {
 
 def _backbone(options: AddOptions) -> Backbone | str | None:
     """A new suite's backbone, found as for its first delta alone; an existing one has its tensors itself."""
+    from nettailor.suite.changes import lacks_classifier
     from nettailor.suite.folder import SuiteFolder
 
-    if SuiteFolder(options.suite).index.is_file():
+    if SuiteFolder(options.suite).index.is_file() and not lacks_classifier(options.suite, options.runs):
         if options.weights is not None:
             raise UsageError(f"--weights: {options.suite} has the weights of its backbone already")
         _find_proxies(options.proxies)

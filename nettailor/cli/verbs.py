@@ -15,12 +15,14 @@ from nettailor.cli.prune import PruneOptions, prune
 from nettailor.cli.push import PushOptions, push
 from nettailor.cli.recipes import RecipesOptions, recipes
 from nettailor.cli.show import ShowOptions, show
+from nettailor.cli.study import StudyOptions, study
 from nettailor.cli.suite import SuiteOptions, suite
 
 VERBS: dict[str, tuple[type, Callable[[Any], int]]] = {
     "adapt": (AdaptOptions, adapt),
     "prune": (PruneOptions, prune),
     "compare": (CompareOptions, compare),
+    "study": (StudyOptions, study),
     "eval": (EvalOptions, evaluate),
     "predict": (PredictOptions, predict),
     "export": (ExportOptions, export),

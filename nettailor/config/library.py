@@ -13,8 +13,21 @@ def recipe_folder() -> Path:
     return Path(str(files("recipes")))
 
 
+STUDIES = "studies/"
+"""How the names of shipped studies begin: their folder."""
+
+
 def shipped_recipes() -> dict[str, Path]:
-    """Every shipped YAML recipe, in folders too, by its name without the ending."""
+    """Every shipped YAML recipe, in folders too, by its name without the ending; studies are not among them."""
+    return {name: path for name, path in _yaml_files().items() if not name.startswith(STUDIES)}
+
+
+def shipped_studies() -> dict[str, Path]:
+    """Every shipped study, by its name without the ending."""
+    return {name: path for name, path in _yaml_files().items() if name.startswith(STUDIES)}
+
+
+def _yaml_files() -> dict[str, Path]:
     folder = recipe_folder()
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
 
@@ -39,13 +52,24 @@ def find_recipe(name: str) -> Path:
     Raises:
         UsageError: neither; the nearest shipped name is given.
     """
-    known = shipped_recipes()
+    return _find(name, shipped_recipes(), f"--recipe {name}: no such file or shipped recipe")
+
+
+def find_study(name: str) -> Path:
+    """A study by the name of a shipped one, or by its path.
+
+    Raises:
+        UsageError: neither; the nearest shipped name is given.
+    """
+    return _find(name, shipped_studies(), f"{name}: no such file or shipped study")
+
+
+def _find(name: str, known: dict[str, Path], problem: str) -> Path:
     if name in known:
         return known[name]
     if Path(name).is_file():
         return Path(name)
-    hint = did_you_mean(name, known, f"; there are {', '.join(known)}")
-    raise UsageError(f"--recipe {name}: no such file or shipped recipe{hint}")
+    raise UsageError(problem + did_you_mean(name, known, f"; there are {', '.join(known)}"))
 
 
 def headline(path: Path) -> str:

@@ -68,7 +68,7 @@ TORCHVISION: dict[str, dict[str, dict[str, Any]]] = {
 }
 _BY_LOWER = {name.lower(): name for name in TORCHVISION}
 _UNPICKLED = {"LSUN"}  # a set that unpickles a file of its root unseen: for a root that the user named, no other
-_LYING = {"EMNIST"}  # sets whose pictures are stored with rows and columns swapped
+_TRANSPOSED = {"EMNIST"}  # sets whose pictures are stored with rows and columns swapped
 
 
 def is_named(source: str) -> bool:
@@ -95,23 +95,26 @@ def digits() -> tuple[Source, list[str], Members]:
     return source, [str(label) for label in range(10)], splits
 
 
-def torchvision_source(name: str, root: Path, fetch: bool = True) -> tuple[Source, list[str], Members]:
+def torchvision_source(
+    name: str, root: Path, fetch: bool = True, option: str = "--data"
+) -> tuple[Source, list[str], Members]:
     """A torchvision data set of labelled pictures, from `root`.
 
     Args:
         fetch: download what is not there.
+        option: that names it, for messages.
 
     Raises:
         DataError: there is no such data set, or it is not on this machine and can't or must not be fetched.
     """
     if not is_named(name):
         nearest = did_you_mean(name.lower(), [DIGITS, *_BY_LOWER], show=lambda near: repr(_BY_LOWER.get(near, near)))
-        raise DataError(f"--data {name}: no such directory, zip or data set{nearest}")
+        raise DataError(f"{option} {name}: no such directory, zip or data set{nearest}")
     import torchvision.datasets as available
 
     title = _BY_LOWER[name.lower()]
     if not fetch and title in _UNPICKLED:
-        raise DataError(f"{title}: is read by running what its files say; name it yourself with --data {name}")
+        raise DataError(f"{title}: is read by running what its files say; name it yourself with {option} {name}")
     kind = getattr(available, title)
     parts = {split: _open(kind, root, arguments, fetch, name) for split, arguments in TORCHVISION[title].items()}
     labels = {split: _labels(part) for split, part in parts.items()}
@@ -132,7 +135,7 @@ def torchvision_source(name: str, root: Path, fetch: bool = True) -> tuple[Sourc
     def picture(place: int) -> Image.Image:
         part, index = places[place]
         rgb = to_rgb(part[index][0])
-        return rgb.transpose(Image.Transpose.TRANSPOSE) if title in _LYING else rgb
+        return rgb.transpose(Image.Transpose.TRANSPOSE) if title in _TRANSPOSED else rgb
 
     return MemorySource(title, names, picture), classes, members
 

@@ -63,8 +63,11 @@ def check(layout: Layout) -> None:
         raise DataError(f"{layout.source.where}: only one class ({layout.classes[0]}); a task needs at least two")
 
 
-def only_classes(layout: Layout, pattern: str | None) -> Layout:
-    """A layout without the classes whose whole name does not match `data.classes`; as it is where that is None.
+def only_classes(layout: Layout, pattern: str | None, named: str = "data.classes") -> Layout:
+    """A layout without the classes whose whole name does not match a pattern; as it is where that is None.
+
+    Args:
+        named: the setting that the pattern is, for messages.
 
     Raises:
         DataError: it is no regular expression, or fewer than two classes match it.
@@ -74,12 +77,12 @@ def only_classes(layout: Layout, pattern: str | None) -> Layout:
     try:
         matches = re.compile(pattern).fullmatch
     except re.error as error:
-        raise DataError(f"data.classes: {pattern!r} is no regular expression ({error})") from error
+        raise DataError(f"{named}: {pattern!r} is no regular expression ({error})") from error
     kept = [label for label in layout.classes if matches(label)]
     if len(kept) < 2:
         known = ", ".join(layout.classes[:3])
         raise DataError(
-            f"data.classes: {pattern!r} matches {len(kept)} of the {len(layout.classes)} classes of {layout.source.where} "
+            f"{named}: {pattern!r} matches {len(kept)} of the {len(layout.classes)} classes of {layout.source.where} "
             f"({known}, ...); a task needs at least two"
         )
     number = {layout.classes.index(label): index for index, label in enumerate(kept)}

@@ -90,6 +90,21 @@ def recorded(layout: Layout, path: Path, split: str) -> Members:
     return members
 
 
+def held_out(
+    splits: dict[str, Members], wanted: tuple[str, ...], fraction: float, seed: int
+) -> tuple[Members, Members, str]:
+    """Pictures to learn from, those held out, and the split that these come from.
+
+    Args:
+        wanted: splits that will do, the best first; without any, a part of train is taken.
+        fraction: of train, class by class.
+    """
+    for name in wanted:
+        if name in splits:
+            return splits["train"], splits[name], name
+    return (*stratified(splits["train"], fraction, None, torch.Generator().manual_seed(seed)), "train")
+
+
 def stratified(
     members: Members, fraction: float, pattern: str | None, order: torch.Generator
 ) -> tuple[Members, Members]:

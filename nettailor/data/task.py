@@ -198,19 +198,21 @@ def load_split(
     return layout.classes, taken, _decode(layout.source, members, spec, in_memory)
 
 
-def find_layout(config: DataConfig, fetch: bool = True) -> Layout:
+def find_layout(config: DataConfig, fetch: bool = True, named: str = "data") -> Layout:
     """The pictures behind a data config, as they lie. The name of a data set goes before a folder that is called so.
 
     Args:
         fetch: download a data set of torchvision that is not there.
+        named: the section of the recipe that names the pictures, for messages.
 
     Raises:
         DataError, FileError: nothing is there, or too few of its classes are wanted.
     """
-    return only_classes(_whole_layout(config, fetch), config.classes)
+    return only_classes(_whole_layout(config, fetch, named), config.classes, f"{named}.classes")
 
 
-def _whole_layout(config: DataConfig, fetch: bool) -> Layout:
+def _whole_layout(config: DataConfig, fetch: bool, named: str) -> Layout:
+    option = "--data" if named == "data" else f"{named}.data"
     path = data_path(config.source)
     if path is not None and path.is_dir():
         return class_folders(FolderSource(path), path.name or path.resolve().name)
@@ -220,8 +222,8 @@ def _whole_layout(config: DataConfig, fetch: bool) -> Layout:
         source, classes, splits = digits()
         return Layout(source, DIGITS, classes, splits)
     if "/" in config.source or Path(config.source).suffix:
-        raise FileError(config.source, "no such directory or zip; give --data a directory or zip of class folders")
-    source, classes, splits = torchvision_source(config.source, Path(config.root).expanduser(), fetch)
+        raise FileError(config.source, f"no such directory or zip; give {option} a directory or zip of class folders")
+    source, classes, splits = torchvision_source(config.source, Path(config.root).expanduser(), fetch, option)
     return Layout(source, config.source.lower(), classes, splits)
 
 

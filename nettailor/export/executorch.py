@@ -7,13 +7,8 @@ It reads squares of the input's size: memory is planned for one shape.
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import logging
-import os
-import sys
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +27,7 @@ from nettailor.export._protocol import (
     notes_from,
     notes_text,
 )
+from nettailor.export._quiet import quietly
 
 
 class ExecutorchFormat(SingleFile):
@@ -48,7 +44,7 @@ class ExecutorchFormat(SingleFile):
         need_packages(self.name, "executorch", "torchao")
 
     def convert(self, source: Exportable) -> _Converted:
-        with failing_plainly("executorch"), _quietly():
+        with failing_plainly("executorch"), quietly(native=True):
             pictures = source.calibration
             module = source.module(any_size=False) if pictures is None else _quantised(source, pictures)
             return _Converted(torch.export.export(module, (source.example(1),)))
@@ -68,7 +64,7 @@ class _Converted:
         """The metadata is what the program's constant method `nettailor` returns."""
         from executorch.exir import EdgeCompileConfig, EdgeProgramManager
 
-        with failing_plainly("executorch"), _quietly():
+        with failing_plainly("executorch"), quietly(native=True):
             program = copy.deepcopy(self._edge.exported_program())
             lowered = EdgeProgramManager(
                 program, {NOTES: notes_text(notes)}, EdgeCompileConfig(_check_ir_validity=False)
@@ -78,7 +74,7 @@ class _Converted:
 
 class _Session:
     def __init__(self, path: Path) -> None:
-        with failing_plainly("executorch"), _quietly():
+        with failing_plainly("executorch"), quietly(native=True):
             from executorch.runtime import Runtime
 
             self._program = Runtime.get().load_program(path)
@@ -108,25 +104,6 @@ def _quantised(source: Exportable, pictures: Tensor) -> nn.Module:
             observed(picture if source.raw else ready.normalised(picture))  # type: ignore[operator]
     network = convert_pt2e(observed)
     return network if source.raw else Preprocessed(network, source.spec, any_size=False)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep what the compiler and the runtime say of their own steps off the terminal; the runtime writes to file 2 itself."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-        logging.disable(before)
 
 
 FORMAT: Format = ExecutorchFormat()

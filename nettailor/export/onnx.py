@@ -5,11 +5,7 @@ Exportable -> torch.export -> torch.onnx -> file        int8: + onnxruntime's st
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +27,7 @@ from nettailor.export._protocol import (
     notes_from,
     notes_text,
 )
+from nettailor.export._quiet import quietly
 
 CALIBRATED_TOGETHER = 16  # pictures
 
@@ -50,7 +47,7 @@ class OnnxFormat(SingleFile):
         import onnx
 
         program = source.program(any_size=True)
-        with tempfile.TemporaryDirectory() as folder, failing_plainly("torch.onnx"), _quietly():
+        with tempfile.TemporaryDirectory() as folder, failing_plainly("torch.onnx"), quietly():
             path = Path(folder) / "net.onnx"
             made = torch.onnx.export(
                 program, dynamo=True, input_names=[PICTURES], output_names=[LOGITS], optimize=True, verbose=False
@@ -147,19 +144,6 @@ class _Reader:
     def get_next(self) -> dict[str, Any] | None:
         batch = next(self._batches, None)
         return None if batch is None else {PICTURES: batch.contiguous().numpy()}
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep what the exporter says of its own steps off the terminal."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 FORMAT: Format = OnnxFormat()

@@ -77,6 +77,8 @@ def _write(recipe: Recipe, context: Context, trained: Trained) -> Report:
     if has_matplotlib():
         draw_confusion(confusion, folder.confusion.with_suffix(".png"))
     write_text(folder.delta / delta.CARD, model_card(report, task.classes))
+    if trained.beside is not None:
+        trained.beside.write(folder.source)
     front = None if trained.front is None else front_of(report, trained.front())
     if front is not None:
         front.write(folder.front)

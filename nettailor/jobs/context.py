@@ -9,18 +9,24 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from blocks import Backbone
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.backbones.load import load_backbone
-from nettailor.data.task import check_name, data_path, load_task
+from nettailor.data.probe_pictures import ProbePictures, load_probe
+from nettailor.data.source import SourcePictures, load_source
+from nettailor.data.task import Task, check_name, data_path, load_task
 from nettailor.environment import pick_device
 from nettailor.jobs.recipe import DEFAULT_METHOD, Recipe
-from nettailor.methods._protocol import Context
+from nettailor.methods._protocol import BESIDE, Context
+from nettailor.methods._teachers import check_teacher, check_teacher_with, resolved_teacher
 from nettailor.progress import Display
+from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.run import Run
+from nettailor.training.source_head import check_source_head
 from nettailor.training.stage_seconds import StageSeconds
 from nettailor.views.tensorboard.events import event_writer
 from nettailor.views.tensorboard.hparams import hparams_of
@@ -69,6 +75,10 @@ def _opened(
     task = load_task(recipe.data, backbone.spec, recipe.seed, recipe.task, record)
     for problem in task.skipped:
         display.say(f"left out: {problem}")
+    source, probe = _beside(recipe, task, backbone)
+    recipe.find_method().check_with(recipe, backbone, task)
+    if not (folder.checkpoints.has("teacher") or Checkpoints(begin_with).has("teacher")):
+        check_teacher_with(recipe, backbone, task)
     with ExitStack() as stack:
         if not stack.enter_context(folder.owned(recipe)):
             display.say(f"{folder.root}: its file system has no locks; let no second process work on it")
@@ -95,22 +105,48 @@ def _opened(
             seconds=seconds,
             training=recipe.training,
         )
-        yield Context(recipe, backbone.to(device), task, run, folder, data_hash)
+        yield Context(recipe, backbone.to(device), task, run, folder, data_hash, source, probe)
 
 
-def resolve(recipe: Recipe) -> Recipe:
-    """The recipe with its task's name and absolute paths filled in, so that running it again repeats the run."""
+def _beside(recipe: Recipe, task: Task, backbone: Backbone) -> tuple[SourcePictures | None, ProbePictures | None]:
+    """Pictures of source and probe, which are refused before anything is written."""
+    spec, crop = backbone.spec, backbone.source_crop or backbone.spec.crop
+    source = load_source(recipe.source, recipe.data, task, spec, crop, recipe.seed)
+    if source is not None:
+        check_source_head(backbone, source, recipe.source)
+    known = backbone.source_classes or []
+    return source, load_probe(recipe.probe, recipe.data, task, source, known, spec, recipe.seed)
+
+
+def resolve(recipe: Recipe, of_board: bool = False) -> Recipe:
+    """The recipe with its task's name and absolute paths filled in, so that running it again repeats the run.
+
+    Args:
+        of_board: it also names pictures that only other methods of a board read.
+    """
     data, backbone = recipe.data, recipe.backbone
-    recipe.find_method().check(recipe)
+    recipe = replace(recipe, teacher=resolved_teacher(recipe.teacher))
+    checked = recipe.without_unread() if of_board else recipe
+    checked.find_method().check(checked)
+    if not of_board:
+        check_teacher(recipe)
     name = data.source
     if (path := data_path(data.source)) is not None:
         name = path.resolve().name if path.is_dir() else path.stem
         data = replace(data, source=str(path.resolve()))
+    source, probe = (_resolved(getattr(recipe, section)) for section in BESIDE)
     if backbone.weights is not None and (Path(backbone.weights).suffix or Path(backbone.weights).exists()):
         backbone = replace(backbone, weights=str(Path(backbone.weights).expanduser().resolve()))
     table = recipe.cost_table and str(Path(recipe.cost_table).expanduser().resolve())
     named = check_name(recipe.task or Path(name).name)
-    return replace(recipe, task=named, data=data, backbone=backbone, cost_table=table)
+    made = replace(recipe, task=named, data=data, backbone=backbone, cost_table=table, source=source, probe=probe)
+    return replace(made, method=recipe.method.resolved())
+
+
+def _resolved(section: Any) -> Any:
+    """A section that names pictures, with an absolute path where they lie in a folder or zip."""
+    path = None if section.data is None else data_path(section.data)
+    return section if path is None else replace(section, data=str(path.resolve()))
 
 
 def usual_folder(recipe: Recipe) -> Path:

@@ -24,7 +24,7 @@ from nettailor.progress import Display
 
 @dataclass(frozen=True)
 class Job:
-    """One adaptation of many.
+    """One adaptation of many. A subclass does something else, or more, in the same queue: it has its own `run` and `stages`.
 
     Attributes:
         name: what it is called in the table, in messages and in `after`; each once.
@@ -40,6 +40,21 @@ class Job:
     begin_with: Path | None = None
     after: tuple[str, ...] = ()
 
+    def stages(self) -> dict[str, int]:
+        """About how many passes over the data each stage takes, in their order: for the time left alone."""
+        return self.recipe.find_method().stages(self.recipe)
+
+    def run(self, display: Display, backbone: Callable[[BackboneConfig], Backbone]) -> Report | None:
+        """Do it in this process; going on where it was stopped. Returns the report of an adaptation.
+
+        Args:
+            backbone: finds the backbone that a recipe names.
+
+        Raises:
+            NettailorError: anything a user can mend.
+        """
+        return adapt(self.recipe, self.out, display, backbone(self.recipe.backbone), begin_with=self.begin_with)
+
 
 Prepare = Callable[[Job], Job]
 """Called where `run_jobs` was called, just before a job starts and after all it waits for have ended: it may read their
@@ -48,17 +63,24 @@ reports and return the job with another recipe. Its errors are the job's."""
 
 @dataclass(frozen=True)
 class Result:
-    """How one job ended: a report, or an error in a plain line and, where it is a fault of ours, its traceback."""
+    """How one job ended: well, an adaptation with its report; or with an error in a plain line and, where it is a fault of
+    ours, its traceback."""
 
     job: str
     report: Report | None = None
     error: str = ""
     trace: str = ""
 
+    @property
+    def failed(self) -> bool:
+        """Whether it ended with an error."""
+        return bool(self.error)
+
 
 @dataclass
 class Outcome:
-    """The reports of the jobs that ended well, in the order of the jobs, and what went wrong with each other one, by name."""
+    """The reports of the adaptations that ended well, in the order of the jobs, and what went wrong with each job that
+    failed, by name."""
 
     reports: dict[str, Report] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -90,8 +112,7 @@ def run_job(
     if threads is not None:
         torch.set_num_threads(threads)
     try:
-        recipe = job.recipe
-        return Result(job.name, adapt(recipe, job.out, display, backbone(recipe.backbone), begin_with=job.begin_with))
+        return Result(job.name, job.run(display, backbone))
     except Exception as error:  # a fault of ours in one job must not cost the user the others
         return result_of(job, error)
     finally:
@@ -101,7 +122,7 @@ def run_job(
 def result_of(job: Job, error: Exception) -> Result:
     """An error as a job's result."""
     if isinstance(error, NettailorError):
-        return Result(job.name, error=str(error))
+        return Result(job.name, error=str(error) or type(error).__name__)
     return Result(job.name, error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
 
 
@@ -120,6 +141,7 @@ class JobQueue:
         _check(jobs)
         self._jobs, self._prepare = list(jobs), prepare
         self._waiting = list(jobs)
+        self._ended: set[str] = set()  # well
         self._reports: dict[str, Report] = {}
         self.failed: dict[str, str] = {}
 
@@ -129,17 +151,19 @@ class JobQueue:
             if lost := [name for name in job.after if name in self.failed]:
                 self._waiting.remove(job)
                 return Result(job.name, error=f"not run, because {lost[0]} failed")
-            if all(name in self._reports for name in job.after):
+            if self._ended.issuperset(job.after):
                 self._waiting.remove(job)
                 return self._prepared(job)
         return None
 
     def end(self, result: Result) -> None:
         """Take down how a job ended."""
+        if result.failed:
+            self.failed[result.job] = result.error
+            return
+        self._ended.add(result.job)
         if result.report is not None:
             self._reports[result.job] = result.report
-        else:
-            self.failed[result.job] = result.error
 
     def outcome(self) -> Outcome:
         """All results so far, in the order of the jobs."""

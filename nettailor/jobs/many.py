@@ -17,7 +17,7 @@ from nettailor.errors import DataError, UsageError
 from nettailor.jobs.context import resolve
 from nettailor.jobs.job import Backbones, Job, JobQueue, Outcome, Prepare, Result, run_job
 from nettailor.jobs.recipe import Recipe
-from nettailor.progress import Display
+from nettailor.progress import Display, TimeLeft, clock
 
 __all__ = ["Job", "Outcome", "Prepare", "adapt_all", "run_job", "run_jobs"]
 
@@ -57,7 +57,7 @@ def run_jobs(
 
         run_in_processes(jobs, queue, display, min(workers, len(jobs)))
     else:
-        _run_here(len(jobs), queue, display)
+        _run_here(jobs, queue, display)
     return queue.outcome()
 
 
@@ -99,14 +99,16 @@ def ray_address(on: str | None) -> str | None:
     return address
 
 
-def _run_here(count: int, queue: JobQueue, display: Display) -> None:
-    backbones = Backbones()
+def _run_here(jobs: Sequence[Job], queue: JobQueue, display: Display) -> None:
+    backbones, left = Backbones(), TimeLeft({job.name: sum(job.stages().values()) for job in jobs})
     number = 0
     while (job := queue.next()) is not None:
         number += 1
         name = job.job if isinstance(job, Result) else job.name
-        display.say(f"\n{name} ({number} of {count})")
+        rest = left.seconds()
+        display.say(f"\n{name} ({number} of {len(jobs)}{'' if rest is None else f', about {clock(rest)} left'})")
         result = job if isinstance(job, Result) else run_job(job, display, backbones)
-        if result.report is None:
+        if result.failed:
             display.say(f"{name} failed:\n{result.trace}" if result.trace else f"{name} failed: {result.error}")
+        left.end(name)
         queue.end(result)

@@ -97,7 +97,7 @@ class _Driver:
 
     def __init__(self, jobs: Sequence[Job], queue: JobQueue, display: Display) -> None:
         self._queue = queue
-        self._table = JobTable(display, {job.name: job.recipe.find_method().stages(job.recipe) for job in jobs})
+        self._table = JobTable(display, {job.name: job.stages() for job in jobs})
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._mailbox: Any = ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
         self._task = ray.remote(_run)

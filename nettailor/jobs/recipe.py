@@ -23,10 +23,12 @@ from nettailor.artifacts.run_folder import RunFolder
 from nettailor.backbones.config import BackboneConfig
 from nettailor.config.loading import merge, parse, plain, read_trees
 from nettailor.data.config import DataConfig
+from nettailor.data.probe_pictures import ProbeConfig
+from nettailor.data.source import SourceConfig
 from nettailor.environment import MachineConfig
 from nettailor.errors import UsageError
 from nettailor.files import write_text
-from nettailor.methods._protocol import Method, MethodSettings
+from nettailor.methods._protocol import BESIDE, Method, MethodSettings, pictures_of, teacher_settings
 from nettailor.pruning.config import PruneConfig
 from nettailor.schema import STRICT
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig, TrainingConfig
@@ -62,6 +64,8 @@ class Recipe:
     student: StudentConfig = field(default_factory=StudentConfig)
     prune: PruneConfig = field(default_factory=PruneConfig)
     recover: RecoverConfig = field(default_factory=RecoverConfig)
+    source: SourceConfig = field(default_factory=SourceConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
     machine: MachineConfig = field(default_factory=MachineConfig)
 
     def as_dict(self) -> dict[str, Any]:
@@ -76,15 +80,20 @@ class Recipe:
         """The same data, backbone, teacher, seed and machine for another method.
 
         A method that brings its own settings for student, pruning and recovery gets those; the others read the student's. A
-        shared prefix goes along to methods that can have one; the others have none.
+        shared prefix goes along to methods that can have one; the others have none. So do source and probe pictures.
         """
         method = methods.find(name)
         own = {section: type(getattr(self, section))(**keys) for section, keys in method.defaults.items()}
-        other = replace(self, method=method.settings(name=method.name), **own)
+        other = replace(self, method=method.settings(name=method.name), **own).without_unread()
         shared = self.student.shared_prefix if method.shares_prefix else 0
         if other.student.shared_prefix == shared:
             return other
         return replace(other, student=replace(other.student, shared_prefix=shared))
+
+    def without_unread(self) -> Recipe:
+        """The recipe without source and probe pictures that its method would not read."""
+        unread = [section for section in BESIDE if section not in pictures_of(self)]
+        return replace(self, **{section: type(getattr(self, section))() for section in unread})
 
     def write(self, path: Path) -> None:
         """Write the resolved recipe; running it again in another folder repeats the run."""
@@ -116,7 +125,9 @@ def parse_recipe(tree: dict[str, Any], origin: str) -> Recipe:
         raise UsageError(f"{origin}: method: is a name, or a name and its settings, but it is {given!r}")
     method = methods.find(str(own.get("name", DEFAULT_METHOD)), f"{origin}: method.name")
     settings = parse(method.settings, {**own, "name": method.name}, origin, "method.")
-    return parse(Recipe, {**merge(dict(method.defaults), tree), "method": settings}, origin)
+    recipe = parse(Recipe, {**merge(dict(method.defaults), tree), "method": settings}, origin)
+    teacher_settings(recipe.teacher, origin)
+    return recipe
 
 
 def read_recipes(path: Path, overrides: dict[str, Any] | None = None) -> list[Recipe]:

@@ -70,7 +70,7 @@ def run_in_processes(jobs: Sequence[Job], queue: JobQueue, display: Display, cou
         KeyboardInterrupt: after all workers have been stopped.
     """
     workers: list[_Worker] = []
-    with JobTable(display, {job.name: job.recipe.find_method().stages(job.recipe) for job in jobs}) as table:
+    with JobTable(display, {job.name: job.stages() for job in jobs}) as table:
         try:
             for share in shares(count, jobs):
                 workers.append(_start(share))

@@ -20,8 +20,10 @@ from blocks import Backbone, NetPlan, Path, compact
 from blocks.paths import UNIVERSAL
 from blocks.top import Top, TopError
 from blocks.whole import WholeNet
+from nettailor.data.task import Task
 from nettailor.errors import UsageError, did_you_mean
-from nettailor.methods._protocol import Context, MethodSettings, Plain, Sections, Trained
+from nettailor.methods._beside import Beside
+from nettailor.methods._protocol import BESIDE, Context, MethodSettings, Plain, Sections, Trained
 from nettailor.schema import STRICT, Positive
 from nettailor.training.config import TeacherConfig, TrainingConfig
 from nettailor.training.finetuning import STAGE, ObjectiveOf, Tuning, finetune, labels_alone, tune
@@ -107,18 +109,36 @@ def with_optimizer(own: TuneSettings, config: TeacherConfig, run: Run) -> tuple[
     return replace(config, weight_decay=PUBLISHED_DECAY), replace(run, training=training)
 
 
-class TunedBackbone(Plain):
+class Tunes(Plain):
+    """What trains a network from a layer up."""
+
+    def check_with(self, recipe: Sections, backbone: Backbone, task: Task) -> None:
+        """Refuse a layer that the backbone does not have."""
+        tuning_of(recipe, backbone)
+
+    def head_trains(self, recipe: Sections, backbone: Backbone) -> bool:
+        """Whether a head that is tuned trains more than what is new in it."""
+        own = tuple(f"{path}." for path in backbone.classifier_paths)
+        return any(not name.startswith(own) for name, _ in backbone.head.named_parameters())
+
+
+class TunedBackbone(Tunes):
     """The backbone with a new classifier, trained from a layer up: plain fine-tuning, and what adds a term to its loss."""
 
     name: str
+    reads: tuple[str, ...] = BESIDE
     settings: type[MethodSettings] = TuneSettings
 
     def config(self, recipe: Sections) -> TeacherConfig:
         """Its section `teacher`."""
         return recipe.teacher
 
-    def objective(self, context: Context) -> ObjectiveOf[Backbone]:
-        """What it is trained towards."""
+    def objective(self, context: Context, beside: Beside) -> ObjectiveOf[Backbone]:
+        """What it is trained towards.
+
+        Args:
+            beside: has the source's classifier, where source pictures are named.
+        """
         return labels_alone
 
     def stages(self, recipe: Sections) -> dict[str, int]:
@@ -130,13 +150,15 @@ class TunedBackbone(Plain):
         backbone, task, recipe = context.backbone, context.task, context.recipe
         tuning = tuning_of(recipe, backbone)
         config, run = with_optimizer(tuned(recipe), self.config(recipe), context.run)
+        beside = Beside(context)
         with run.timed(STAGE):
-            net = finetune(backbone, task, config, run, tuning, self.objective(context))
+            net = finetune(backbone, task, config, run, tuning, beside.watched(self.objective(context, beside)))
+            record = beside.record(net, tuning.tuned_from)
         epochs: dict[str, float] = {STAGE: run.passes(STAGE)}
-        return Trained(compact(net, backbone), epochs=epochs, keep=(STAGE, f"{STAGE}-rate"))
+        return Trained(compact(net, backbone), epochs=epochs, keep=(STAGE, f"{STAGE}-rate"), beside=record)
 
 
-class TunedTop(Plain):
+class TunedTop(Tunes):
     """A top in the place of the backbone's head, trained with the layers below it from one of them up."""
 
     name: str

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from nettailor.pruning.importance import Importance
+from nettailor.pruning.ways import WAYS
 from nettailor.schema import STRICT, Count, Fraction, NotNegative, Positive, one_of
-
-
-def _ways() -> Iterable[str]:
-    from nettailor.pruning.prune import WAYS  # it reads these settings
-
-    return WAYS
 
 
 @dataclass(config=STRICT, frozen=True)
@@ -24,7 +18,7 @@ class PruneConfig:
 
     how: Annotated[
         str,
-        one_of(_ways),
+        one_of(lambda: WAYS),
         Field(
             description="tolerance: in rounds, down to the drop; budget: down to a cost; paper: several amounts at once"
         ),

@@ -3,8 +3,8 @@
     which pictures the teacher gets right, which the network does -> Drop(points, error, pictures) -> accepted or not
 
 Both networks answer the same pictures, so the drop is the mean of paired differences (right, wrong) that are -1, 0 or 1, and
-its standard error is that of such a mean. The network is the best of several on these very pictures, so its drop is a
-flattering guess: it is accepted where the drop plus half a standard error is within what is allowed, and where that alone is
+its standard error is that of such a mean. The network is the best of several on these very pictures, so its drop is
+estimated too low: it is accepted where the drop plus half a standard error is within what is allowed, and where that alone is
 more, it has to lose nothing on these pictures.
 """
 
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from blocks import Backbone, TailoredNet
+from blocks import TailoredNet
+from blocks.teachers import Teacher
 from nettailor.data.task import Split
 from nettailor.training.loop import predictions
 
@@ -71,6 +72,6 @@ class Drop:
         return self.points + min(MARGIN * self.error, allowed) <= allowed + ROUNDING
 
 
-def answered_right(net: Backbone | TailoredNet, split: Split) -> Tensor:
+def answered_right(net: Teacher | TailoredNet, split: Split) -> Tensor:
     """Which pictures of a split a net in eval mode answers right (N,), bool, on the CPU."""
     return predictions(net, split) == split.labels

@@ -14,12 +14,12 @@ blocks are kept and no proxy: what is chosen never costs more than the teacher.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from blocks import Backbone, Path, TailoredNet
+from blocks import Path, TailoredNet
+from blocks.teachers import Teacher
 from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import ROUNDING
@@ -28,6 +28,7 @@ from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.importance import kind_for, loss_left_with, option_losses, pictures_run
 from nettailor.pruning.rounds import Rounds, Trial, snapshot
 from nettailor.pruning.solver import cheapest, smaller, within_budget
+from nettailor.pruning.ways import WAYS, way
 from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
@@ -35,7 +36,7 @@ from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
 from nettailor.training.stages import fit_student, student_rate
 
-FAR_BELOW = 0.25  # under the teacher: the rest of a front is of no use to anybody
+FAR_BELOW = 0.25  # under the teacher: where a front ends, its networks are of no use
 SMALLEST_STEP = 0.97  # of the price: rounds that save less than 3 % are not worth their training
 
 
@@ -57,7 +58,7 @@ class Pruned:
 
 def prune(
     student: TailoredNet,
-    teacher: Backbone,
+    teacher: Teacher,
     task: Task,
     config: PruneConfig | None = None,
     settings: StudentConfig | None = None,
@@ -75,7 +76,7 @@ def prune(
     settings = replace(settings or StudentConfig(), complexity_weight=0.0)
     floor = accuracy(teacher, task.val)
     job = _Job(student, teacher, task, config, settings, run, floor)
-    result = WAYS[config.how](job)
+    result: Pruned = WAYS[config.how](job)
     student.keep(result.graph.paths)
     return result
 
@@ -108,7 +109,7 @@ class _Job:
     """What every way of pruning needs. `floor` is the teacher's accuracy on the validation split."""
 
     student: TailoredNet
-    teacher: Backbone
+    teacher: Teacher
     task: Task
     config: PruneConfig
     settings: StudentConfig
@@ -152,6 +153,7 @@ def weak_proxies(graph: BlockGraph, below: float) -> list[Path]:
     return [path for path, data in graph.edges() if not path.is_universal and data["gate"] < below]
 
 
+@way("paper")
 def _paper(job: _Job) -> Pruned:
     student, config, run = job.student, job.config, job.run
     whole, start = BlockGraph.of(student), snapshot(student)
@@ -180,6 +182,7 @@ def _paper(job: _Job) -> Pruned:
     return Pruned(best[1], least, best[0].val_accuracy, trials, sum(trial.epochs for trial in trials), steps=steps)
 
 
+@way("tolerance", "budget")
 def _rounds(job: _Job) -> Pruned:
     """Rounds, each towards `shrink` of the last one's price; what falls below may well come back.
 
@@ -246,19 +249,18 @@ def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Bl
         return None
     kind = kind_for(job.config.importance, job.student, graph)
     options = option_losses(job.student, job.task, kind, job.config.measured_on)
-    looked_at = pictures_run(options, kind, min(job.config.measured_on, len(job.task.val)))
-    state.importance_passes += looked_at / len(job.task.train)
+    pictures, training = min(job.config.measured_on, len(job.task.val)), len(job.task.train)
+    state.importance_passes += pictures_run(options, kind, pictures) / training
     for part in _parts(job.config.shrink, state.careful):
         try:
             left = smaller(graph, options, part, goal or 0.0)
         except GraphError:
             continue
-        loss = loss_left_with(job.student, left, job.task, job.config.measured_on) if part < job.config.shrink else 0.0
-        if loss <= job.config.largest_loss:
+        if part >= job.config.shrink:
+            return left
+        state.importance_passes += 2 * pictures / training  # with all paths, and with those that would be left
+        if loss_left_with(job.student, left, job.task, job.config.measured_on) <= job.config.largest_loss:
             return left
     if goal is not None:
         return within_budget(graph, options, goal)  # a last small step, or the reason why there is none
     return None  # what is left can't get cheaper and hold together
-
-
-WAYS: dict[str, Callable[[_Job], Pruned]] = {"tolerance": _rounds, "budget": _rounds, "paper": _paper}

@@ -14,17 +14,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
+
 from blocks import Backbone
 from blocks.counting import count_params, tensors_of
 from nettailor.artifacts.delta import delta_folder, load, load_described, read_description
 from nettailor.artifacts.description import DESCRIPTION, BackboneFields, Description, InputFields
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.artifacts.weight_of_tasks import ELEMENT
-from nettailor.backbones.hashes import BackboneHashes
+from nettailor.backbones.hashes import BackboneHashes, classifier_sha256
 from nettailor.data.task import check_name
 from nettailor.errors import FileError, UsageError
 from nettailor.suite.folder import FORMAT, SuiteBackbone, SuiteFolder, SuiteIndex
-from nettailor.suite.shared import kept_blocks, restore_backbone, store_backbone
+from nettailor.suite.shared import classifier_tensors, kept_blocks, restore_backbone, store_backbone, store_classifier
 from nettailor.suite.suite import ALL, check_blocks, load_parts, unknown_task
 
 
@@ -55,7 +57,7 @@ def add(
         suite: its folder; one that does not exist, or is empty, becomes one.
         runs: folders of finished runs, or of deltas.
         backbone: of a new suite, loaded, where the name in the first delta is not enough. Of an existing one its name, where
-            it means importing code.
+            it means importing code; or loaded, where it lacks a source classifier (`lacks_classifier`).
         names: of the tasks in the suite, one for each run; those in the deltas if left out.
         replaces: whether a task of the same name gives way.
 
@@ -84,16 +86,33 @@ def add(
             if description.backbone.sha256 != said.sha256:
                 raise FileError(delta / DESCRIPTION, _other_backbone(description.backbone, said))
         whole, settled = _backbone(folder, index, backbone, deltas[0], descriptions[0])
+        keepers = [place for place, said in zip(deltas, descriptions, strict=True) if _keeps_classifier(place, said)]
+        if keepers and index is not None and index.backbone.classifier_file_sha256 is None:
+            _take_classifier(whole, backbone, keepers[0])
         hashes = BackboneHashes(settled.backbone.sha256, settled.backbone.geometry_sha256)
         for delta, name in zip(deltas, chosen, strict=True):
             check_blocks(load(delta, whole, hashes), settled, folder.index, name)
         if index is None:
             settled = replace(settled, backbone=store_backbone(whole, folder.backbone, hashes))
+        if keepers and settled.backbone.classifier_file_sha256 is None:
+            settled = _with_classifier(settled, whole, folder)
         added = {name: folder.copy_delta(delta, name) for delta, name in zip(deltas, chosen, strict=True)}
         settled = replace(settled, tasks={**settled.tasks, **added})
         folder.write(settled)
         folder.clean(settled)
     return chosen
+
+
+def lacks_classifier(suite: Path | str, runs: Sequence[Path | str]) -> bool:
+    """Whether a delta of these runs computes with the source classifier, and the suite, which exists, does not have it yet.
+
+    Raises:
+        FileError: there is no suite, or a file can't be read.
+    """
+    if SuiteFolder(Path(suite)).read().backbone.classifier_file_sha256 is not None:
+        return False
+    deltas = [finished_delta(run) for run in runs]
+    return any(_keeps_classifier(delta, read_description(delta)) for delta in deltas)
 
 
 def remove(suite: Path | str, names: Sequence[str]) -> list[str]:
@@ -158,15 +177,19 @@ def pack(suite: Path | str, out: Path | str, backbone: str | None = None) -> Pac
     whole, deltas = load_parts(source, index, backbone)
     blocks = sorted(set().union(*(kept_blocks(delta.net) for delta in deltas.values())))
     hashes = BackboneHashes(index.backbone.sha256, index.backbone.geometry_sha256)
+    full = source.bytes(index)
     private = sum(count_params(tensors_of(delta.net.for_inference()).values()) for delta in deltas.values())
     with target.changing(make=True) as there:
         if there is not None:
             raise FileError(target.root, "holds a suite already; choose another --out")
         stored = store_backbone(whole, target.backbone, hashes, blocks)
+        index = replace(index, backbone=stored)
+        if any(delta.net.plan.keeps_source_classifier for delta in deltas.values()):
+            index = _with_classifier(index, whole, target)
         tasks = {name: target.copy_delta(source.delta(name, task), name) for name, task in index.tasks.items()}
-        packed = replace(index, backbone=stored, tasks=tasks, packed=blocks)
+        packed = replace(index, tasks=tasks, packed=blocks)
         target.write(packed)
-    return Packed(len(tasks), blocks, whole.depth, target.bytes(packed), source.bytes(index), ELEMENT * private)
+    return Packed(len(tasks), blocks, whole.depth, target.bytes(packed), full, ELEMENT * private)
 
 
 def _check_names(names: Sequence[str], deltas: Sequence[Path]) -> None:
@@ -187,6 +210,35 @@ def _other_backbone(own: BackboneFields, said: BackboneFields | SuiteBackbone) -
         f"backbone.sha256: belongs to {own.name} ({own.sha256[:12]}...), but the suite is over {said.name} "
         f"({said.sha256[:12]}...); a suite has one backbone: make another suite of the deltas of this one"
     )
+
+
+def _keeps_classifier(delta: Path, description: Description) -> bool:
+    return description.net_plan(delta / DESCRIPTION).keeps_source_classifier
+
+
+def _with_classifier(index: SuiteIndex, backbone: Backbone, folder: SuiteFolder) -> SuiteIndex:
+    """Write the source classifier's file, and name it in the index."""
+    written = store_classifier(backbone, folder.classifier)
+    return replace(index, backbone=replace(index.backbone, classifier_file_sha256=written))
+
+
+def _take_classifier(whole: Backbone, given: Backbone | str | None, delta: Path) -> None:
+    """Give a suite's backbone, which was stored without it, the source classifier of the one that a delta came from."""
+    said = read_description(delta)
+    name = said.backbone.name if given is None else given
+    if given is None and ":" in said.backbone.name:
+        raise FileError(delta / DESCRIPTION, f"backbone: {name!r} is code to import; name it yourself with --backbone")
+    source = name if isinstance(name, Backbone) else load_described(name, None, said.input, fetch=given is not None)
+    if classifier_sha256(source) != said.backbone.classifier_sha256:
+        raise FileError(
+            delta / DESCRIPTION,
+            "backbone.classifier_sha256: the task computes with the source classifier, which the suite does not have yet, "
+            f"and that of {source.name} is another; give the right one with --backbone or --weights",
+        )
+    own = classifier_tensors(whole)
+    with torch.no_grad():
+        for key, tensor in classifier_tensors(source).items():
+            own[key].copy_(tensor)
 
 
 def _backbone(

@@ -2,6 +2,7 @@
 
     SUITE/suite.json                what the suite is; replaced last and as a whole, so it is the old suite or the new one
     SUITE/backbone.safetensors      the tensors that tasks share, once; of a packed suite those of the kept blocks alone
+    SUITE/classifier.safetensors    the source classifier, where a task computes with it
     SUITE/tasks/NAME-HASH/          a task's delta: task.json, task.safetensors, README.md
 
 What the index does not name is left over from a change that was killed, and is removed by the next one. No path is taken
@@ -39,6 +40,7 @@ from nettailor.schema import checked
 
 FORMAT: Literal[1] = 1
 INDEX, BACKBONE, TASKS = "suite.json", "backbone.safetensors", "tasks"
+CLASSIFIER = "classifier.safetensors"
 DIGITS = 12  # of a delta's hash in its folder's name
 NOTES = {"nettailor suite": FORMAT}
 """In the metadata of a suite's backbone file, which so is known from anybody's weights."""
@@ -50,13 +52,15 @@ class SuiteBackbone:
     """Which backbone it is.
 
     `sha256` and `geometry_sha256` are those of the whole backbone, to which every delta is held; `file_sha256` is that of
-    the file, which may hold a part of it.
+    the file, which may hold a part of it. `classifier_file_sha256` is that of the source classifier's file, where there is
+    one.
     """
 
     name: str
     sha256: Sha256
     geometry_sha256: Sha256
     file_sha256: Sha256
+    classifier_file_sha256: Sha256 | None = None
 
 
 @schema(config=STRICT, frozen=True)
@@ -94,6 +98,11 @@ class SuiteFolder:
         return self.root / BACKBONE
 
     @property
+    def classifier(self) -> Path:
+        """The source classifier's, where the index names it."""
+        return self.root / CLASSIFIER
+
+    @property
     def tasks(self) -> Path:
         """The folder of the deltas."""
         return self.root / TASKS
@@ -129,6 +138,8 @@ class SuiteFolder:
     def write(self, index: SuiteIndex) -> None:
         """Replace the index: the moment at which a change happens."""
         tree = asdict(index)
+        if index.backbone.classifier_file_sha256 is None:
+            del tree["backbone"]["classifier_file_sha256"]  # as before there was one: older versions read it
         write_json(self.index, tree | {"tasks": dict(sorted(tree["tasks"].items()))})
 
     def copy_delta(self, source: Path, name: str) -> SuiteTask:
@@ -201,12 +212,15 @@ class SuiteFolder:
         _remove([path for path in _inside(self.root) if _is_leftover(path)])
         if index is None:
             _remove([self.backbone])
+        if index is None or index.backbone.classifier_file_sha256 is None:
+            _remove([self.classifier])
         if not live:
             _remove_folder(self.tasks)
 
     def bytes(self, index: SuiteIndex) -> int:
         """Of all files that a device needs."""
         files = [self.index, self.backbone]
+        files += [self.classifier] if index.backbone.classifier_file_sha256 is not None else []
         for name, task in index.tasks.items():
             files += [self.delta(name, task) / file for file in (DESCRIPTION, TENSORS)]
         return sum(file.stat().st_size for file in files)
@@ -225,7 +239,7 @@ class SuiteFolder:
 
     def _is_ours(self, path: Path) -> bool:
         """Whether what lies where there is no suite was left by a killed beginning, and is nobody's work."""
-        if path == self.backbone:
+        if path in (self.backbone, self.classifier):
             with suppress(FileError):
                 return read_tensors(path)[1] == NOTES
         return path == self.tasks and all(TASK_FOLDER.fullmatch(folder.name) for folder in _inside(path))

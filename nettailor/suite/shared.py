@@ -1,8 +1,9 @@
 """The backbone of a suite: its tensors in one file, and the network that they are put back into.
 
 Backbone -> store_backbone -> backbone.safetensors         the shared tensors, of all blocks or of some
+Backbone -> store_classifier -> classifier.safetensors     the source classifier, where a task computes with it
 name + file -> restore_backbone -> Backbone                the architecture by its name, nothing is downloaded
-Backbone -> release -> Backbone                            without the source classifier and the blocks that are not there
+Backbone -> release -> Backbone                            without what no task reads
 """
 
 from __future__ import annotations
@@ -57,6 +58,16 @@ def store_backbone(
     return SuiteBackbone(backbone.name, hashes.tensors, hashes.geometry, sha256_of(path))
 
 
+def store_classifier(backbone: Backbone, path: Path) -> str:
+    """Write the source classifier's tensors; returns the file's sha256.
+
+    Raises:
+        FileError: the file can't be written.
+    """
+    write_tensors(path, classifier_tensors(backbone), NOTES)
+    return sha256_of(path)
+
+
 def restore_backbone(folder: SuiteFolder, index: SuiteIndex, name: str | None = None) -> Backbone:
     """Build a suite's backbone by its name and give it the tensors; blocks that are not there keep random ones.
 
@@ -71,20 +82,24 @@ def restore_backbone(folder: SuiteFolder, index: SuiteIndex, name: str | None = 
     if name is None and ":" in said.name:
         raise FileError(folder.index, f"backbone: {said.name!r} is code to import; name it yourself with --backbone")
     backbone = _architecture(folder, index, name or said.name)
-    if sha256_of(folder.backbone) != said.file_sha256:
-        raise FileError(
-            folder.backbone, f"is not the file that {folder.index.name} describes: cut short or altered; get it anew"
-        )
-    own = _stored(backbone, index.packed)
+    _restore(folder, folder.backbone, said.file_sha256, _stored(backbone, index.packed))
+    if index.packed is None and tensors_sha256(backbone) != said.sha256:
+        raise FileError(folder.index, f"backbone.sha256: is not that of {folder.backbone.name}; get both anew")
+    if said.classifier_file_sha256 is not None:
+        _restore(folder, folder.classifier, said.classifier_file_sha256, classifier_tensors(backbone))
+    backbone.name = said.name
+    return backbone
+
+
+def _restore(folder: SuiteFolder, path: Path, sha256: str, own: dict[str, Tensor]) -> None:
+    """Put the tensors of a file that the index describes into those of a backbone."""
+    if sha256_of(path) != sha256:
+        raise FileError(path, f"is not the file that {folder.index.name} describes: cut short or altered; get it anew")
     wanted = {key: TensorInfo(TYPES[tensor.dtype], tuple(tensor.shape)) for key, tensor in own.items()}
-    found, _ = read_checked(folder.backbone, wanted, math.inf)
+    found, _ = read_checked(path, wanted, math.inf)
     with torch.no_grad():
         for key, tensor in own.items():
             tensor.copy_(found[key])
-    if index.packed is None and tensors_sha256(backbone) != said.sha256:
-        raise FileError(folder.index, f"backbone.sha256: is not that of {folder.backbone.name}; get both anew")
-    backbone.name = said.name
-    return backbone
 
 
 def _architecture(folder: SuiteFolder, index: SuiteIndex, name: str) -> Backbone:
@@ -109,18 +124,28 @@ def _architecture(folder: SuiteFolder, index: SuiteIndex, name: str) -> Backbone
     )
 
 
-def release(backbone: Backbone, blocks: Collection[int] | None) -> None:
-    """Free what no task of a suite reads: the source classifier, and the blocks that are not there.
+def release(backbone: Backbone, blocks: Collection[int] | None, classifier: bool = False) -> None:
+    """Free what no task of a suite reads: the source classifier unless it is kept, and the blocks that are not there.
 
     Call it when all networks are built: a network that is trained as a whole is built like the blocks, too.
+
+    Args:
+        blocks: numbers of those that are there; None for all.
+        classifier: whether a task reads the source classifier.
     """
-    for path in backbone.classifier_paths:
-        classifier = backbone.head.get_submodule(path)
-        for name, tensor in list(classifier.named_parameters(recurse=False)):
-            setattr(classifier, name, nn.Parameter(tensor.to("meta"), requires_grad=False))
+    for path in () if classifier else backbone.classifier_paths:
+        layer = backbone.head.get_submodule(path)
+        for name, tensor in list(layer.named_parameters(recurse=False)):
+            setattr(layer, name, nn.Parameter(tensor.to("meta"), requires_grad=False))
     for number, name in enumerate(backbone.block_names, 1):
         if blocks is not None and number not in blocks:
             backbone.blocks[number - 1] = AbsentBlock(number, name)
+
+
+def classifier_tensors(backbone: Backbone) -> dict[str, Tensor]:
+    """The source classifier's, by the names that the original model gave them."""
+    own = tuple(f"{path}." for path in backbone.classifier_paths)
+    return {name: tensor for name, tensor in tensors_of(backbone.head).items() if name.startswith(own)}
 
 
 def _stored(backbone: Backbone, blocks: Collection[int] | None) -> dict[str, Tensor]:

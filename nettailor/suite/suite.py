@@ -153,7 +153,8 @@ class Suite:
 
     @property
     def backbone(self) -> Backbone:
-        """What all networks share; its source classifier holds no values, nor do blocks that a packed suite lacks.
+        """What all networks share. A source classifier that no task reads holds no values, nor do blocks that a packed suite
+        lacks.
 
         Raises:
             BackboneError: the suite is in fast mode, where every network is a copy of its own.
@@ -242,7 +243,7 @@ def load_parts(
             raise FileError(place / DESCRIPTION, f"is not the file that {folder.index.name} names; get it anew")
         deltas[name] = load_delta(place, whole, hashes)
         check_blocks(deltas[name], index, folder.index, name)
-    release(whole, index.packed)
+    release(whole, index.packed, any(delta.net.plan.keeps_source_classifier for delta in deltas.values()))
     return whole, deltas
 
 

@@ -55,12 +55,14 @@ class Objective:
         evaluate: metrics of the network after so many passes, beside its accuracy on the validation split.
         beside: modules that are trained with the network and are no part of it; kept in the checkpoints.
         before_step: called before every optimiser step.
+        passed: told the number of every pass, and its metrics.
     """
 
     step: Step
     evaluate: Callable[[int], dict[str, float]] = lambda epoch: {}
     beside: nn.ModuleDict = field(default_factory=nn.ModuleDict)
     before_step: BeforeStep | None = None
+    passed: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None
 
 
 ObjectiveOf = Callable[[Tuned, Task, TeacherConfig, Run], Objective]
@@ -101,7 +103,9 @@ def tune(
         beside = towards.beside.to(run.device)
 
         def evaluate(epoch: int) -> dict[str, float]:
-            return {"val_accuracy": accuracy(net, task.val), **towards.evaluate(epoch)}
+            metrics = {"val_accuracy": accuracy(net, task.val), **towards.evaluate(epoch)}
+            towards.passed(epoch, metrics)
+            return metrics
 
         groups = tuned_groups(net, rate, config, chosen.new_lr)
         groups += parameter_groups([p for p in beside.parameters() if p.requires_grad], rate, config.weight_decay)
@@ -192,8 +196,9 @@ def _take_probe_if_better(teacher: Backbone, start: Backbone, task: Task, run: R
     restore(tensors_of(teacher), tensors_of(start), "teacher")
     metrics["val_accuracy"] = value
     if (kept := run.checkpoints.load("teacher")) is not None:
+        beside = {name: tensor for name, tensor in kept[0].items() if name.startswith("net.beside.")}
         tensors = {f"net.{name}": tensor for name, tensor in tensors_of(teacher).items()}
-        run.checkpoints.save("teacher", tensors, {**kept[1], "metrics": metrics})
+        run.checkpoints.save("teacher", {**beside, **tensors}, {**kept[1], "metrics": metrics})
 
 
 def fit_to_labels(

@@ -35,9 +35,12 @@ from nettailor.training.optimizers import make_optimizer, step_factor
 from nettailor.training.run import BeforeStep, Fitted, Run
 
 WARMUP = 0.1  # of all steps
-FEWEST_STEPS = 8  # of a pass: what is trained by steps must not be starved by few pictures in large batches
+FEWEST_STEPS = 8  # of a pass, whatever the batch: few pictures in large batches would be too few steps
 SMALLEST_BATCH = 16
 LARGEST_GRADIENT = 5.0  # norm; a first step through fresh proxies can be far larger than any later one
+
+Fixed = Callable[[int, torch.Generator], Iterator[tuple[Tensor, Tensor, Tensor]]]
+"""Gives the batches of an epoch, of a size and in the order of a generator."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def fit(
     evaluate: Callable[[int], dict[str, float]],
     run: Run,
     before_step: BeforeStep | None = None,
-    fixed: Callable[[int, torch.Generator], Iterator[tuple[Tensor, Tensor, Tensor]]] | None = None,
+    fixed: Fixed | None = None,
 ) -> Fitted:
     """Train `net` as `run.training` says.
 
@@ -87,7 +90,7 @@ def fit(
             stop early.
         before_step: called before every optimiser step with the number of epochs done so far, with fractions; its memory is
             kept with the checkpoint.
-        fixed: gives the batches of an epoch, of a size and in the order of a generator, in place of newly augmented ones.
+        fixed: gives the batches, in place of newly augmented ones.
 
     Raises:
         TrainingError: a gradient is not finite; the checkpoint of the last whole epoch stays.
@@ -105,13 +108,8 @@ def fit(
     with run.display.stage(stage, schedule.epochs, done, steps) as shown:
         for epoch in range(done, schedule.epochs):
             start = time.perf_counter()
-            generator = epoch_generator(run.seed, stage, epoch)
-            torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
             net.train()
-            if fixed is not None:
-                batches = fixed(batch, generator)
-            else:
-                batches = training_batches(task.train, run.augmentation, spec, batch, generator, run.device)
+            batches = _batches_of_epoch(stage, epoch, batch, task, spec, run, fixed)
             losses = stepper.epoch(epoch, mixed(batches, run.training, len(task.classes)), shown.step)
             with state.averaged():
                 metrics = evaluate(epoch + 1)
@@ -127,6 +125,17 @@ def fit(
     state.say_if_stopped(schedule.epochs)
     run.fitted[stage] = state.fitted
     return state.fitted
+
+
+def _batches_of_epoch(
+    stage: str, epoch: int, batch: int, task: Task, spec: InputSpec, run: Run, fixed: Fixed | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """The batches of one epoch; torch's own random numbers, such as those of dropout, begin anew with each."""
+    generator = epoch_generator(run.seed, stage, epoch)
+    torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+    if fixed is not None:
+        return fixed(batch, generator)
+    return training_batches(task.train, run.augmentation, spec, batch, generator, run.device)
 
 
 class _State:

@@ -49,7 +49,8 @@ class Run:
     """What stages need beside nets and data. The default keeps nothing, shows nothing and runs on the CPU.
 
     `fitted` fills with what each stage measured, by the stage's name; `seconds` with where the time went; `rate` is the peak
-    learning rate of the teacher and `targets` its answers, once they are known.
+    learning rate of the teacher and `targets` its answers, once they are known. `shared` is what a method's own stages hand
+    on to each other in memory, by name.
     """
 
     seed: int = 0
@@ -64,6 +65,7 @@ class Run:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     rate: float | None = None
     targets: TeacherTargets | None = None
+    shared: dict[str, Any] = field(default_factory=dict)
 
     def timed(self, stage: str) -> AbstractContextManager[None]:
         """Count the time inside for a stage."""

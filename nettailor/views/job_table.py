@@ -1,5 +1,6 @@
 """Many jobs as they run: on a terminal one table, elsewhere plain lines that begin with the job's name.
 
+jobs, about 41:10 left
 job                state                  left
 digits             student 12/30          3:05
 gtsrb              waiting
@@ -15,7 +16,7 @@ from typing import Literal
 from rich.live import Live
 from rich.table import Table
 
-from nettailor.progress import Display, Event, Line, StageProgress, clock
+from nettailor.progress import Display, Event, Line, StageProgress, TimeLeft, clock
 
 State = Literal["running", "failed", "waiting", "done"]
 ORDER: tuple[State, ...] = ("running", "failed", "waiting", "done")  # what comes first where not all rows fit
@@ -40,6 +41,7 @@ class JobTable:
     def __init__(self, display: Display, passes: Mapping[str, Mapping[str, int]]) -> None:
         self.display, self._passes = display, passes
         self._rows = {name: _Row() for name in passes}
+        self._left = TimeLeft({name: sum(stages.values()) for name, stages in passes.items()})
         self._live = Live(console=display.console, get_renderable=self.table, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> JobTable:
@@ -62,6 +64,7 @@ class JobTable:
             return
         row.progress = event
         row.passes[event.stage] = event.done
+        self._left.move(event.job, sum(row.passes.values()))
 
     def start(self, job: str, where: str = "") -> None:
         """A job has started, or starts once more."""
@@ -72,8 +75,9 @@ class JobTable:
     def end(self, job: str, error: str = "") -> None:
         """A job has ended."""
         self._rows[job].state = "failed" if error else "done"
+        self._left.end(job)
         count = sum(row.state in ("failed", "done") for row in self._rows.values())
-        self._say(job, (f"failed: {error}" if error else "done") + f" ({count} of {len(self._rows)})")
+        self._say(job, (f"failed: {error}" if error else "done") + f" ({count} of {len(self._rows)}{self._all_left()})")
 
     def say(self, job: str, text: str) -> None:
         """Say something of a job, a line or several."""
@@ -98,7 +102,7 @@ class JobTable:
         """The jobs as they are now, as many as the terminal has room for."""
         states = [row.state for row in self._rows.values()]
         caption = ", ".join(f"{states.count(state)} {state}" for state in ORDER if state in states)
-        table = Table(title="jobs", title_justify="left", caption=caption, caption_justify="left")
+        table = Table(title=f"jobs{self._all_left()}", title_justify="left", caption=caption, caption_justify="left")
         table.add_column("job", no_wrap=True)
         table.add_column("state", no_wrap=True, min_width=16)
         table.add_column("left, about", justify="right", no_wrap=True)
@@ -115,6 +119,11 @@ class JobTable:
             return row.state
         progress = row.progress
         return f"{progress.stage} {min(int(progress.done) + 1, progress.epochs)}/{progress.epochs}"
+
+    def _all_left(self) -> str:
+        """`, about 1:02:03 left` of all jobs together, once that is known."""
+        seconds = self._left.seconds()
+        return "" if seconds is None else f", about {clock(seconds)} left"
 
     def _say(self, job: str, text: str) -> None:
         self.display.say(f"{job}: {text}")

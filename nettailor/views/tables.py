@@ -12,6 +12,7 @@ from blocks import Backbone
 from nettailor.artifacts.board import Board
 from nettailor.artifacts.confusion import Confusion
 from nettailor.artifacts.cost_table import CostTable, PathCost
+from nettailor.artifacts.grown_record import GrownFigures
 from nettailor.artifacts.pareto import Front
 from nettailor.artifacts.report import DropFigures, PruneFigures, Report, TeacherFigures
 from nettailor.artifacts.weight_of_tasks import TasksWeight
@@ -46,19 +47,21 @@ def report_table(report: Report) -> Table:
             ("test accuracy", f"{teacher.test_accuracy:.2%}", f"{net.test_accuracy:.2%}", points),
             ("M MACs", f"{teacher.macs / 1e6:.2f}", f"{net.macs / 1e6:.2f}", _less(net.macs, teacher.macs)),
             ("parameters", f"{teacher.params:,}", f"{net.params:,}", _less(net.params, teacher.params)),
-            ("task parameters", f"{teacher.params:,}", f"{net.task_params:,}", own),
+            ("task parameters", f"{teacher.own_params:,}", f"{net.task_params:,}", own),
             ("ms per picture", f"{teacher.latency_ms:.2f}", f"{net.latency_ms:.2f}", slower),
             ("universal blocks", f"{backbone.universal_blocks}", f"{net.universal_blocks_kept}", proxies),
         ]
     if net.balanced_accuracy is not None:
         rows.insert(1, _balanced_row(net.balanced_accuracy, teacher))
-    headings = ("", "network", "") if teacher is None else ("", "teacher", "compact", "difference")
+    headings = ("", "network", "") if teacher is None else ("", teacher.called, "compact", "difference")
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="right" if place else "left")
     for row in rows:
         table.add_row(*(cell for cell in row if cell is not None))
     if report.prune is not None:
         table.caption = _what_is_known(report.prune)
+    if report.grown is not None:
+        table.caption = as_text("\n".join(_what_has_grown(report.grown)))
     return table
 
 
@@ -70,6 +73,20 @@ def _balanced_row(own: float, teacher: TeacherFigures | None) -> tuple[str, str 
         return name, "", f"{own:.2%}", ""
     points = f"{100 * (own - teacher.balanced_accuracy):+.2f} points"
     return name, f"{teacher.balanced_accuracy:.2%}", f"{own:.2%}", points
+
+
+def _what_has_grown(grown: GrownFigures) -> list[str]:
+    """New units, how their branches do alone, and what came before and after."""
+    lines = [f"{grown.what}: {grown.new_params:,} parameters, {grown.new_macs / 1e6:.2f} M MACs"]
+    if grown.passes and (alone := grown.passes[-1].alone):
+        each = ", ".join(f"{name} alone {value:.2%}" for name, value in alone.items())
+        lines.append(f"on validation together {grown.passes[-1].val_accuracy:.2%}, {each}")
+    if (via := grown.via) is not None:
+        lines.append(f"via {via.data}: {via.classes} classes, {via.val_accuracy:.2%} on validation")
+    if (kept := grown.forgetting) is not None:
+        before = "" if kept.accuracy_before is None else f", the backbone {kept.accuracy_before:.2%}"
+        lines.append(f"on the source ({kept.data}) {kept.accuracy:.2%}{before}")
+    return lines
 
 
 def confusion_table(confusion: Confusion) -> Table:

@@ -195,7 +195,7 @@ MIDDLE = {"gtsrb": "cifar10_jpeg", "omniglot242-last-five": "omniglot242-first-t
 """The middle task, by the target."""
 VIA = {"data.source": "method.via", "data.classes": "method.via_classes"}
 FORGETTING = {"method.forgetting": True, "method.forgetting_passes": 2}
-"""Over 60,000 source pictures, whose activations are computed once: what the new units and the source classifier learn from."""
+"""Over 60,000 source pictures, whose activations are computed once: what new units and source classifier learn from."""
 
 
 def via() -> Group:

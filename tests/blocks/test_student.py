@@ -171,3 +171,13 @@ def test_it_prints_its_paths(backbone: Backbone) -> None:
     text = str(student_of(backbone))
     assert "x_4   = G4" in text
     assert "A1-4" in text
+
+
+def test_a_price_is_said_as_a_budget_is_given(backbone: Backbone) -> None:
+    student = student_of(backbone)
+    for unit, name in (("macs", "MACs"), ("params", "parameters")):
+        model = student.cost_model_in(unit)  # type: ignore[arg-type]
+        assert model.in_words(model.limit(0.375)) == f"0.375 of the backbone's {name}"
+        assert model.in_words(0.0) == f"{model.fixed / model.whole:.3g} of the backbone's {name}", "stem and head stay"
+    milliseconds = replace(model, unit="latency", fixed=1.25)
+    assert milliseconds.in_words(milliseconds.limit(3.5)) == "3.5 ms"

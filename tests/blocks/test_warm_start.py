@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from blocks import Plan, TailoredNet
-from blocks.warm_start import RIDGE, exact_device, warm_start
+from blocks.warm_start import RIDGE, warm_start
 from tests import tiny
 
 
@@ -120,9 +120,3 @@ def test_no_more_than_one_batch_is_held() -> None:
     warm_start(student, batches)
     assert len(alive) == 2 * 6 * (student.depth + 1)  # both passes, six batches
     assert most <= student.depth + 1
-
-
-def test_float64_is_computed_where_there_is_such_a_type() -> None:
-    assert exact_device(torch.device("mps")) == torch.device("cpu")
-    for name in ("cpu", "cuda:1"):
-        assert exact_device(torch.device(name)) == torch.device(name)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from nettailor import progress
-from nettailor.progress import Display, Event, Line, RemoteDisplay, StageProgress, clock
+from nettailor.progress import Display, Event, Line, RemoteDisplay, StageProgress, TimeLeft, clock
 
 
 def shown_on(terminal: bool) -> tuple[Display, io.StringIO]:
@@ -85,3 +85,19 @@ def test_a_job_elsewhere_sends_lines_and_how_far_it_is() -> None:
     assert [(event.done, event.epochs) for event in progress] == [(1, 3), (1.5, 3), (2, 3)], "two steps are sent as one"
     (line,) = [event for event in events if isinstance(event, Line) and event.of_epoch]
     assert line.text.startswith("student      2/3  ce 1.000  val_accuracy 0.500")
+
+
+def test_the_time_left_of_many_jobs_is_that_of_their_work_at_the_pace_so_far() -> None:
+    seconds = [0.0]
+    left = TimeLeft({"a": 10, "b": 20, "c": 0}, now=lambda: seconds[0])
+    assert left.seconds() is None
+    seconds[0] = 6.0
+    left.move("a", 5)
+    left.move("b", 1)
+    assert left.seconds() == 25.0, "6 of 31 took 6 seconds"
+    left.end("a")
+    seconds[0] = 11.0
+    assert left.seconds() == 20.0
+    left.move("b", 99)
+    left.end("c")
+    assert left.seconds() is None, "nothing is left"

@@ -40,7 +40,8 @@ REPORT_KEYS = {
         *("universal_blocks_kept", "proxies_kept"),
     },
     "removed": {"macs", "params", "universal_blocks"},
-    "seconds": {"teacher", "student", "prune", "recover"},
+    "seconds": {"prepare", "teacher", "student", "prune", "recover", "measure"},
+    "epochs": {"teacher", "student", "prune", "importance", "recover"},
     "versions": {"torch"},
     "device": {},
 }

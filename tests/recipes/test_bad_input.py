@@ -16,7 +16,7 @@ from PIL import Image
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tests.conftest import CommandLine
-from tests.tiny import LINEAR, QUICK
+from tests.tiny import LINEAR, QUICK, write_digits
 
 
 def folders(root: Path, *names: str) -> Path:
@@ -216,3 +216,31 @@ def test_debug_shows_the_traceback(nettailor: CommandLine) -> None:
     status, _, said = nettailor("adapt", "--data", "no/such/place", "--debug")
     assert status == 1
     assert "Traceback" in said
+
+
+def test_source_and_probe_pictures_that_will_not_do_are_refused_before_anything_is_written(
+    nettailor: CommandLine, digit_folder: Path, tmp_path: Path
+) -> None:
+    soft = ("adapt", "--data", digit_folder, "--out", "run", "--method", "soft")
+    others = write_digits(tmp_path / "others", classes=2, first=6)
+    shutil.copytree(digit_folder, "copied")
+    for split in ("train", "val", "test"):
+        for label in range(4):
+            Path("copied", split, f"digit {label}").rename(Path("copied", split, f"class {label}"))
+    named = f"source.data={others}"
+    for words, reason in (
+        ((), "source.data: soft needs pictures of the source: class folders"),
+        ((f"source.data={digit_folder}",), "is also the target, and class 'digit 0' is in both"),
+        (("source.data=copied",), "source and target must have no picture in common"),
+        ((named, "source.head=kept"), "has 2 classes, the classifier of resnet34_tiny 200"),
+        ((named, "method.schedule=never"), "method.schedule: input should be 'linear', 'cosine'"),
+        ((named, f"probe.data={others}"), "class 'digit 6' is also one of the source"),
+        ((named, f"probe.data={digit_folder}"), "which trains on 4 of its 4 classes"),
+        ((named, "probe.data=copied"), "is also a picture of the target"),
+    ):
+        assert reason in nettailor.fails(*soft, *words, status=2), words
+        assert not Path("run").exists()
+    assert "use --method lwf" in nettailor.fails(*soft, status=2)
+    said = nettailor.fails("adapt", "--data", digit_folder, "--out", "run", "--method", "linear", named, status=2)
+    assert "source.data: method linear reads no source pictures" in said
+    assert not Path("run").exists()

@@ -62,6 +62,8 @@ def test_stopped_and_gone_on_gives_the_same_weights(
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
     assert {t.dtype for t in one.values() if t.is_floating_point()} == {torch.float16}
     assert "| top-1 | 0.0" in (tmp_path / "whole" / "w.md").read_text()
+    names = (tmp_path / "whole" / "w.classes.txt").read_text().split()
+    assert names == [f"{label:03d}" for label in range(embedded.SOURCE_CLASSES)]
 
 
 def test_other_pictures_are_refused(digit_folder: Path) -> None:

@@ -8,18 +8,26 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nettailor.config.library import procedure_module, recipe_folder, shipped_procedures, shipped_recipes
+from nettailor.config.library import (
+    procedure_module,
+    recipe_folder,
+    shipped_procedures,
+    shipped_recipes,
+    shipped_studies,
+)
 from nettailor.jobs.recipe import Recipe, read_recipes
 from tests.conftest import CommandLine
 
 RECIPES = 4
+STUDIES = 1
 PROCEDURES = 13
 
 
 def test_every_recipe_is_found() -> None:
     on_disk = set(Path(__file__).parents[2].joinpath("recipes").rglob("*.yaml"))
-    assert set(shipped_recipes().values()) == on_disk
-    assert len(on_disk) == RECIPES
+    assert set(shipped_recipes().values()) | set(shipped_studies().values()) == on_disk
+    assert len(on_disk) == RECIPES + STUDIES
+    assert len(shipped_studies()) == STUDIES
     assert len(shipped_procedures()) == PROCEDURES
 
 
@@ -30,6 +38,17 @@ def test_every_recipe_is_valid_and_opens_with_its_command_and_expected_result(na
     head = "\n".join(line for line in path.read_text().splitlines() if line.startswith("#"))
     assert re.search(rf"nettailor adapt.*(--recipe {name})?", head)
     assert "xpected" in head
+
+
+@pytest.mark.parametrize("name", sorted(shipped_studies()))
+def test_every_study_is_valid_and_opens_with_its_command_and_expected_result(name: str, nettailor: CommandLine) -> None:
+    head = "\n".join(line for line in shipped_studies()[name].read_text().splitlines() if line.startswith("#"))
+    assert f"nettailor study {name}" in head
+    assert "xpected" in head
+    status, said, err = nettailor("recipes", "validate", name)
+    assert status == 0, err
+    assert re.fullmatch(rf"{name}: valid, a study of \d+ cells\n", said)
+    assert list(Path().iterdir()) == []
 
 
 @pytest.mark.parametrize("name", sorted(shipped_procedures()))
@@ -62,13 +81,16 @@ def test_the_papers_recipe_is_the_papers() -> None:
 def test_listing_reading_copying_and_validating(nettailor: CommandLine) -> None:
     status, said, _ = nettailor("recipes", "ls")
     assert status == 0
-    assert len(said.strip().splitlines()) == RECIPES + PROCEDURES
+    assert len(said.strip().splitlines()) == RECIPES + STUDIES + PROCEDURES
     status, said, _ = nettailor("recipes", "cat", "paper")
     assert said == shipped_recipes()["paper"].read_text()
     assert nettailor("recipes", "cp", "paper", "mine.yaml")[0] == 0
     assert Path("mine.yaml").read_text() == said
     assert "exists already" in nettailor.fails("recipes", "cp", "default", "mine.yaml")
     assert Path("mine.yaml").read_text() == said
+    assert "run it with: nettailor study" in nettailor("recipes", "cp", "studies/digits", "study.yaml")[1]
+    assert nettailor("recipes", "validate", "study.yaml")[1] == "study.yaml: valid, a study of 12 cells\n"
+    assert nettailor("recipes", "cat", "studies/digits")[1] == Path("study.yaml").read_text()
     assert nettailor("recipes", "validate", "mine.yaml")[1] == "mine.yaml: valid, 1 task\n"
 
 

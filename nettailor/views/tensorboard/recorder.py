@@ -42,7 +42,12 @@ TERMS = {
     "complexity": "loss/complexity",
     "matching": "loss/matching",
 }
-METRICS = {"val_accuracy": "accuracy/validation", "expected_complexity": "complexity/expected"}
+METRICS = {
+    "val_accuracy": "accuracy/validation",
+    "source_accuracy": "accuracy/source",
+    "probe_accuracy": "accuracy/new classes",
+    "expected_complexity": "complexity/expected",
+}
 PATHS_MACS = "complexity/MACs of the paths left"
 OF_BLOCKS, OF_PROXIES, OVER_TIME, SEARCH = "gates/universal blocks", "gates/proxies", "gates/over time", "search"
 

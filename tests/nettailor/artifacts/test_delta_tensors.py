@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,11 +12,12 @@ from torch import nn
 
 from blocks import Backbone, CompactNet, Plan, TailoredNet, compact
 from blocks.proxies import Site, conv1x1, register
-from nettailor.artifacts import delta_tensors
-from nettailor.artifacts.delta_tensors import read_checked, wanted_tensors
+from nettailor.artifacts import delta, delta_tensors
+from nettailor.artifacts.delta_tensors import LARGEST, read_checked, wanted_tensors
 from nettailor.errors import FileError
 from nettailor.files import TensorInfo, write_tensors
 from tests import fabricated
+from tests.tiny import tiny_backbone
 
 WANTED = {"head.weight": TensorInfo("F32", (2, 3)), "norm.running_var": TensorInfo("F32", (3,))}
 
@@ -69,6 +72,24 @@ def test_a_network_wants_the_tensors_that_it_has(backbone: Backbone) -> None:
     assert {info.dtype for info in wanted.values()} == {"F32"}
 
 
+def test_what_a_network_wants_is_known_without_memory_for_it(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its classifier is made on the meta device: half a million classes take no memory (the slow test measures it)."""
+    plan = compact(TailoredNet(backbone, 3, Plan(skips=1))).plan
+    made: list[str] = []
+
+    def noted(*words: Any) -> CompactNet:
+        net = CompactNet(*words)
+        made.extend(tensor.device.type for tensor in net.task_tensors().values())
+        return net
+
+    monkeypatch.setattr(delta_tensors, "CompactNet", noted)
+    wanted = wanted_tensors(backbone, replace(plan, classes=500_000))
+    assert wanted["head.fc.bias"].shape == (500_000,)
+    assert set(made) == {"meta"}
+
+
 def test_a_form_that_computes_with_values_while_it_is_built_is_built_for_once(backbone: Backbone) -> None:
     @register("valued")
     def valued(site: Site) -> nn.Module:
@@ -91,3 +112,18 @@ def test_a_number_that_could_overflow_on_some_pictures_is_refused(tmp_path: Path
     write_tensors(tmp_path / "t.safetensors", {"w": torch.tensor([1.0, 3e38])})
     with pytest.raises(FileError, match=r"tensor 'w' has values above 1e\+09"):
         read_checked(tmp_path / "t.safetensors", wanted)
+
+
+def test_finite_tensors_whose_answers_are_not_finite_are_refused(tmp_path: Path) -> None:
+    """No value is above what is allowed, but one layer after the other multiplies by it."""
+    backbone = tiny_backbone()
+    net = compact(TailoredNet(backbone, 3, Plan(skips=0, batch_norm="affine")))
+    delta.save(net, tmp_path, "three", ["a", "b", "c"])
+    delta.load(tmp_path, backbone)
+    with torch.no_grad():
+        for name, tensor in net.task_tensors().items():
+            if name.endswith("weight") and tensor.ndim == 1:
+                tensor.fill_(LARGEST)
+    delta.save(net, tmp_path, "three", ["a", "b", "c"])
+    with pytest.raises(FileError, match=r"task\.safetensors: gives answers that are not finite"):
+        delta.load(tmp_path, backbone)

@@ -119,7 +119,7 @@ def test_nothing_is_downloaded_whose_size_is_not_said(birds: Path, hub: FakeHub)
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (lambda: http_error(errors.GatedRepoError, 403), "its owner lets nobody in unasked"),
+        (lambda: http_error(errors.GatedRepoError, 403), "access has to be granted by its owner"),
         (lambda: http_error(errors.RepositoryNotFoundError, 404), "there is no such model, or it is private"),
         (lambda: http_error(errors.RevisionNotFoundError, 404), "has no such revision"),
         (lambda: http_error(errors.HfHubHTTPError, 401), "you are not logged in .* `hf auth login`"),

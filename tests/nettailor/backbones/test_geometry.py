@@ -89,6 +89,9 @@ def test_two_spellings_of_one_call(one: object, other: object) -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
+        (lambda x: x.relu(), lambda x: x.sigmoid()),
+        (lambda x: x.exp(), lambda x: x.log()),
+        (lambda x: nn.functional.max_pool2d(x, 2), lambda x: nn.functional.avg_pool2d(x, 2)),
         (lambda x: x.mean((2, 3)), lambda x: x.mean((2, 3), keepdim=True)),
         (lambda x: x.relu() - x, lambda x: x - x.relu()),
         (lambda x: x[:, :2], lambda x: x[:, 2:]),

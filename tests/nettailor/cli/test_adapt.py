@@ -11,6 +11,7 @@ from nettailor.artifacts.confusion import Confusion
 from nettailor.jobs import adapt as one
 from nettailor.jobs import many
 from nettailor.jobs.job import Outcome
+from nettailor.jobs.recipe import parse_recipe
 from tests import fabricated
 from tests.conftest import CommandLine
 
@@ -34,6 +35,17 @@ def test_options_lie_over_overrides_and_the_recipe(nettailor: CommandLine, asked
     assert out == Path("runs/digits-linear")
     assert "-0.50 points" in said
     assert "delta    runs/digits-linear/task" in said
+
+
+def test_a_run_that_is_repeated_counts_in_the_milliseconds_that_it_measured(
+    nettailor: CommandLine, asked: Calls
+) -> None:
+    parse_recipe({"cost": "latency", "seed": 3}, "test").write(Path("runs/digits/recipe.yaml"))
+    Path("runs/digits/costs.json").write_text("{}")
+    assert nettailor("adapt", "--recipe", "runs/digits/recipe.yaml", "--out", "again")[0] == 0
+    ((recipe, out, _),) = asked
+    assert (recipe.seed, recipe.cost, out) == (3, "latency", Path("again"))
+    assert recipe.cost_table == str(Path("runs/digits/costs.json").resolve())
 
 
 def test_the_confusion_matrix_is_printed_where_the_run_has_one(nettailor: CommandLine, asked: Calls) -> None:

@@ -15,6 +15,8 @@ from nettailor.cli.compare import CompareOptions
 from nettailor.cli.inputs import backbone_of, recipe_tree
 from nettailor.cli.options import parse
 from nettailor.errors import FileError
+from nettailor.files import read_json, write_json
+from nettailor.jobs.recipe import parse_recipe
 from tests import fabricated
 
 
@@ -55,3 +57,28 @@ def test_a_form_of_proxy_is_imported_where_the_user_names_it_and_no_delta_is_an_
     with pytest.raises(FileError, match="holds no delta"):
         backbone_of(options(tmp_path, proxies=form))
     assert form in FORMS
+
+
+@pytest.mark.parametrize(
+    ("given", "weights", "fetch"),
+    [
+        ({}, "IMAGENET1K_V1", False),
+        ({"weights": "IMAGENET1K_V2"}, "IMAGENET1K_V2", True),
+        ({"backbone": "torchvision/resnet18"}, None, True),
+    ],
+)
+def test_weights_that_only_a_runs_recipe_names_are_not_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], weights: str | None, fetch: bool
+) -> None:
+    """A member of torchvision's enum is no file, but something to be fetched."""
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(
+        delta, "load_described", lambda name, weights, _, fetch=True: asked.append((name, weights, fetch))
+    )
+    fabricated.saved_delta(tmp_path / "task")
+    tree = read_json(tmp_path / "task/task.json")
+    write_json(tmp_path / "task/task.json", {**tree, "backbone": {**tree["backbone"], "name": "torchvision/resnet18"}})
+    parse_recipe({"backbone": {"weights": "IMAGENET1K_V1"}}, "test").write(tmp_path / "recipe.yaml")
+    (tmp_path / "report.json").write_text("{}")
+    backbone_of(options(tmp_path, **given))
+    assert asked == [("torchvision/resnet18", weights, fetch)]

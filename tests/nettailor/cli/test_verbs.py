@@ -10,9 +10,11 @@ from nettailor.cli.options import flags
 from nettailor.cli.verbs import VERBS
 
 FLAGS = {
-    "adapt": "--backbone --data --device --help --method --on --out --recipe --seed --skip-bad --weights --workers -h",
+    "adapt": "--backbone --data --device --every --help --method --on --out --recipe --search-freezing --seed --skip-bad "
+    "--weights --workers -h",
     "prune": "--device --drop --front --help --latency-ms --macs --out --params -h",
     "compare": "--backbone --data --device --help --methods --on --out --recipe --seeds --weights --workers -h",
+    "study": "--device --help --on --out --workers -h",
     "eval": "--backbone --data --device --help --proxies --skip-bad --split --weights -h",
     "predict": "--backbone --device --format --help --out --proxies --top --weights -h",
     "export": "--backbone --data --drop --help --int8 --out --proxies --raw --skip-bad --split --to --weights -h",

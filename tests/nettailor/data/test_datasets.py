@@ -131,9 +131,9 @@ def test_emnist_is_its_balanced_letters_and_digits_upright(tmp_path: Path) -> No
     targets = targets.copy()
     targets[:94] = np.arange(94) % 47  # every class is there
     for split, rows in (("train", slice(0, 300)), ("test", slice(300, 400))):
-        lying = pixels[rows].transpose(0, 2, 1)  # as the set's files have them
+        swapped = pixels[rows].transpose(0, 2, 1)  # as the set's files have them
         prefix = f"emnist-balanced-{split}"
-        write_idx(raw / f"{prefix}-images-idx3-ubyte", raw / f"{prefix}-labels-idx1-ubyte", lying, targets[rows])
+        write_idx(raw / f"{prefix}-images-idx3-ubyte", raw / f"{prefix}-labels-idx1-ubyte", swapped, targets[rows])
     layout = find_layout(DataConfig(source="emnist", root=str(tmp_path)))
     assert {split: len(members) for split, members in layout.splits.items()} == {"train": 300, "test": 100}
     assert len(layout.classes) == 47

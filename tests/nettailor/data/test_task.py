@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from nettailor.data.config import DataConfig
+from nettailor.data.images import MemorySource, content_hash
 from nettailor.data.task import check_name, load_task
 from nettailor.errors import DataError
 
@@ -69,6 +70,14 @@ def test_streamed_pictures_of_a_data_set_in_memory_are_hashed_too() -> None:
     one = load_task(DataConfig(memory_gib=1e-9), 32)
     assert one.fingerprint() == load_task(DataConfig(memory_gib=1e-9), 32).fingerprint()
     assert one.fingerprint() != one.fingerprint(pixels=False)
+
+
+def test_a_changed_pixel_of_a_data_set_in_memory_is_seen() -> None:
+    shown = {"dark": ((4, 4), 10), "light": ((4, 4), 11), "turned": ((2, 8), 10)}
+    source = MemorySource("set", list(shown), lambda place: Image.new("L", *list(shown.values())[place]))
+    dark, light, turned = (content_hash(source, name) for name in shown)
+    assert dark == content_hash(source, "dark")
+    assert len({dark, light, turned}) == 3
 
 
 def photographs(root: Path) -> Path:

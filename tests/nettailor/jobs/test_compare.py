@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from blocks import Backbone, CompactNet, NetPlan
 from blocks import Path as Path_
@@ -13,12 +15,14 @@ from blocks.paths import UNIVERSAL
 from nettailor.artifacts import delta
 from nettailor.artifacts.board import Board
 from nettailor.artifacts.report import Report
+from nettailor.data.source import SourceConfig
 from nettailor.errors import NettailorError, UsageError
 from nettailor.jobs import compare as module
 from nettailor.jobs.board_rows import BoardRow, in_order
 from nettailor.jobs.compare import cells, compare, draw_board, read_board, take_size
-from nettailor.jobs.job import Outcome
+from nettailor.jobs.job import Job, Outcome
 from nettailor.jobs.recipe import Recipe
+from nettailor.progress import Display
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.views.plots import Curve
 from tests import fabricated
@@ -116,6 +120,35 @@ def test_rows_that_are_sized_like_ours_take_size_paths_and_all_passes_of_our_run
         "channel_pruning+magnitude",
     ], "begin with the one teacher"
     assert jobs["seed-0/shallow+distill"].after == ("seed-0/finetune", "seed-0/nettailor")
+
+
+def test_soft_is_left_out_with_a_line_where_no_source_pictures_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ran(source: SourceConfig) -> tuple[list[str], str]:
+        jobs: list[Job] = []
+
+        def run_jobs(given: list[Job], *_: object) -> Outcome:
+            jobs.extend(given)
+            return Outcome(failed={"x": "stopped here"})
+
+        monkeypatch.setattr(module, "run_jobs", run_jobs)
+        text = StringIO()
+        display = Display(Console(file=text, width=200))
+        with pytest.raises(NettailorError, match="stopped here"):
+            compare(replace(Recipe(), source=source), ["nettailor", "soft", "soft+joint", "lwf"], 1, tmp_path, display)
+        named = {job.out.name: job.recipe.source.data for job in jobs}
+        assert named == {
+            name: source.data if name in ("finetune", "soft", "soft+joint", "lwf") else None for name in named
+        }
+        return list(named), text.getvalue()
+
+    names, said = ran(SourceConfig())
+    assert names == ["finetune", "nettailor", "lwf"]
+    assert said.count("left out, because no source pictures are named (source.data=DIR|ZIP|NAME)") == 2
+    names, said = ran(SourceConfig(data="/source.zip"))
+    assert names == ["finetune", "nettailor", "soft", "soft+joint", "lwf"]
+    assert said == ""
 
 
 def test_a_recipe_of_another_methods_student_is_refused(tmp_path: Path) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import pickle
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from blocks import Backbone
 from nettailor.backbones.config import BackboneConfig
 from nettailor.errors import DataError, UsageError
 from nettailor.jobs import job as module
-from nettailor.jobs.job import Backbones, Job, JobQueue, Result, run_job
+from nettailor.jobs.job import Backbones, Job, JobQueue, Outcome, Result, run_job
 from nettailor.jobs.recipe import Recipe
 from nettailor.progress import Display
 from tests import fabricated
@@ -140,3 +142,29 @@ def test_jobs_of_one_process_share_a_backbone(monkeypatch: pytest.MonkeyPatch) -
     assert backbones(one) is backbones(BackboneConfig())
     assert backbones(one) is not backbones(other)
     assert [config["input_size"] for config in loaded] == [None, 64]
+
+
+@dataclass(frozen=True)
+class Greeting(Job):
+    """A job that adapts nothing."""
+
+    def stages(self) -> dict[str, int]:
+        return {"greet": 3}
+
+    def run(self, display: Display, backbone: object) -> None:
+        display.say(f"hello {self.name}")
+
+
+def test_a_job_of_another_kind_ends_well_without_a_report() -> None:
+    text = io.StringIO()
+    one = Greeting("a", Recipe(), Path("a"))
+    result = run_job(one, Display(Console(file=text)), lambda config: None)  # type: ignore[arg-type, return-value]
+    assert (result, text.getvalue()) == (Result("a"), "hello a\n")
+    assert not result.failed
+    assert job("b").stages() == Recipe().find_method().stages(Recipe())
+    queue = JobQueue([one, job("b", "a")])
+    assert started(queue) == "a"
+    queue.end(result)
+    assert started(queue) == "b"
+    queue.end(Result("b", REPORT))
+    assert queue.outcome() == Outcome({"b": REPORT}, {})

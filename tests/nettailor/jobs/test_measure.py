@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,4 @@ def test_each_network_reads_each_split_once_and_figures_and_predictions_agree(
         assert report.teacher.test_accuracy == accuracy(teacher, task.test) == sum(said.test.right("teacher")) / 24
         assert report.teacher.balanced_accuracy == pytest.approx(report.teacher.test_accuracy)
         assert report.teacher.val_accuracy == 0.5, "as its training measured it"
+        assert (report.teacher.macs, report.teacher.params) == astuple(teacher.network_cost()), "nothing of a student's"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from nettailor.config.loading import parse_overrides
 from nettailor.errors import UsageError
@@ -29,6 +32,24 @@ def test_writing_and_reading_gives_the_same_recipe(tmp_path: Path) -> None:
     recipe = parse_recipe(parse_overrides(["student.lr=3e-4", "task=birds", "data.group=^(a|b)_"]), "test")
     recipe.write(tmp_path / "r.yaml")
     assert read_recipes(tmp_path / "r.yaml") == [recipe]
+
+
+def test_what_is_written_holds_every_setting_there_is(tmp_path: Path) -> None:
+    """A setting that were left out would come back as its default, and the run would be another."""
+
+    def names(settings: Any) -> dict[str, Any]:
+        return {f.name: names(getattr(settings, f.name)) for f in fields(settings)} if is_dataclass(settings) else {}
+
+    recipe = parse_recipe({"seed": 7, "method": {"name": "shallow", "macs": 0.5}}, "test")
+    recipe.write(tmp_path / "r.yaml")
+    text = (tmp_path / "r.yaml").read_text()
+
+    def held(tree: Any, wanted: dict[str, Any]) -> bool:
+        return not wanted or (tree.keys() == wanted.keys() and all(held(tree[key], wanted[key]) for key in wanted))
+
+    assert held(yaml.safe_load(text), names(recipe))
+    assert read_recipes(tmp_path / "r.yaml") == [recipe]
+    assert text.startswith(f"# Repeat this run: nettailor adapt --recipe {tmp_path / 'r.yaml'} --out ")
 
 
 def test_tasks_share_what_stands_beside_them(tmp_path: Path) -> None:

@@ -10,12 +10,11 @@ import pytest
 from blocks import Backbone
 from nettailor.artifacts.report import Report
 from nettailor.data.task import Task
-from nettailor.errors import UsageError
 from nettailor.jobs.recipe import Recipe
+from nettailor.methods import _teachers as teachers
 from nettailor.methods import _whole_net as module
 from nettailor.methods._protocol import Context
 from nettailor.methods.blocks_per_stage import METHOD, Settings
-from nettailor.methods.random_weights import read_paths
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.run import Fitted, Run
 from tests.conftest import CommandLine
@@ -46,7 +45,7 @@ def test_all_passes_together_are_those_that_were_asked_for(
         given.append(words)
         words[6].fitted[words[0]] = Fitted({}, 0.0, epochs=words[4].epochs)
 
-    monkeypatch.setattr(module, "finetune", finetune)
+    monkeypatch.setattr(teachers, "finetune", finetune)
     monkeypatch.setattr(module, "search_rate", searched)
     monkeypatch.setattr(module, "fit_distilled" if distill else "fit_to_labels", fit)
     config = TeacherConfig(lr=lr, label_smoothing=0.1, layer_decay=0.5)
@@ -63,32 +62,6 @@ def test_all_passes_together_are_those_that_were_asked_for(
     assert len(rates) == 5, "three layers of blocks, stem and head"
     if distill:
         assert given[0][8].temperature == 2.0
-
-
-@pytest.mark.parametrize(
-    ("names", "says"),
-    [
-        (("G1", "magic"), "method.paths: 'magic' is no path over the 6 blocks of tiny; write G3, or 'A1-3 conv1x1'"),
-        (("G7",), "'G7' is no path"),
-        (("A3-1 conv1x1",), "'A3-1 conv1x1' is no path"),
-        (("G1", "A1-6 auto"), "'A1-6 auto' is no path"),
-        (("G1", "G3"), "method.paths: no way is left"),
-        (("A0-6 conv1x1", "G3"), "method.paths: G3 leads nowhere"),
-        (("A0-6 conv2x2",), "there is no 'conv2x2'"),
-    ],
-)
-def test_paths_that_make_no_network_are_named(backbone: Backbone, names: tuple[str, ...], says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        read_paths(names, backbone)
-
-
-def test_a_backbone_without_blocks_to_leave_out_is_refused_before_training(
-    nettailor: CommandLine, digit_folder: Path
-) -> None:
-    said = nettailor.fails(
-        "adapt", "--data", digit_folder, "--method", "blocks_per_stage", "method.blocks=9", "--out", "run", status=2
-    )
-    assert "blocks_per_stage: no stage of resnet34_tiny has more than 9 block(s) of one shape" in said
 
 
 def test_a_net_learns_from_the_teachers_answers(nettailor: CommandLine, digit_folder: Path) -> None:

@@ -23,7 +23,7 @@ from nettailor.jobs.recipe import Recipe, parse_recipe
 from nettailor.methods._protocol import Context, Trained
 from tests.conftest import CommandLine
 from tests.nettailor.export._files import assert_same, written
-from tests.tiny import QUICK
+from tests.tiny import QUICK, write_digits
 
 NAMES = [
     "adapters",
@@ -31,7 +31,13 @@ NAMES = [
     "blocks_per_stage",
     "channel_pruning",
     "finetune",
+    "grow_both",
+    "grow_depth",
+    "grow_twice",
+    "grow_width",
+    "keep_classifier",
     "linear",
+    "lwf",
     "nettailor",
     "nettailor_pruned_as_paper",
     "paper",
@@ -40,23 +46,36 @@ NAMES = [
     "random_weights",
     "scratch",
     "shallow",
+    "soft",
 ]
 LONG = {
     "blocks_per_stage",
     "channel_pruning",
+    "grow_both",
+    "grow_depth",
+    "grow_twice",
+    "grow_width",
+    "keep_classifier",
     "random_weights",
     "paper",
     "paper_text",
     "nettailor_pruned_as_paper",
     "paper_pruned_as_nettailor",
 }
-"""Those with many stages, most of which other methods run, too."""
+"""Those with many stages, most of which other methods run, too, or that `test_all_methods` runs on small backbones."""
+TUNED = {"finetune", "lwf", "soft"}
+"""Those whose own training is the stage that is a teacher's in others."""
 FAST_PAPER = ("prune.remove=[1,2]", "prune.proxies_below=0.001")
 
 
 def words_for(name: str) -> tuple[str, ...]:
     as_paper = name in ("paper", "paper_text", "nettailor_pruned_as_paper")
     quick = tuple(word for word in QUICK if not word.startswith("recover")) if as_paper else QUICK
+    if name == "soft":
+        others = Path("others")
+        if not others.exists():
+            write_digits(others, classes=2, first=6)
+        quick = (*quick, f"source.data={others}")
     return ("--method", name, *quick, *(FAST_PAPER if as_paper else ()))
 
 
@@ -101,7 +120,7 @@ def test_every_method_leaves_a_delta_that_loads_to_the_same_bits(
     assert report.compact.params == count_params(tensors_of(again.net).values())
     assert report.compact.macs == again.net.cost().macs
     assert (report.teacher is not None) == method.needs_teacher
-    assert ("teacher      1/1" in said) == (method.needs_teacher or name == "finetune"), "no teacher is trained in vain"
+    assert ("teacher      1/1" in said) == (method.needs_teacher or name in TUNED), "no teacher is trained in vain"
     status, said, err = nettailor("eval", "run")
     assert f"{report.compact.test_accuracy:.4f} of 24 test pictures right" in said
     assert nettailor("show", "run", "--svg", "graph.svg")[0] == 0

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from blocks import Backbone
+from nettailor.data.task import Task
 from nettailor.errors import FileError, UsageError
 from nettailor.jobs.recipe import Recipe
+from nettailor.methods._protocol import Context
 from nettailor.methods.nettailor import METHOD
 from nettailor.pruning.config import PruneConfig
+from nettailor.pruning.graph import GraphError
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+from nettailor.training.run import Run
 
 
 @pytest.mark.parametrize(
@@ -53,3 +58,19 @@ def test_rounds_are_as_many_as_it_takes_to_shrink_to_the_goal(prune: PruneConfig
     )
     assert METHOD.stages(recipe) == {"teacher": 11, "student": 12, "prune": 3 * rounds, "recover": 13}
     assert list(METHOD.stages(recipe)) == ["teacher", "student", "prune", "recover"], "in their order"
+
+
+@pytest.mark.parametrize(("cost", "unit"), [("macs", "MACs"), ("params", "parameters")])
+def test_a_budget_that_no_network_meets_is_refused_before_any_training(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, cost: str, unit: str
+) -> None:
+    trained: list[str] = []
+    monkeypatch.setattr("nettailor.training.loop._Stepper.epoch", lambda *_: trained.append("epoch"))
+    monkeypatch.setattr("nettailor.training.stages.fit_probe", lambda *_: trained.append("probe"))
+    recipe = Recipe(cost=cost, prune=PruneConfig(how="budget", budget=0.001))  # type: ignore[arg-type]
+    context = Context(recipe, backbone, task, Run(), None, "")  # type: ignore[arg-type]
+    with pytest.raises(
+        GraphError, match=rf"at most 0.001 of the backbone's {unit}; the cheapest .* of the backbone's {unit}$"
+    ):
+        METHOD.train(context)
+    assert trained == []

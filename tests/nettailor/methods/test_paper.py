@@ -34,17 +34,6 @@ def test_what_the_user_sets_lies_over_the_defaults() -> None:
     assert parse_recipe({"prune": {"epochs": 2}}, "test").prune.how == "tolerance"
 
 
-def test_the_text_reads_end_to_end_and_the_crossed_methods_take_one_half_each() -> None:
-    paper, text, ours = (Recipe().with_method(name) for name in ("paper", "paper_text", "nettailor"))
-    assert text.student == replace(paper.student, matching="end_to_end")
-    assert (text.prune, text.method.training) == (paper.prune, paper.method.training)  # type: ignore[attr-defined]
-    assert paper.training == ours.training, "the teacher's, which is the same for all"
-    crossed = Recipe().with_method("nettailor_pruned_as_paper")
-    assert (crossed.student, crossed.prune, crossed.recover.epochs) == (ours.student, paper.prune, 0)
-    crossed = Recipe().with_method("paper_pruned_as_nettailor")
-    assert (crossed.student, crossed.prune, crossed.recover) == (paper.student, ours.prune, ours.recover)
-
-
 def test_it_trains_with_sgd_in_steps_and_retrains_at_a_tenth_of_the_rate_found(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.importance import (
     GRADIENT_COPIES,
     Importance,
+    loss_left_with,
     measured,
     option_losses,
     some_pictures,
@@ -101,6 +102,22 @@ def test_losses_do_not_depend_on_how_many_pictures_fit_at_once(
         assert (option.layer, option.kept) == (other.layer, other.kept)
         assert option.loss == pytest.approx(other.loss, abs=1e-5)
     assert any(abs(option.loss) > 1e-3 for option in whole)
+
+
+def test_what_a_whole_graph_loses_does_not_depend_on_it_either(
+    student: TailoredNet, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, graph = student.gates.fade.clone(), BlockGraph.of(student)
+    left = graph.without([path for path in graph.paths if path.key in {"G2", "A0-2"}])
+    whole = loss_left_with(student, left, task, 20)
+    seen: list[int] = []
+    student.stem.register_forward_hook(lambda module, inputs, out: seen.append(len(out)))
+    one = sum(math.prod(shape) for shape in student.backbone.shapes) * 4
+    monkeypatch.setattr("blocks.memory.ACTIVATIONS_AT_ONCE", 3 * one)
+    assert loss_left_with(student, left, task, 20) == pytest.approx(whole, abs=1e-5)
+    assert (max(seen), sum(seen)) == (3, 40), "each picture with all paths, and with those that are left"
+    assert abs(whole) > 1e-3
+    assert torch.equal(student.gates.fade, before)
 
 
 def test_losses_of_partly_faded_paths_are_measured_against_the_fades_as_they_are(

@@ -14,8 +14,9 @@ from nettailor.pruning import prune as pruning
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.graph import BlockGraph, GraphError
-from nettailor.pruning.prune import prune, weak_proxies, weakest_blocks
+from nettailor.pruning.prune import check_budget, prune, weak_proxies, weakest_blocks
 from nettailor.pruning.rounds import Rounds, Trial, snapshot
+from nettailor.pruning.solver import cheapest
 from nettailor.training.checkpoint import Checkpoints, restore
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.finetuning import finetune
@@ -208,6 +209,46 @@ def test_a_budget_that_nothing_meets_is_refused(backbone: Backbone, task: Task) 
     student = tailor(backbone, task, STUDENT, Run())
     with pytest.raises(GraphError, match=r"no network of these paths costs at most .*; the cheapest .* costs"):
         prune(student, teacher, task, PruneConfig(how="budget", budget=0.01, epochs=1), STUDENT, Run())
+
+
+@pytest.mark.parametrize(("budget", "says"), [(0.01, True), (0.9, False)])
+def test_the_cheapest_network_is_said_in_the_budgets_own_words(backbone: Backbone, budget: float, says: bool) -> None:
+    student = TailoredNet(backbone, 4, Plan(2))
+    model = student.cost_model
+    least = cheapest(BlockGraph.of(student)).price()
+    config = PruneConfig(how="budget", budget=budget)
+    if not says:
+        check_budget(student, config)
+        return
+    with pytest.raises(GraphError) as refused:
+        check_budget(student, config)
+    assert f"costs at most {budget:g} of the backbone's MACs" in str(refused.value)
+    assert str(refused.value).endswith(f"costs {model.in_words(least)}")
+
+
+@pytest.mark.parametrize("importance", ["gate", "taylor", "measured"])
+def test_every_picture_that_is_run_to_choose_a_round_is_counted(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, importance: str
+) -> None:
+    """By the forward passes themselves; those of `measured` begin at the layer that an option changes."""
+    student = TailoredNet(backbone, len(task.classes), Plan(2))
+    config = PruneConfig(importance=importance, measured_on=10, largest_loss=1e-9)  # type: ignore[arg-type]
+    job = pruning._Job(student, backbone.teacher(4), task, config, STUDENT, Run(), 1.0)
+    state, seen = Rounds.fresh(student, task), 0
+    run = TailoredNet.run
+
+    def counted(self: TailoredNet, x: torch.Tensor, *known: object) -> object:
+        nonlocal seen
+        seen += len(x)
+        return run(self, x, *known)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TailoredNet, "run", counted)
+    assert pruning._next(job, state, BlockGraph.of(student), None) is not None
+    assert seen > 0
+    if importance == "measured":
+        assert seen <= state.importance_passes * len(task.train) < 1.5 * seen
+    else:
+        assert state.importance_passes * len(task.train) == pytest.approx(seen)
 
 
 def test_a_training_of_one_step_still_cuts_what_it_should(

@@ -46,6 +46,33 @@ def test_a_warm_start_looks_at_no_picture_alone(
     assert all(torch.isfinite(tensor).all() for tensor in student.task_tensors().values())
 
 
+def test_a_warm_start_holds_no_more_pictures_than_fit(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    monkeypatch.setattr(
+        "nettailor.training.stages.warm_start", lambda student, batches: counts.extend(len(x) for x in batches())
+    )
+    monkeypatch.setattr("blocks.memory.ACTIVATIONS_AT_ONCE", 1)
+    tailor(backbone, task, StudentConfig(warm_start=40), Run())
+    assert counts == [16, 16, 8], "at least as many as statistics need"
+    counts.clear()
+    monkeypatch.setattr("blocks.memory.ACTIVATIONS_AT_ONCE", 2**40)
+    tailor(backbone, task, StudentConfig(warm_start=40), Run())
+    assert counts == [40]
+
+
+@pytest.mark.parametrize("much", [False, True])
+def test_a_student_that_keeps_much_has_large_tensors_mapped(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, much: bool
+) -> None:
+    called: list[bool] = []
+    monkeypatch.setattr("nettailor.training.stages.map_large_tensors", lambda: called.append(True))
+    monkeypatch.setattr("blocks.memory.KEPT_BY_PROXIES", 0 if much else 2**40)
+    tailor(backbone, task, StudentConfig(warm_start=0), Run())
+    assert called == [True] * much
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
 def test_a_whole_run_on_a_gpu(backbone: Backbone, task: Task) -> None:
     run = Run(device=torch.device("cuda"))

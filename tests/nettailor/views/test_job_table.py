@@ -65,3 +65,16 @@ def test_plain_lines_begin_with_the_job_and_a_terminal_shows_no_passes() -> None
         assert "a: done (1 of 1)" in said
         assert ("a: student 2/3" in said) is not terminal
         assert ("\x1b" in said) is terminal
+
+
+def test_the_time_left_of_all_jobs_is_in_the_title_and_behind_each_that_ends() -> None:
+    shown, text = display(False)
+    table = JobTable(shown, {"a": {"teacher": 10}, "b": {"teacher": 30}})
+    assert table.table().title == "jobs"
+    table.start("a")
+    table.show(StageProgress("a", "teacher", 5, 10, 1.0))
+    assert table.table().title == "jobs, about 0:00 left"
+    table.end("a")
+    table.end("b")
+    assert "a: done (1 of 2, about 0:00 left)\n" in text.getvalue()
+    assert text.getvalue().endswith("b: done (2 of 2)\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,17 @@ def test_it_goes_on_until_the_intervals_are_narrow(capsys: pytest.CaptureFixture
     (row,) = main([*SMALL, "--networks", "embedded", "--runs", "2", "--most", "50", "--width", "9"])
     assert row["rounds"] == 10
     assert "still wider" not in capsys.readouterr().out
+
+
+def test_the_steps_take_turns_in_an_order_that_is_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+    steps = {name: partial(called.append, name) for name in ("plain", "default")}
+    monkeypatch.setattr(bench_step, "embedded_steps", lambda batch: steps)
+    main(["--networks", "embedded", "--runs", "20", "--most", "20", "--warmup", "0"])
+    rounds = [called[place : place + 2] for place in range(0, len(called), 2)]
+    assert len(rounds) == 20
+    assert all(sorted(turn) == ["default", "plain"] for turn in rounds), "each once in a round"
+    assert {turn[0] for turn in rounds} == {"default", "plain"}
 
 
 def test_the_steps_train_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:

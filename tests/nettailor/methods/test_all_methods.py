@@ -1,0 +1,196 @@
+"""Every method over backbones of three kinds: what its delta holds is what was counted, and it comes back as it was.
+
+A method that is new is here by its file alone. What needs more than a task's own pictures is tested by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors import safe_open
+
+from blocks import Backbone
+from blocks.counting import count_params, tensors_of
+from nettailor import methods
+from nettailor.artifacts import delta
+from nettailor.artifacts.report import Report
+from nettailor.backbones.load import load_backbone
+from nettailor.config.loading import merge, parse_overrides
+from nettailor.data.batches import normalise
+from nettailor.data.task import load_task
+from nettailor.files import write_tensors
+from nettailor.jobs.adapt import adapt
+from nettailor.jobs.recipe import Recipe, parse_recipe
+from nettailor.methods._protocol import Context, Trained
+from nettailor.training.checkpoint import Checkpoints
+from tests.conftest import CommandLine, made_once
+from tests.nettailor.methods.test_methods import LONG, words_for
+
+OTHER_NEEDS = {"soft"}
+NAMES = [name for name in methods.names() if name not in OTHER_NEEDS]
+BACKBONES = ("embedded", "timm", "alexnet")
+RANDOM: dict[str, tuple[str, Callable[[], torch.nn.Module]]] = {
+    "timm": ("timm/test_resnet", lambda: timm.create_model("test_resnet")),
+    "alexnet": ("torchvision/alexnet,num_classes=20", lambda: torchvision.models.alexnet(num_classes=20)),
+}
+OWN = {"keep_classifier": ("method.classifier=random", "method.norm=batch")}
+"""Of random weights there is no source classifier to keep."""
+TOO_LARGE = {"alexnet": {name for name in LONG if not name.startswith(("grow_", "keep_"))}}
+"""Methods of many stages, which `nettailor` and `finetune` run there, too: 57 M parameters are written after every pass."""
+QUICKEST = {"keep_classifier", "linear"}
+"""Those that are run in every test session, over the smallest backbone."""
+
+
+class Killed(BaseException):
+    """In the place of a signal that ends the process."""
+
+
+@pytest.fixture(scope="session")
+def recipe_of(tmp_path_factory: pytest.TempPathFactory, digit_folder: Path) -> Callable[[str, str], Recipe]:
+    """The quickest recipe of a method over a backbone, whose random weights are made once."""
+
+    def recipe(method: str, kind: str) -> Recipe:
+        words = [word for word in words_for(method)[2:] if not word.startswith("teacher.epochs") or method in LONG]
+        words += ["backbone.input_size=64" if kind == "alexnet" else "backbone.input_size=32", "machine.device=cpu"]
+        words += [] if method in LONG else ["teacher.epochs=2"]
+        tree: dict[str, Any] = {"data": {"source": str(digit_folder)}, "method": {"name": method}}
+        if kind in RANDOM:
+            name, build = RANDOM[kind]
+            words += OWN.get(method, ())
+
+            def make(folder: Path) -> None:
+                torch.manual_seed(0)
+                folder.mkdir()
+                write_tensors(folder / "w.safetensors", build().state_dict())
+
+            file = made_once(tmp_path_factory, f"random-{kind}", make) / "w.safetensors"
+            tree["backbone"] = {"name": name, "weights": str(file)}
+        return parse_recipe(merge(parse_overrides(words), tree), "test")
+
+    return recipe
+
+
+def stopped_then_finished(
+    recipe: Recipe, out: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Report, int]:
+    """A run that is killed right after its first checkpoint, or where it keeps none before it is measured, and goes on.
+
+    Returns:
+        Its report, and how many checkpoints it wrote in all.
+    """
+    written = 0
+    save = Checkpoints.save
+
+    def save_and_die(self: Checkpoints, *words: Any) -> None:
+        nonlocal written
+        save(self, *words)
+        written += 1
+        if written == 1:
+            raise Killed
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "save", save_and_die)
+        patched.setattr("nettailor.jobs.adapt.measure", die)
+        with pytest.raises(Killed):
+            adapt(recipe, out, backbone=backbone)
+    assert not (out / "report.json").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "save", save_and_die)
+        return adapt(recipe, out, backbone=backbone), written
+
+
+def without_clock(report: Report) -> dict[str, Any]:
+    """A report without what a clock says."""
+    tree = json.loads(json.dumps(asdict(report)))
+    for section in ("teacher", "compact"):
+        for key in ("latency_ms", "latency_packed_ms"):
+            (tree[section] or {}).pop(key, None)
+    tree["versions"].pop("commit", None)
+    del tree["seconds"]
+    return tree
+
+
+def is_slow(method: str, kind: str) -> bool:
+    return method not in QUICKEST or kind != "timm"
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        pytest.param(method, kind, marks=pytest.mark.slow if is_slow(method, kind) else ())
+        for kind in BACKBONES
+        for method in NAMES
+        if method not in TOO_LARGE.get(kind, ())
+    ],
+)
+def test_counts_bits_frozen_tensors_and_a_stopped_run(
+    method: str,
+    kind: str,
+    recipe_of: Callable[[str, str], Recipe],
+    digit_folder: Path,
+    nettailor: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe, trained = recipe_of(method, kind), list[Trained]()
+    backbone = load_backbone(**asdict(recipe.backbone))
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    kind_of_method = type(methods.find(method))
+    train = kind_of_method.train
+
+    def keep(self: Any, context: Context) -> Trained:
+        trained.append(train(self, context))
+        return trained[-1]
+
+    monkeypatch.setattr(kind_of_method, "train", keep)
+    report = adapt(recipe, Path("run"), backbone=backbone)
+    net = trained[0].net
+    after = backbone.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items()), "what is frozen stays"
+
+    fresh = load_backbone(**asdict(recipe.backbone))
+    again = delta.load("run", fresh).net
+    x = normalise(
+        load_task(str(digit_folder), fresh.spec.size).test.batch(torch.arange(6)), net.spec, torch.device("cpu")
+    )
+    with torch.no_grad():
+        assert torch.equal(again(x), net(x)), "load(save) gives the same bits"
+    with safe_open("run/task/task.safetensors", "pt") as file:
+        assert report.compact.task_params == sum(file.get_tensor(key).numel() for key in file.keys())  # noqa: SIM118
+    shared = {id(tensor) for tensor in tensors_of(fresh).values()}
+    everything = tensors_of(again).values()
+    own = count_params(tensor for tensor in everything if id(tensor) not in shared)
+    assert report.compact.task_params == own
+    assert report.compact.params == count_params(everything)
+    assert report.compact.macs == again.cost().macs
+
+    resumed, _ = stopped_then_finished(recipe, Path("stopped"), backbone, monkeypatch)
+    assert without_clock(resumed) == without_clock(report)
+    stored = [Path(run, "task", "task.safetensors").read_bytes() for run in ("run", "stopped")]
+    assert stored[0] == stored[1]
+
+    status, said, err = nettailor("eval", "run")
+    assert status == 0, err
+    assert f"{report.compact.test_accuracy:.4f} of 24 test pictures right" in said
+    assert nettailor("predict", "run", next(digit_folder.rglob("*.png")))[0] == 0
+    assert nettailor("show", "run")[0] == 0
+
+
+def test_a_random_source_classifier_is_not_kept(
+    recipe_of: Callable[[str, str], Recipe], nettailor: CommandLine
+) -> None:
+    backbone = recipe_of("keep_classifier", "timm").backbone
+    words = ("--backbone", backbone.name, "--weights", str(backbone.weights), "backbone.input_size=32")
+    said = nettailor.fails("adapt", *words, "--method", "keep_classifier", "--out", "run", status=2)
+    assert "the source classifier of timm/test_resnet has random weights, so there is nothing to keep" in said
+    assert list(Path().iterdir()) == []

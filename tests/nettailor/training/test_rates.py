@@ -1,0 +1,74 @@
+"""The search for a learning rate: what is tried, what is taken, and that it is done once."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from blocks import Backbone
+from nettailor.data.batches import evaluation_batches
+from nettailor.data.task import Task
+from nettailor.errors import TrainingError
+from nettailor.training.checkpoint import Checkpoints
+from nettailor.training.rates import RATES, loss_on, search_rate, trial_epochs
+from nettailor.training.run import Run
+
+
+def test_the_rate_of_the_least_loss_is_taken_and_kept(task: Task, tmp_path: Path) -> None:
+    losses, tried = dict(zip(RATES, (0.7, 0.2, 0.5), strict=True)), []
+
+    def trial(rate: float, run: Run) -> float:
+        assert run.checkpoints.folder is None, "a trial leaves nothing"
+        tried.append(rate)
+        return losses[rate]
+
+    run = Run(checkpoints=Checkpoints(tmp_path))
+    assert search_rate("teacher", trial, task, 16, run) == RATES[1]
+    epochs = trial_epochs(len(task.train), 16)
+    assert run.fitted["teacher-rate"].epochs == epochs * len(RATES), "trials count as passes"
+    again = Run(checkpoints=Checkpoints(tmp_path))
+    assert search_rate("teacher", trial, task, 16, again) == RATES[1]
+    assert tried == list(RATES), "a search that is in the checkpoint is not done again"
+    assert again.fitted["teacher-rate"].epochs == epochs * len(RATES)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, TrainingError("the gradient is not finite")])
+def test_a_rate_that_diverges_is_not_taken_and_can_be_written_down(task: Task, tmp_path: Path, bad: object) -> None:
+    def trial(rate: float, run: Run) -> float:
+        if rate == RATES[0]:
+            if isinstance(bad, Exception):
+                raise bad
+            return float(bad)  # type: ignore[arg-type]
+        return rate
+
+    run = Run(checkpoints=Checkpoints(tmp_path))
+    assert search_rate("teacher", trial, task, 16, run) == min(RATES)
+    kept = run.checkpoints.load("teacher-rate")
+    assert kept is not None
+    assert kept[1]["tried"][f"{RATES[0]:g}"] is None
+
+
+@pytest.mark.parametrize("pictures", [1, 20, 48, 500, 5000])
+def test_trials_have_some_steps_where_there_are_few_pictures(pictures: int) -> None:
+    assert 1 <= trial_epochs(pictures, 64) <= 4
+    assert trial_epochs(pictures, 64) >= trial_epochs(10 * pictures, 64)
+    assert trial_epochs(5000, 64) == 1
+
+
+def test_the_loss_is_the_mean_over_all_pictures_and_the_mode_is_put_back(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = backbone.teacher(4).train()
+    whole = loss_on(net, task.val, backbone.spec)
+    assert net.training
+    net.eval()
+    with torch.no_grad():
+        ((x, labels),) = evaluation_batches(task.val, backbone.spec, torch.device("cpu"))
+        assert whole == pytest.approx(float(cross_entropy(net(x), labels)), rel=1e-5)
+    monkeypatch.setattr("nettailor.data.batches.EVALUATION_BATCH", 5)
+    assert loss_on(net, task.val, backbone.spec) == pytest.approx(whole, rel=1e-5)
+    assert not net.training
