@@ -77,6 +77,7 @@ class Group:
         ran: what stands in for it here.
         published: the paper's figure for a cell, by the cell's key.
         columns: figures of the table of cells.
+        studies: whether the studies of `_transfer_studies` are shown with it.
         record: a JSON file beside the runs, of figures of another procedure that the cells need.
     """
 
@@ -88,6 +89,7 @@ class Group:
     published: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[Metric, ...] = (TEST,)
     record: str = ""
+    studies: bool = False
 
     def __post_init__(self) -> None:
         """Every cell of a claim is one of the group's."""

@@ -14,6 +14,7 @@ from recipes.evidence._transfer_cells import Cell
 from recipes.evidence._transfer_claims import AGREES, DISAGREES, NOT_RUN, NOT_SHOWN, Claim, Found, Group, judge
 from recipes.evidence._transfer_figures import BestOf, Metric, Runs
 from recipes.evidence._transfer_rates import GRID, best, rate_cells
+from recipes.evidence._transfer_studies import study_lines
 
 HEAD = """# What the papers claim, and what shows here
 
@@ -89,6 +90,8 @@ def _group(group: Group, runs: Runs) -> list[str]:
         lines += [*_table(group, finished, runs), ""]
     if claims := _claims(group, runs):
         lines += [*claims, ""]
+    if group.studies:
+        lines += [*study_lines(runs.folder), ""]
     missing = [cell.key for cell in cells if cell not in finished]
     if missing:
         lines += [f"Not run: {', '.join(missing)}."]

@@ -11,6 +11,9 @@ is a folder OUT/DATA/CELL/seed-0, with one thread: what is finished is not run a
 are chosen first, on gtsrb, for plain fine-tuning, on the validation split, and then held. Within a group all cells have
 their first seed before any has its second, so that what is cut short is the end.
 
+Two studies of `factors` are run with `nettailor study`; the heads of docs/evidence/studies/pairs.yaml and sources.yaml say
+how. The group `not_wide` needs what `python -m recipes.evidence.wide` makes.
+
 Expected: about 400 runs of 1 to 5 minutes of one core; docs/evidence.md and a report.json of each run in docs/evidence/.
 """
 
@@ -32,6 +35,7 @@ from recipes.evidence._transfer_figures import Runs
 from recipes.evidence._transfer_page import page
 from recipes.evidence._transfer_publish import publish
 from recipes.evidence._transfer_rates import all_rate_cells, chosen_rates
+from recipes.evidence._transfer_studies import publish_studies
 from recipes.evidence._transfer_table import groups
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -65,6 +69,8 @@ def write_page(options: argparse.Namespace) -> list[str]:
     """Publish what is finished, and write the page from what is published; returns what was left out, a line each."""
     found, published = groups(), options.docs / "evidence"
     problems = [] if options.out is None else publish(found.values(), options.out, published, options.epochs)
+    if options.out is not None:
+        publish_studies(options.out, published)
     write_text(options.docs / "evidence.md", page(found, Runs(published)))
     print(options.docs / "evidence.md")
     return problems

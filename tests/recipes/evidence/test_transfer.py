@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from nettailor import methods
 from nettailor.artifacts import delta
 from nettailor.artifacts.confusion import Confusion
 from nettailor.backbones.load import load_backbone
 from nettailor.errors import FileError, UsageError
 from nettailor.files import write_json
-from nettailor.jobs.recipe import Recipe
+from nettailor.jobs.study_cells import plan
+from nettailor.jobs.study_file import read_study
 from recipes.evidence import _transfer_cells, transfer
 from recipes.evidence._transfer_cells import Cell, Made, seed_major
 from recipes.evidence._transfer_claims import Claim, Group, judge
@@ -23,6 +24,7 @@ from recipes.evidence._transfer_figures import BESIDE, PROBE, TEST, BestOf, Runs
 from recipes.evidence._transfer_page import page
 from recipes.evidence._transfer_publish import publish
 from recipes.evidence._transfer_rates import GRID, all_rate_cells, best, chosen_rates
+from recipes.evidence._transfer_studies import publish_studies, study_lines
 from recipes.evidence._transfer_table import groups
 from tests.fabricated import without_teacher
 
@@ -34,13 +36,6 @@ OURS, OTHER = Cell("ours", "finetune"), Cell("other", "finetune")
 def all_cells() -> dict[str, Cell]:
     cells = [*all_rate_cells(), *(cell for group in groups().values() for cell in group.cells)]
     return {cell.key: cell for cell in cells}
-
-
-def awaits(cell: Cell) -> bool:
-    """Whether it needs settings that this version lacks: those that come with a method that is not there yet."""
-    tree = Recipe().as_dict()
-    names = [name for name in cell.settings if name in ("source.data", "probe.data", "data.thin", "teacher.method")]
-    return any(name.split(".")[1] not in tree.get(name.split(".")[0], {}) for name in names)
 
 
 def finished(out: Path, cell: Cell, tests: list[float], vals: list[float] | None = None) -> None:
@@ -67,20 +62,31 @@ def beside(out: Path, cell: Cell, vals: list[float], source_pictures: int = 0, p
     write_json(cell.folder(out, 0).root / BESIDE, record)
 
 
-def test_a_cell_of_this_versions_methods_is_a_recipe_and_a_name_stands_for_one(tmp_path: Path) -> None:
+def test_every_cell_is_a_recipe_and_a_name_stands_for_one(tmp_path: Path) -> None:
     seen: dict[str, Cell] = {}
     checked = 0
     for cell in [*all_rate_cells(), *(cell for group in groups().values() for cell in group.cells)]:
         assert seen.setdefault(cell.key, cell) == cell
-        if cell.method not in methods.names() or awaits(cell):
-            continue
         recipe = cell.recipe(2, tmp_path, tmp_path, RATES, 20)
         assert (recipe.seed, recipe.machine.threads, recipe.teacher.start) == (2, 1, "fresh")
         assert recipe.teacher.epochs == 20
         assert recipe.teacher.lr == (RATES[cell.rate] if cell.rate else cell.settings["teacher.lr"])
         assert recipe.find_method().check(recipe) is None
         checked += 1
-    assert checked > 20
+    assert checked > 150
+
+
+def test_the_studies_are_studies_of_this_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("gtsrb", "omniglot242", "cifar10_jpeg", "dtd10", "tiny_imagenet_40"):
+        (tmp_path / f"{name}.zip").touch()
+    file = DOCS / "evidence" / "studies" / "pairs.yaml"
+    found = plan(read_study(file, {"teacher": {"lr": 0.004}}), tmp_path / "sources", str(file))
+    assert len(found) == 5 * 3 * 3, "fine-tuned, a probe and from scratch"
+    assert {cell.recipe.teacher.lr for cell in found} == {0.004}
+    sources = read_study(DOCS / "evidence" / "studies" / "sources.yaml")
+    assert sources.axes() == {"source_classes": [25, 50, 100, 200], "seed": [0]}
+    assert sources.pretrain.total == 25 * 300
 
 
 def test_the_groups_stand_in_the_order_in_which_they_may_be_cut_short() -> None:
@@ -191,6 +197,40 @@ def test_the_page_says_what_ran_and_lists_what_did_not(tmp_path: Path) -> None:
     assert "[w.json](evidence/w.json): top-1 0.38, passes 100." in said
     assert "more: " not in said, "a claim of cells that did not run is no row"
     assert "| sgd | 0.05 | not run |  |" in said
+
+
+def study_line(factors: dict[str, Any], test: float, gained: float | None = None, baseline: bool = False) -> str:
+    distance = {"proxy_a": factors["far"]} if "far" in factors else None
+    line = {"factors": factors, "baseline": baseline, "test_accuracy": test, "over_probe": gained, "distance": distance}
+    return json.dumps(line) + "\n"
+
+
+def test_studies_are_published_and_the_page_says_what_they_show(tmp_path: Path) -> None:
+    out, docs = tmp_path / "runs", tmp_path / "docs"
+    (out / "studies" / "pairs" / "cells").mkdir(parents=True)
+    lines = [
+        study_line({"pair": str(n), "far": n / 10 + seed / 100}, 0.5, 10.0 - n)
+        for n in range(6)
+        for seed in (0, 1)  # as little as two seeds of one pair are they two pairs
+    ]
+    lines.append(study_line({"pair": "0", "far": 0.0}, 0.5, 0.0, baseline=True))
+    (out / "studies" / "pairs" / "cells.jsonl").write_text("".join(lines))
+    (out / "studies" / "pairs" / "report.md").write_text("a report")
+    publish_studies(out, docs)
+    assert {path.name for path in (docs / "studies" / "pairs").iterdir()} == {"cells.jsonl", "report.md"}
+    pairs, sources = study_lines(docs)
+    assert pairs.startswith("* shown: below: the farther")
+    assert "correlation -1.00 over 6 pairs, permutation p = 0.00;" in pairs
+    assert sources.startswith("* **not run**: ")
+    (out / "studies" / "sources").mkdir()
+    few = [study_line({"source_classes": count}, count / 1000) for count in (25, 50, 100, 200)]
+    (out / "studies" / "sources" / "cells.jsonl").write_text("".join(few))
+    publish_studies(out, docs)
+    _, sources = study_lines(docs)
+    assert sources.startswith("* **not shown**: the more source categories")
+    assert "correlation +1.00 over 4 numbers of categories, permutation p = 0.08 (4 can't show it" in sources
+    group = Group("Factors", "", "", [OURS], studies=True)
+    assert pairs in page({"factors": group}, Runs(docs))
 
 
 def test_a_claim_is_about_cells_of_its_group() -> None:
