@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path as File
 
 import pytest
@@ -47,7 +48,7 @@ class Hidden(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1) if pools else nn.Identity()
         sizes = (6 if pools else 24, *hidden)
         self.hidden = nn.Sequential(
-            *(part for one, two in zip(sizes, sizes[1:], strict=False) for part in (nn.Linear(one, two), nn.ReLU()))
+            *(part for one, two in pairwise(sizes) for part in (nn.Linear(one, two), nn.ReLU()))
         )
         self.fc = nn.Linear(sizes[-1], 7)
 

@@ -95,9 +95,9 @@ def test_a_network_that_grows_again_begins_as_it_was_without_its_classifier(back
         carry_over(after, before)
         x, seen = torch.randn(2, 3, 16, 16), list[Tensor]()
         for net in (before, after):
-            net.head.new_classifier.register_forward_pre_hook(lambda _, given: seen.append(given[0]))  # type: ignore[union-attr, operator]
+            net.head.new_classifier.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))  # type: ignore[union-attr, operator]
             if kind in ("depth", "both") and net is after:
-                net.head.new_scale_above1.register_forward_hook(lambda _, given, out: seen.append(out))  # type: ignore[union-attr, operator]
+                net.head.new_scale_above1.register_forward_hook(lambda _, given, out, seen=seen: seen.append(out))  # type: ignore[union-attr, operator]
             net.eval()(x)
         assert torch.equal(seen[1][:, : seen[0].shape[1]], seen[0])
         trained = {name.split(".")[1] for name, p in whole(used, after.plan.top).named_parameters() if p.requires_grad}  # type: ignore[arg-type]
