@@ -8,6 +8,7 @@ The gates are constants here, one vector per layer, in the order of the layer's 
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,10 +20,11 @@ from blocks.assembly import NetPlan, build_parts, end_costs, head_reads, path_co
 from blocks.backbone import Backbone
 from blocks.counting import Cost, count_params, measure, tensors_of
 from blocks.fold import fold
+from blocks.fuse import frozen_copy
 from blocks.gates import without_gates
 from blocks.narrow import WidthError, narrow, widths_of
 from blocks.paths import UNIVERSAL, Path
-from blocks.proxies import Proxy, Resampled
+from blocks.proxies import Proxy, Resampled, Shape
 from blocks.shallow import ShallowNet
 from blocks.student import TailoredNet, proxy_key, task_tensors
 from blocks.wiring import Layer, Term, Wiring
@@ -66,6 +68,33 @@ class CompactNet(nn.Module):
     def backbone(self) -> Backbone:
         """The backbone whose modules this net shares."""
         return self._backbone[0]
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """Of x_0..x_L, the backbone's; where the net `gives_activations`, its own, too."""
+        return self.backbone.shapes
+
+    @property
+    def gives_activations(self) -> bool:
+        """Whether it computes all of x_0..x_L in the backbone's shapes."""
+        return not self.plan.widths and set(self._layers) == set(range(1, self.backbone.depth + 1))
+
+    def activations(self, x: Tensor) -> list[Tensor]:
+        """x_0..x_L and, last, the logits, as of a backbone.
+
+        Raises:
+            KeyError: some layer is left out.
+        """
+        xs = self.advance({0: self.stem(x)}, 0, self.depth)
+        logits = self.head(*(xs[number] for number in self.head_reads))
+        return [*(xs[number] for number in range(self.depth + 1)), logits]
+
+    def frozen_copy(self) -> CompactNet:
+        """The same function up to rounding, to compute with: norms folded, in eval mode, nothing shared but `backbone`."""
+        twin = copy.deepcopy(self, {id(self.backbone): self.backbone})
+        twin.stem, twin.head = frozen_copy(self.stem), frozen_copy(self.head)
+        twin.blocks = nn.ModuleDict({layer: frozen_copy(block) for layer, block in self.blocks.items()})  # type: ignore[arg-type]
+        return twin.requires_grad_(False).eval()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_from({0: self.stem(x)}, 0)

@@ -147,7 +147,8 @@ def _fit_block(net: WholeNet, layer: int, pictures: Pictures) -> OldUnits:
     net.eval()
     stride, channels = stride_between(shapes[layer - 1], shapes[layer]), shapes[layer - 1][0]
     side = 3 if 9 * channels <= LARGEST_PATCH else 1
-    size = [-(-have // step) for have, step in zip(shapes[layer - 1][1:], stride, strict=True)]
+    _, height, width = shapes[layer - 1]
+    size = -(-height // stride[0]), -(-width // stride[1])
     taken, patches, given = 0, [], []
     for x in pictures():
         before = net.advance({0: net.stem(x)}, 0, layer - 1)[layer - 1]

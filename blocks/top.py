@@ -33,8 +33,10 @@ class Top(Protocol):
     """
 
     kind: ClassVar[str]
-    keeps_source_classifier: bool
     __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def keeps_source_classifier(self) -> bool: ...
 
     def reads(self, backbone: Backbone) -> tuple[int, ...]:
         """Numbers of the activations that it is given, in this order."""

@@ -7,7 +7,7 @@ Backbone -> first_of_each_stage -> paths of a chain without the other blocks
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from blocks.assembly import NetPlan
 from blocks.backbone import Backbone
@@ -44,16 +44,6 @@ class WholeNet(CompactNet):
         """Those that the backbone has not trained: of the classifier, and of all that a top adds."""
         layers = new_layers(self.head, self.backbone, self.plan.top)
         return [parameter for layer in layers.values() for parameter in layer.parameters()]
-
-    def activations(self, x: Tensor) -> list[Tensor]:
-        """x_0..x_L and, last, the logits, as of a backbone.
-
-        Raises:
-            KeyError: some layer is left out.
-        """
-        xs = self.advance({0: self.stem(x)}, 0, self.depth)
-        logits = self.head(*(xs[number] for number in self.head_reads))
-        return [*(xs[number] for number in range(self.depth + 1)), logits]
 
     def _frozen_parts(self) -> list[nn.Module]:
         """Stem and layers below the first that is tuned, and of a head that is not tuned what the backbone has of it."""

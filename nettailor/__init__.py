@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nettailor.jobs.compare import compare
     from nettailor.jobs.many import adapt_all
     from nettailor.jobs.recipe import Recipe
+    from nettailor.jobs.study import study
     from nettailor.pruning.graph import BlockGraph
     from nettailor.pruning.prune import prune
     from nettailor.suite.suite import Suite
@@ -55,6 +56,7 @@ _WHERE = {
     "prune": "nettailor.pruning.prune",
     "recover": "nettailor.training.stages",
     "save": "nettailor.artifacts.delta",
+    "study": "nettailor.jobs.study",
     "tailor": "nettailor.training.stages",
     "train": "nettailor.training.stages",
 }
@@ -86,6 +88,7 @@ __all__ = [
     "prune",
     "recover",
     "save",
+    "study",
     "tailor",
     "train",
 ]

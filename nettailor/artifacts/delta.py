@@ -111,7 +111,7 @@ def save(
             "geometry_sha256": geometry_sha256(backbone),
             "classifier_sha256": classifier_sha256(backbone),
         },
-        "plan": _plan_tree(net),
+        "plan": plan_tree(net),
         "graph": BlockGraph.of(net).to_json(),
         "method": method,
         "tensors_sha256": "0" * 64,
@@ -128,7 +128,8 @@ def save(
     write_json(description_path, tree | {"tensors_sha256": sha256_of(tensors_path)})
 
 
-def _plan_tree(net: CompactNet) -> dict[str, Any]:
+def plan_tree(net: CompactNet) -> dict[str, Any]:
+    """A net's plan as `PlanFields` reads it."""
     plan = net.plan
     tree = {"depth": net.depth} | {key: getattr(plan, key) for key in PLAN_KEYS}
     tree["widths"] = {name: list(width) for name, width in plan.widths}

@@ -145,6 +145,37 @@ def _unknown(tree: Any, known: Any, place: str = "") -> str | None:
     return next(filter(None, (_unknown(value, own, f"{place}{key}.") for key, value, own in pairs)), None)
 
 
+def read_plan(plan: PlanFields, graph: GraphFields, classes: int, path: Path) -> NetPlan:
+    """How a network is put together.
+
+    Args:
+        classes: number of its logits.
+        path: of the file that says so, for the error.
+
+    Raises:
+        FileError: the graph is none of a network of this depth or with this shared prefix, or has a form of proxy that is
+            not known.
+    """
+    fields = asdict(plan)
+    top = None if plan.top is None else read_top(fields.pop("top"), path)
+    fields.pop("top", None)
+    widths = tuple((name, tuple(width)) for name, width in sorted(fields.pop("widths").items()))
+    try:
+        paths = BlockGraph.from_json(graph, fields.pop("depth")).paths
+    except GraphError as error:
+        raise FileError(path, f"graph: {error}") from error
+    for kept in paths:
+        if not kept.is_universal and kept.form not in FORMS:
+            known = f"it is code to import: allow it with --proxies {kept.form}" if ":" in kept.form else ""
+            raise FileError(path, f"graph: {kept.key} is a {kept.form!r}; {known or 'there are ' + ', '.join(FORMS)}")
+    try:
+        return NetPlan(tuple(paths), classes, widths=widths, top=top, **fields)
+    except PrefixError as error:
+        raise FileError(path, f"plan.shared_prefix: {error}; get the file anew") from error
+    except ValueError as error:
+        raise FileError(path, f"plan.tuned_from: {error}; get the file anew") from error
+
+
 @schema(config=STRICT, frozen=True)
 class Description:
     """What `task.json` holds."""
@@ -166,35 +197,8 @@ class Description:
         return self.backbone.geometry_sha256 is not None
 
     def net_plan(self, path: Path) -> NetPlan:
-        """How the network is put together.
-
-        Args:
-            path: of the file that says so, for the error.
-
-        Raises:
-            FileError: the graph is none of a network of this depth or with this shared prefix, or has a form of proxy that is
-                not known.
-        """
-        fields = asdict(self.plan)
-        top = None if self.plan.top is None else read_top(fields.pop("top"), path)
-        fields.pop("top", None)
-        widths = tuple((name, tuple(width)) for name, width in sorted(fields.pop("widths").items()))
-        try:
-            paths = BlockGraph.from_json(self.graph, fields.pop("depth")).paths
-        except GraphError as error:
-            raise FileError(path, f"graph: {error}") from error
-        for kept in paths:
-            if not kept.is_universal and kept.form not in FORMS:
-                known = f"it is code to import: allow it with --proxies {kept.form}" if ":" in kept.form else ""
-                raise FileError(
-                    path, f"graph: {kept.key} is a {kept.form!r}; {known or 'there are ' + ', '.join(FORMS)}"
-                )
-        try:
-            return NetPlan(tuple(paths), len(self.classes), widths=widths, top=top, **fields)
-        except PrefixError as error:
-            raise FileError(path, f"plan.shared_prefix: {error}; get the file anew") from error
-        except ValueError as error:
-            raise FileError(path, f"plan.tuned_from: {error}; get the file anew") from error
+        """How the network is put together; see `read_plan`."""
+        return read_plan(self.plan, self.graph, len(self.classes), path)
 
     def gates(self) -> dict[NetPath, float]:
         """The weight of every path, as the graph says it."""

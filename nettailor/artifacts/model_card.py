@@ -61,10 +61,10 @@ def figures_table(report: Report) -> str:
         "test accuracy": (teacher and f"{teacher.test_accuracy:.4f}", f"{net.test_accuracy:.4f}"),
         "M MACs": (teacher and f"{teacher.macs / 1e6:.2f}", macs),
         "parameters": (teacher and f"{teacher.params:,}", f"{net.params:,}"),
-        "of these this task's own": (teacher and f"{teacher.params:,}", f"{net.task_params:,}"),
+        "of these this task's own": (teacher and f"{teacher.own_params:,}", f"{net.task_params:,}"),
         "universal blocks": (teacher and f"{backbone.universal_blocks}", blocks),
     }
-    columns = ("teacher", "compact net") if teacher else ("network",)
+    columns = (teacher.called, "compact net") if teacher else ("network",)
     lines = [f"| {' | '.join(['', *columns])} |", "|---" * (1 + len(columns)) + "|"]
     lines += [f"| {' | '.join([name, *(value for value in values if value)])} |" for name, values in rows.items()]
     return "\n".join(lines)

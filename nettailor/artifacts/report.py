@@ -45,7 +45,15 @@ class DataFigures:
 
 @dataclass(config=RECORD)
 class TeacherFigures:
-    """The fine-tuned copy of the backbone, folded when it is timed, as the compact net is (`blocks.latency`)."""
+    """What the network learned from, folded when it is timed, as the compact net is (`blocks.latency`).
+
+    Attributes:
+        method: that trained it.
+        run: where it was trained, if not in this run; its passes and seconds are then in that report.
+        gives: what was taken of it: `start` (the student begins as it), `activations`, `answers`, and `drop`: what the net
+            may lose is counted against it. Reports of older versions don't say.
+        task_params: of all, those that only this task needs.
+    """
 
     test_accuracy: float
     val_accuracy: float
@@ -54,6 +62,20 @@ class TeacherFigures:
     latency_ms: float
     latency_packed_ms: float | None = None
     balanced_accuracy: float | None = None
+    method: str = "finetune"
+    run: str | None = None
+    gives: list[str] | None = None
+    task_params: int | None = None
+
+    @property
+    def own_params(self) -> int:
+        """Those that only this task needs: all, where the report does not say."""
+        return self.params if self.task_params is None else self.task_params
+
+    @property
+    def called(self) -> str:
+        """A heading of its column, which names the method where it is not fine-tuning."""
+        return "teacher" if self.method == "finetune" else f"teacher ({self.method})"
 
 
 @dataclass(config=RECORD)

@@ -31,7 +31,7 @@ class LayerChange:
     """One layer before adapting and after it (`nettailor.training.layer_change.Change`); what can't be said is None.
 
     Attributes:
-        layer: 0 for the stem, l for block l.
+        layer: 0 for the stem, l for block l, L + 1 for what the head has before its classifier.
         weights: |W - W0| / |W0|.
         cosine: of W and W0.
         cka: linear CKA of the pooled activations.

@@ -87,16 +87,30 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Lay one tree over another, section by section."""
+    """Lay one tree over another, section by section; another method's settings have no meaning for one that is named anew."""
+    below, above = dict(below), dict(above)
+    for tree in (below, above):
+        if "method" in tree:
+            tree["method"] = _named(tree["method"])
+    if _renames(below.get("method"), above.get("method"), "name"):
+        del below["method"]
+    if _renames(below.get("teacher"), above.get("teacher"), "method"):
+        below["teacher"] = {key: value for key, value in below["teacher"].items() if key != "settings"}
+    return _laid_over(below, above)
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
-        if key == "method":
-            old, value = _named(old), _named(value)
-            if old and "name" in old and value.get("name", old["name"]) != old["name"]:
-                old = None  # another method's settings have no meaning for this one
-        result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        result[key] = _laid_over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return result
+
+
+def _renames(below: Any, above: Any, key: str) -> bool:
+    """Whether a section names another method than the one that it is laid over."""
+    both = isinstance(below, dict) and isinstance(above, dict)
+    return both and key in below and above.get(key, below[key]) != below[key]
 
 
 def _named(value: Any) -> Any:
@@ -111,8 +125,12 @@ WHERE_AND_HOW_FAST = ("machine.", "data.workers")
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The keys in which two recipes, as trees, differ; where and how fast they run does not count."""
     mine, theirs = dict(_leaves(one)), dict(_leaves(other))
-    keys = dict.fromkeys([*mine, *theirs])  # a mapping by class, and another method, have keys that the other lacks
-    return [key for key in keys if mine.get(key) != theirs.get(key) and not key.startswith(WHERE_AND_HOW_FAST)]
+    keys = [*mine, *(key for key in theirs if key not in mine)]
+    return [key for key in keys if _differs(key, mine, theirs) and not key.startswith(WHERE_AND_HOW_FAST)]
+
+
+def _differs(key: str, mine: dict[str, Any], theirs: dict[str, Any]) -> bool:
+    return key not in mine or key not in theirs or mine[key] != theirs[key]
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

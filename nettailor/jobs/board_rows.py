@@ -12,7 +12,7 @@ from typing import Any
 from nettailor import methods
 from nettailor.errors import UsageError, did_you_mean
 from nettailor.jobs.recipe import Recipe
-from nettailor.methods._protocol import Method
+from nettailor.methods._protocol import BESIDE, Method
 
 OURS, PAPER, TEACHER = "nettailor", "paper", "finetune"
 SHORT = (TEACHER, OURS, "shallow", "linear")
@@ -38,6 +38,11 @@ ALL = (
     "finetune+40",
     "nettailor+labels",
     "nettailor+matching",
+    "keep_classifier",
+    "keep_classifier+dropped",
+    "keep_classifier+random",
+    "scratch",
+    "finetune+new",
     "linear",
     "batch_norm",
     "adapters",
@@ -51,6 +56,7 @@ ALL = (
 )
 """What `--methods all` stands for, in the order in which it runs: every method, and variants that differ in one choice."""
 VARIANT = "+"
+TAUGHT_BY = "teacher.method"
 
 
 @dataclass(frozen=True)
@@ -61,15 +67,24 @@ class BoardRow:
     method: Method
     variant: dict[str, Any]
 
+    @property
+    def needs_source(self) -> bool:
+        """Whether it, or the method that trains its teacher, can do nothing without source pictures."""
+        teacher = self.variant.get(TAUGHT_BY)
+        return self.method.needs_source or (teacher is not None and methods.find(teacher).needs_source)
+
     def recipe(self, of: Recipe) -> Recipe:
-        """A recipe of ours for this row."""
+        """A recipe of ours for this row, with those source and probe pictures that it reads."""
         name = self.method.name
-        recipe = of.without_unread() if name == of.method.name else of.with_method(name)
+        recipe = of if name == of.method.name else of.with_method(name)
+        recipe = replace(recipe, **{section: getattr(of, section) for section in BESIDE})
         for key, value in self.variant.items():
             section, _, field = key.rpartition(".")
             section = section or "method"
             recipe = replace(recipe, **{section: replace(getattr(recipe, section), **{field: value})})
-        return recipe
+        if not (self.method.any_teacher and self.method.wants_teacher(recipe.method)):
+            recipe = replace(recipe, teacher=recipe.teacher.plainly())
+        return recipe.without_unread()
 
 
 def find_row(label: str) -> BoardRow:

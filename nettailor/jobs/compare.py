@@ -3,7 +3,8 @@
     recipe, methods, seeds -> one cell each, a run folder: DIR/seed-0/nettailor/report.json
                            -> rows (mean and standard deviation over seeds) -> board.json, board.png, a table
 
-A cell that is finished is never run again, one that was stopped goes on, and all cells of a seed share one teacher.
+A cell that is finished is never run again, one that was stopped goes on, and all cells of a seed that learn from the
+fine-tuned backbone share one; another teacher is trained in the cell that learns from it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from nettailor.jobs.context import resolve
 from nettailor.jobs.many import Job, run_jobs
 from nettailor.jobs.recipe import Recipe
 from nettailor.methods._protocol import FinishedRun
+from nettailor.methods._teachers import check_teacher
 from nettailor.progress import Display
 from nettailor.views.plots import Curve, draw_curves, need_matplotlib
 
@@ -86,7 +88,7 @@ def compare(
 
 def _with_pictures(rows: list[BoardRow], recipe: Recipe, display: Display) -> list[BoardRow]:
     """The rows that can run with the pictures that the recipe names; which can't is said."""
-    lacking = [row for row in rows if row.method.needs_source and recipe.source.data is None]
+    lacking = [row for row in rows if row.needs_source and recipe.source.data is None]
     for row in lacking:
         display.say(f"{row.label}: left out, because no source pictures are named (source.data=DIR|ZIP|NAME)")
     return [row for row in rows if row not in lacking]
@@ -113,9 +115,10 @@ def cells(recipe: Recipe, rows: Sequence[BoardRow], folder: Path) -> list[Job]:
     for row in rows:
         own = row.recipe(recipe)
         row.method.check(own)
+        check_teacher(own)
         if row.label == OURS:
             own = replace(own, prune=replace(own.prune, front=True))
-        learns = row.method.wants_teacher(own.method)
+        learns = row.method.wants_teacher(own.method) and own.teacher.is_plain
         after = [TEACHER] if learns else []
         after += [row.method.sized_like] if row.method.sized_like is not None else []
         jobs.append(

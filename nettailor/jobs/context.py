@@ -22,7 +22,9 @@ from nettailor.data.task import Task, check_name, data_path, load_task
 from nettailor.environment import pick_device
 from nettailor.jobs.recipe import DEFAULT_METHOD, Recipe
 from nettailor.methods._protocol import BESIDE, Context
+from nettailor.methods._teachers import check_teacher, check_teacher_with, resolved_teacher
 from nettailor.progress import Display
+from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.run import Run
 from nettailor.training.source_head import check_source_head
 from nettailor.training.stage_seconds import StageSeconds
@@ -75,6 +77,8 @@ def _opened(
         display.say(f"left out: {problem}")
     source, probe = _beside(recipe, task, backbone)
     recipe.find_method().check_with(recipe, backbone, task)
+    if not (folder.checkpoints.has("teacher") or Checkpoints(begin_with).has("teacher")):
+        check_teacher_with(recipe, backbone, task)
     with ExitStack() as stack:
         if not stack.enter_context(folder.owned(recipe)):
             display.say(f"{folder.root}: its file system has no locks; let no second process work on it")
@@ -121,7 +125,11 @@ def resolve(recipe: Recipe, of_board: bool = False) -> Recipe:
         of_board: it also names pictures that only other methods of a board read.
     """
     data, backbone = recipe.data, recipe.backbone
-    recipe.find_method().check(recipe.without_unread() if of_board else recipe)
+    recipe = replace(recipe, teacher=resolved_teacher(recipe.teacher))
+    checked = recipe.without_unread() if of_board else recipe
+    checked.find_method().check(checked)
+    if not of_board:
+        check_teacher(recipe)
     name = data.source
     if (path := data_path(data.source)) is not None:
         name = path.resolve().name if path.is_dir() else path.stem

@@ -22,7 +22,7 @@ from nettailor.artifacts.report import (
 from nettailor.backbones.hashes import tensors_sha256
 from nettailor.data.task import Split, Task
 from nettailor.environment import device_name
-from nettailor.methods._protocol import Context, Trained
+from nettailor.methods._protocol import Context, Taught, Trained
 from nettailor.pruning.graph import BlockGraph
 from nettailor.training.loop import predictions
 
@@ -32,7 +32,8 @@ def measure(context: Context, trained: Trained) -> tuple[Report, Predictions]:
     backbone, task, recipe = context.backbone, context.task, context.recipe
     net, whole, graph = trained.net, backbone.cost, BlockGraph.of(trained.net)
     cost, kept = net.cost(), len(graph.universal())
-    teacher = None if trained.teacher is None else compact(trained.teacher, backbone)
+    taught = trained.teacher
+    teacher = None if taught is None else compact(taught.net, backbone)
     times = latencies([n for n in (teacher, net) if n is not None], backbone.spec.size, context.run.device)
     said = Predictions(task.name, task.classes, val=_said(task.val, net, teacher), test=_said(task.test, net, teacher))
     figures = CompactFigures(
@@ -56,7 +57,7 @@ def measure(context: Context, trained: Trained) -> tuple[Report, Predictions]:
         backbone=backbone_figures(backbone),
         data=data_figures(task, context.data_hash),
         seed=recipe.seed,
-        teacher=None if teacher is None else _teacher_figures(context, teacher, said.test, times[0]),
+        teacher=_teacher_figures(context, taught, teacher, said.test, times[0]) if taught and teacher else None,
         student=None if trained.student is None else trained.student(),
         compact=figures,
         removed=RemovedFigures(1 - cost.macs / whole.macs, 1 - cost.params / whole.params, 1 - kept / backbone.depth),
@@ -91,7 +92,9 @@ def _mean(right: list[bool]) -> float:
     return sum(right) / len(right)
 
 
-def _teacher_figures(context: Context, teacher: CompactNet, test: SplitPredictions, latency: Latency) -> TeacherFigures:
+def _teacher_figures(
+    context: Context, taught: Taught, teacher: CompactNet, test: SplitPredictions, latency: Latency
+) -> TeacherFigures:
     cost = teacher.cost()
     assert test.teacher is not None
     return TeacherFigures(
@@ -102,4 +105,8 @@ def _teacher_figures(context: Context, teacher: CompactNet, test: SplitPredictio
         latency_ms=latency.ms,
         latency_packed_ms=latency.packed_ms,
         balanced_accuracy=balanced_accuracy(test.labels, test.teacher),
+        method=taught.method,
+        run=context.recipe.teacher.run,
+        gives=list(taught.gives),
+        task_params=sum(tensor.numel() for tensor in teacher.task_tensors().values()),
     )

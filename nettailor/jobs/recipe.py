@@ -28,7 +28,7 @@ from nettailor.data.source import SourceConfig
 from nettailor.environment import MachineConfig
 from nettailor.errors import UsageError
 from nettailor.files import write_text
-from nettailor.methods._protocol import BESIDE, Method, MethodSettings
+from nettailor.methods._protocol import BESIDE, Method, MethodSettings, pictures_of, teacher_settings
 from nettailor.pruning.config import PruneConfig
 from nettailor.schema import STRICT
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig, TrainingConfig
@@ -92,7 +92,7 @@ class Recipe:
 
     def without_unread(self) -> Recipe:
         """The recipe without source and probe pictures that its method would not read."""
-        unread = [section for section in BESIDE if section not in self.find_method().pictures(self.method)]
+        unread = [section for section in BESIDE if section not in pictures_of(self)]
         return replace(self, **{section: type(getattr(self, section))() for section in unread})
 
     def write(self, path: Path) -> None:
@@ -125,7 +125,9 @@ def parse_recipe(tree: dict[str, Any], origin: str) -> Recipe:
         raise UsageError(f"{origin}: method: is a name, or a name and its settings, but it is {given!r}")
     method = methods.find(str(own.get("name", DEFAULT_METHOD)), f"{origin}: method.name")
     settings = parse(method.settings, {**own, "name": method.name}, origin, "method.")
-    return parse(Recipe, {**merge(dict(method.defaults), tree), "method": settings}, origin)
+    recipe = parse(Recipe, {**merge(dict(method.defaults), tree), "method": settings}, origin)
+    teacher_settings(recipe.teacher, origin)
+    return recipe
 
 
 def read_recipes(path: Path, overrides: dict[str, Any] | None = None) -> list[Recipe]:

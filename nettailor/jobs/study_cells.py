@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 
@@ -34,6 +34,7 @@ from nettailor.jobs.study_file import (
     is_where,
 )
 from nettailor.jobs.study_sources import WEIGHTS, SourceNet, short_hash, source_net, whole_path
+from nettailor.methods._protocol import Method
 from nettailor.training.pretraining import PretrainConfig
 
 
@@ -118,24 +119,33 @@ def _cell(study: StudyFile, chosen: Mapping[str, Any], sources: Path, origin: st
     about = ", ".join(f"{name} {value}" for name, value in factors.items() if value is not None)
     where = f"{origin}: cell of {about}"
     pictures, net = tree.get(SOURCE), _source_net(study, chosen, tree, where)
-    if SOURCE not in Recipe.__dataclass_fields__:  # type: ignore[attr-defined]
-        tree.pop(SOURCE, None)
+    if not _reads_source(tree["method"], origin):
+        tree.pop(SOURCE, None)  # what a method does not read has no place in its recipe
     if net is not None:
         tree = merge(tree, {"backbone": {"name": net.name, "weights": str(sources / net.key / WEIGHTS)}})
     recipe = resolve(parse_recipe(tree, where))
     source = None if pictures is None else _source_pictures(pictures, where)
     if net is not None:
-        source = SourcePictures(net.data, source.crop if source is not None else None)
+        source = SourcePictures(net.data, crop=source.crop if source is not None else None)
     return Cell(factors, recipe, tuple(factors[name] for name in factors if is_where(name)), source, net)
 
 
-def _has(method: Any, key: str, origin: str) -> bool:
+def _method(named: Any, origin: str) -> Method:
+    """The method of a recipe's section, which may be its name alone."""
+    own = named if isinstance(named, str) else str(named.get("name", USUAL_METHOD))
+    return methods.find(own, f"{origin}: method.name")
+
+
+def _has(named: Any, key: str, origin: str) -> bool:
     """Whether a cell's method has a factor: what is not a setting of its own, all do."""
     section, _, name = key.partition(".")
-    if section != "method" or not name:
-        return True
-    own = method if isinstance(method, str) else str(method.get("name", USUAL_METHOD))
-    return name in methods.find(own, f"{origin}: method").settings.__dataclass_fields__  # type: ignore[attr-defined]
+    own = _method(named, origin)
+    return section != "method" or not name or name in own.settings.__dataclass_fields__  # type: ignore[attr-defined]
+
+
+def _reads_source(named: Any, origin: str) -> bool:
+    """Whether a method trains with pictures of the source, too."""
+    return SOURCE in getattr(_method(named, origin), "reads", ())
 
 
 def _source_net(study: StudyFile, chosen: Mapping[str, Any], tree: Mapping[str, Any], where: str) -> SourceNet | None:
@@ -152,11 +162,14 @@ def _source_net(study: StudyFile, chosen: Mapping[str, Any], tree: Mapping[str, 
 
 
 def _source_pictures(tree: Any, origin: str) -> SourcePictures | None:
-    """The pictures that a section `source` names; it may say more, for a method that reads them."""
-    own = {key: value for key, value in tree.items() if key in ("data", "crop")} if isinstance(tree, dict) else tree
-    if not isinstance(own, dict):
-        own = {"data": own}
-    if own.get("data") is None:
+    """The pictures that a section `source` names; where recipes have it, it may say more, for a method's training."""
+    if not isinstance(tree, dict):
+        raise UsageError(f"{origin}: source: is a mapping with data, classes and crop, but it is {tree!r}")
+    own, section = tree, get_type_hints(Recipe).get(SOURCE)
+    if section is not None:
+        parse(section, tree, origin, "source.")
+        own = {key: value for key, value in tree.items() if key in SourcePictures.__dataclass_fields__}  # type: ignore[attr-defined]
+    if section is not None and own.get("data") is None:
         return None
     found: SourcePictures = parse(SourcePictures, own, origin, "source.")
     return replace(found, data=whole_path(found.data))

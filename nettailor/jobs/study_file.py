@@ -45,10 +45,12 @@ class SourcePictures:
     """Pictures that a backbone was pretrained on.
 
     Attributes:
+        classes: regular expression; only classes count whose whole name matches it; all if left out.
         crop: part of the shorter side that is kept, as in pretraining; the backbone's own if left out.
     """
 
     data: str
+    classes: str | None = None
     crop: Annotated[float | None, Field(gt=0, le=1)] = None
 
 

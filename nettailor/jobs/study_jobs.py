@@ -122,7 +122,7 @@ class DistanceJob(Job):
         assert self.source is not None
         if self.net is None:
             framed = spec if self.source.crop is None else replace(spec, crop=self.source.crop)
-            return sampled(DataConfig(source=self.source.data), framed, count, seed)
+            return sampled(DataConfig(source=self.source.data, classes=self.source.classes), framed, count, seed)
         layout, members = self.net.pictures()
         return drawn(layout.source, members, replace(spec, crop=self.source.crop or 1 / MARGIN), count, seed)
 

@@ -11,7 +11,7 @@ units, and what stands for the old units of a block (`blocks.grown_start`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -164,7 +164,7 @@ class Grows(TunedTop):
         own, run = grows(context.recipe.method), context.run
         middle = self._middle(context)
         generator = torch.Generator().manual_seed(run.seed + 1)
-        begin(net, own.init, 1.0 if own.scale == OFF else own.scale, generator)
+        begin(net, own.init, 1.0 if isinstance(own.scale, str) else own.scale, generator)
         if middle is not None:
             carry_over(net, middle)
         if own.init == "copy":
@@ -269,7 +269,7 @@ class Grows(TunedTop):
             features=backbone.features,
             units=top.steps[-1].units,
             below=top.steps[-1].below,
-            scale=None if own.scale == OFF else own.scale,
+            scale=None if isinstance(own.scale, str) else own.scale,
             init=own.init,
             new_params=count_params(units),
             new_macs=count_macs(net.head, *read) - backbone.head_cost.macs - classifier.weight.numel(),
@@ -288,7 +288,8 @@ def grows(own: MethodSettings) -> GrowSettings:
 def middle_data(own: GrowSettings, data: DataConfig) -> DataConfig:
     """The section `data` for the middle task: its own pictures and classes, the same splits and augmentation."""
     assert own.via is not None
-    left_out = {entry.name: entry.default for entry in fields(data) if entry.name in OF_THE_TASK}
+    usual = DataConfig()
+    left_out: dict[str, Any] = {name: getattr(usual, name) for name in OF_THE_TASK}
     return replace(data, **{**left_out, "source": own.via, "classes": own.via_classes})
 
 

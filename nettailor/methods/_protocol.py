@@ -12,11 +12,14 @@ from typing import Any, Protocol
 from pydantic.dataclasses import dataclass as settings
 
 from blocks import Backbone, CompactNet, Path
+from blocks.teachers import Teacher
+from nettailor import methods
 from nettailor.artifacts.grown_record import GrownFigures
 from nettailor.artifacts.pareto import FrontPoint
 from nettailor.artifacts.report import PruneFigures, Report, StudentFigures
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.artifacts.source_record import SourceRecord
+from nettailor.config.loading import parse
 from nettailor.data.config import DataConfig
 from nettailor.data.probe_pictures import ProbeConfig, ProbePictures
 from nettailor.data.source import SourceConfig, SourcePictures
@@ -98,13 +101,27 @@ class FinishedRun:
         return sum(self.report.epochs.values())
 
 
+@dataclass(frozen=True)
+class Taught:
+    """A network to learn from (`nettailor.methods._teachers`).
+
+    Attributes:
+        method: that trained it.
+        gives: what is taken of it, as `artifacts.report.TeacherFigures` says.
+    """
+
+    net: Teacher
+    method: str
+    gives: tuple[str, ...] = ()
+
+
 @dataclass
 class Trained:
     """What a method ends with.
 
     Attributes:
         net: what the delta holds.
-        teacher: the fine-tuned network that it learned from, if it did.
+        teacher: the network that it learned from, if it did.
         epochs: passes over the training pictures by stage; a part of a pass where only some pictures were looked at.
         prune: how the network was chosen, where something was pruned.
         student: figures of the network before pruning; called after the test accuracy of `net` has been read.
@@ -115,7 +132,7 @@ class Trained:
     """
 
     net: CompactNet
-    teacher: Backbone | None = None
+    teacher: Taught | None = None
     epochs: dict[str, float] = field(default_factory=dict)
     prune: PruneFigures | None = None
     student: Callable[[], StudentFigures] | None = None
@@ -131,7 +148,8 @@ class Method(Protocol):
     Attributes:
         name: as people type it.
         summary: one line for lists.
-        needs_teacher: whether it always learns from a fine-tuned network, which is then trained first.
+        needs_teacher: whether it always learns from another network, which is then trained first.
+        any_teacher: whether that may be any network of the task, and not a fine-tuned backbone alone.
         needs_source: whether it can do nothing without source pictures.
         reads: sections of the recipe with pictures beside the task's that it reads: some of `BESIDE`.
         shares_prefix: whether it can leave the backbone's first blocks as they are (`student.shared_prefix`).
@@ -145,6 +163,7 @@ class Method(Protocol):
     name: str
     summary: str
     needs_teacher: bool
+    any_teacher: bool
     needs_source: bool
     reads: tuple[str, ...]
     shares_prefix: bool
@@ -182,7 +201,11 @@ class Method(Protocol):
         ...
 
     def wants_teacher(self, own: MethodSettings) -> bool:
-        """Whether it learns from a fine-tuned network with these settings."""
+        """Whether it learns from another network with these settings."""
+        ...
+
+    def gives_activations(self, own: MethodSettings) -> bool:
+        """Whether a network that it trains has all activations of the backbone, for a student to match."""
         ...
 
     def sized(self, own: MethodSettings, other: FinishedRun) -> MethodSettings:
@@ -194,6 +217,7 @@ class Plain:
     """What methods answer that have nothing special to say."""
 
     needs_teacher = False
+    any_teacher = True
     needs_source = False
     reads: tuple[str, ...] = ()
     shares_prefix = False
@@ -211,7 +235,7 @@ class Plain:
                 "nettailor"
             )
         for section in BESIDE:
-            if getattr(recipe, section).data is not None and section not in self.pictures(recipe.method):
+            if getattr(recipe, section).data is not None and section not in pictures_of(recipe):
                 raise UsageError(
                     f"{section}.data: method {recipe.method.name} reads no {section} pictures; leave it out, or use soft"
                 )
@@ -227,6 +251,31 @@ class Plain:
         """If it always needs one."""
         return self.needs_teacher
 
+    def gives_activations(self, own: MethodSettings) -> bool:
+        """Every block is there, as wide as the backbone's."""
+        return True
+
     def sized(self, own: MethodSettings, other: FinishedRun) -> MethodSettings:
         """The settings as they are."""
         return own
+
+
+def teacher_settings(config: TeacherConfig, origin: str = "recipe") -> MethodSettings:
+    """Settings of the method that trains a teacher.
+
+    Raises:
+        UsageError: there is no such method, or it has no such settings.
+    """
+    method = methods.find(config.method, "teacher.method")
+    if "name" in config.settings:
+        raise UsageError("teacher.settings.name: the method's name stands in teacher.method")
+    return parse(method.settings, {**config.settings, "name": method.name}, origin, "teacher.settings.")
+
+
+def pictures_of(recipe: Sections) -> tuple[str, ...]:
+    """The sections with pictures beside the task's that a recipe's method reads, or the one that trains its teacher."""
+    method, config = methods.find(recipe.method.name), recipe.teacher
+    read = method.pictures(recipe.method)
+    if config.is_plain or config.run is not None or not method.wants_teacher(recipe.method):
+        return read
+    return (*read, *methods.find(config.method, "teacher.method").pictures(teacher_settings(config)))

@@ -18,14 +18,16 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from blocks import Backbone, compact
+from blocks import compact
 from blocks.counting import tensors_of
 from blocks.shallow import ShallowNet
+from blocks.teachers import Teacher
 from blocks.whole import WholeNet
 from nettailor.methods._protocol import Context, FinishedRun, MethodSettings, Plain, Sections, Trained
+from nettailor.methods._teachers import stages_of_teacher, teach
 from nettailor.schema import STRICT, Positive
 from nettailor.training.distillation import fit_distilled
-from nettailor.training.finetuning import finetune, fit_to_labels
+from nettailor.training.finetuning import fit_to_labels
 from nettailor.training.layerwise import layerwise_groups
 from nettailor.training.loop import Schedule
 from nettailor.training.rates import loss_on, search_rate, trial_epochs
@@ -71,20 +73,22 @@ class WholeNetMethod(Plain):
         """Where it learns from one."""
         return whole(own).distill
 
+    def gives_activations(self, own: MethodSettings) -> bool:
+        """Blocks are left out."""
+        return False
+
     def stages(self, recipe: Sections) -> dict[str, int]:
         """One, after the teacher's if it learns from one."""
         own, epochs = whole(recipe.method), recipe.teacher.epochs
-        before = {"teacher": epochs} if own.distill else {}
+        before = {"teacher": stages_of_teacher(recipe)} if own.distill else {}
         return {**before, self.name: epochs if own.passes is None else epochs_left(own.passes, sum(before.values()))}
 
     def train(self, context: Context) -> Trained:
         """One stage, called after the method, after the teacher's if it learns from one."""
         task, run, config = context.task, context.run, context.recipe.teacher
-        own, teacher = whole(context.recipe.method), None
         self.build(context)  # refused before any training
-        if own.distill:
-            with run.timed("teacher"):
-                teacher = finetune(context.backbone, task, config, run)
+        taught = teach(context) if whole(context.recipe.method).distill else None
+        teacher = None if taught is None else taught.net
 
         def trained(rate: float, epochs: int, run: Run) -> ShallowNet | WholeNet:
             return self._fitted(context, teacher, rate, epochs, run)
@@ -97,7 +101,7 @@ class WholeNetMethod(Plain):
             rate = config.lr if config.lr is not None else search_rate(self.name, trial, task, config.batch, run)
             net = trained(rate, self._epochs(context), run)
         epochs: dict[str, float] = {"teacher": run.passes("teacher")} if teacher is not None else {}
-        return Trained(compact(net, context.backbone), teacher, {**epochs, self.name: run.passes(self.name)})
+        return Trained(compact(net, context.backbone), taught, {**epochs, self.name: run.passes(self.name)})
 
     def sized(self, own: MethodSettings, other: FinishedRun) -> MethodSettings:
         """As many passes as all of another run."""
@@ -113,7 +117,7 @@ class WholeNetMethod(Plain):
         return epochs_left(passes, spent + (run.passes("teacher") if "teacher" in run.fitted else 0))
 
     def _fitted(
-        self, context: Context, teacher: Backbone | None, rate: float, epochs: int, run: Run
+        self, context: Context, teacher: Teacher | None, rate: float, epochs: int, run: Run
     ) -> ShallowNet | WholeNet:
         config, task = context.recipe.teacher, context.task
         torch.manual_seed(run.seed + 1)

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from blocks import Backbone, compact
 from blocks.counting import tensors_of
-from nettailor.methods._protocol import Context, FinishedRun, MethodSettings, Plain, Sections, Trained
+from nettailor.methods._protocol import Context, FinishedRun, MethodSettings, Plain, Sections, Taught, Trained
 from nettailor.methods._whole_net import Distill, Passes, epochs_left
 from nettailor.pruning.channels import ChannelImportance, ChannelPruner, need_torch_pruning
 from nettailor.schema import STRICT, Count
@@ -52,6 +52,7 @@ class ChannelPruning(Plain):
     name = "channel_pruning"
     summary = "the fine-tuned backbone pruned by channels with Torch-Pruning"
     needs_teacher = True
+    any_teacher = False
     settings: type[MethodSettings] = Settings
     sized_like: str | None = "nettailor"
     variants: Mapping[str, Mapping[str, Any]] = {
@@ -88,7 +89,8 @@ class ChannelPruning(Plain):
                 self._fit(f"{self.name}-{number}", net, epochs, context, teacher if own.distill else None, run)
         passes = sum(run.passes(f"{self.name}-{number}") for number in range(1, len(shares) + 1))
         net.requires_grad_(False).eval()
-        return Trained(compact(net, backbone), teacher, {"teacher": run.passes("teacher"), self.name: passes})
+        taught = Taught(teacher, "finetune", ("start", *(("answers",) if own.distill else ())))
+        return Trained(compact(net, backbone), taught, {"teacher": run.passes("teacher"), self.name: passes})
 
     def sized(self, own: MethodSettings, other: FinishedRun) -> MethodSettings:
         """The MACs of another run's compact net, and as many passes as all of that run."""

@@ -32,7 +32,11 @@ class Finetune(TunedBackbone):
     name = "finetune"
     summary = "the backbone fine-tuned, whole or from a layer up"
     settings: type[MethodSettings] = Settings
-    variants: Mapping[str, Mapping[str, Any]] = {"40": {"passes": 40}, "90": {"passes": 90}}
+    variants: Mapping[str, Mapping[str, Any]] = {
+        "40": {"passes": 40},
+        "90": {"passes": 90},
+        "new": {"tune_from": "new"},
+    }
 
     def config(self, recipe: Sections) -> TeacherConfig:
         """With its own number of passes."""

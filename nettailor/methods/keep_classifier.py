@@ -68,14 +68,6 @@ class KeepClassifier(TunedTop):
         "none": {"norm": "none"},
     }
 
-    def check(self, recipe: Sections) -> None:
-        """Refuse batch norm over single pictures, too."""
-        super().check(recipe)
-        if _own(recipe).norm == "batch" and recipe.teacher.batch == 1:
-            raise UsageError(
-                "method.norm: batch norm needs more than one picture in a batch; set teacher.batch, or use l2"
-            )
-
     def check_with(self, recipe: Sections, backbone: Backbone, task: Task) -> None:
         """Refuse a head that has no such top, and to keep a source classifier that nobody trained, too."""
         super().check_with(recipe, backbone, task)

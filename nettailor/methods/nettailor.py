@@ -1,4 +1,4 @@
-"""NetTailor: proxies beside frozen blocks, gates over both, a fine-tuned teacher to imitate; then pruned and recovered.
+"""NetTailor: proxies beside frozen blocks, gates over both, a teacher to imitate; then pruned and recovered.
 
     teacher -> student -> train -> BlockGraph -> prune -> recover -> compact
 
@@ -19,22 +19,24 @@ from blocks import Backbone, TailoredNet, compact
 from blocks.complexity import is_approximate
 from blocks.counting import count_params, tensors_of
 from blocks.gates import without_gates
+from blocks.teachers import Teacher
 from nettailor.artifacts.cost_table import CostTable, cost_model, measure_costs
 from nettailor.artifacts.pareto import FrontPoint
 from nettailor.artifacts.report import DropFigures, PruneFigures, StudentFigures
 from nettailor.data.task import Task
 from nettailor.errors import UsageError
+from nettailor.methods import names
 from nettailor.methods._protocol import Context, Plain, Sections, Trained
+from nettailor.methods._teachers import check_matching, stages_of_teacher, taken_by, teach, teach_in_folds
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop, answered_right
-from nettailor.pruning.folds import FoldJudge
+from nettailor.pruning.folds import FoldJudge, wanted_folds
 from nettailor.pruning.prune import Pruned, check_budget, prune
 from nettailor.pruning.recover import Recovered, recover_leanest
 from nettailor.pruning.rounds import snapshot
 from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
-from nettailor.training.finetuning import finetune
 from nettailor.training.loop import accuracy
 from nettailor.training.losses import expected_complexity
 from nettailor.training.passes import UsualPasses
@@ -42,6 +44,8 @@ from nettailor.training.proxy_forms import find_form
 from nettailor.training.run import Run
 from nettailor.training.stages import begin, check_prefix, new_student, plan_of, start_for, starts_behind_prefix, train
 
+TEACHERS = ("soft", "lwf", "keep_classifier", "grow_depth", "grow_width", "grow_both", "grow_twice", "linear")
+"""Methods whose networks boards have as teachers: nettailor+by_soft."""
 USUAL_REST = 0.2  # of the paths' cost is about what the networks of docs/board.md keep
 
 
@@ -69,6 +73,8 @@ class NetTailor(Plain):
     variants: Mapping[str, Mapping[str, Any]] = {
         "labels": {"student.distill_weight": 0.0, "student.start": "backbone"},
         "matching": {"student.matching_weight": 10.0},
+        "local": {"student.matching_weight": 10.0, "student.matching": "local"},
+        **{f"by_{name}": {"teacher.method": name} for name in TEACHERS if name in names()},
     }
     """labels: the student has no teacher but the pictures' labels; what it may lose is still counted against one."""
 
@@ -83,6 +89,11 @@ class NetTailor(Plain):
             raise UsageError(
                 "prune.folds: one fold leaves nothing to train on; give 2 or more, or 0 for validation alone"
             )
+        if recipe.prune.folds and recipe.teacher.run is not None:
+            raise UsageError(
+                "prune.folds: a teacher that is a finished run is not trained anew for folds; leave one out"
+            )
+        check_matching(recipe)
         find_form(recipe.student.proxies)
         if recipe.cost_table is not None:
             CostTable.read(Path(recipe.cost_table))
@@ -96,7 +107,7 @@ class NetTailor(Plain):
             rest = prune.budget if prune.budget is not None and prune.budget < 1 else USUAL_REST
             rounds = max(1, math.ceil(math.log(rest) / math.log(prune.shrink)))
         return {
-            "teacher": recipe.teacher.epochs,
+            "teacher": stages_of_teacher(recipe),
             **({"start": recipe.teacher.epochs} if starts_behind_prefix(recipe.student) else {}),
             "student": _usual(recipe.student.epochs, passes.STUDENT),
             "prune": rounds * _usual(prune.epochs, passes.ROUND),
@@ -113,8 +124,8 @@ class NetTailor(Plain):
             where = recipe.cost_table or "costs.json"
             student.use_cost_model(cost_model(student, recipe.cost, table, where))  # type: ignore[arg-type]
             check_budget(student, recipe.prune)  # refused before any training
-        with run.timed("teacher"):
-            teacher = finetune(backbone, task, recipe.teacher, run)
+        taught = teach(context, taken_by(recipe.student))
+        teacher = taught.net
         with run.timed("student"):
             trained = self.student_stage(context, teacher)
             start = start_for(student, teacher, task, recipe.teacher, trained.student, run)
@@ -129,13 +140,13 @@ class NetTailor(Plain):
             pruned = prune(student, teacher, task, after.prune, after.student, after.run)
         with run.timed("recover"):
             config, drop = recipe.recover, recipe.prune.drop
-            judge = FoldJudge.of(backbone, task, recipe.prune, recipe.teacher, after.student, after.run)
+            judge = _judge(context, after)
             recovered = recover_leanest(student, teacher, task, pruned, config, drop, after.student, after.run, judge)
             run.recorder.graph("after-pruning", student)
             run.recorder.text("graph", _as_markdown(recovered))
         return Trained(
             net=compact(student),
-            teacher=teacher,
+            teacher=taught,
             epochs=_epochs(run, pruned, recovered, judge),
             prune=_prune_figures(recipe, student, teacher, task, pruned, recovered, judge),
             student=lambda: _student_figures(context, student, unpruned, expected),
@@ -143,13 +154,26 @@ class NetTailor(Plain):
             keep=("teacher", "teacher-rate", "student", "student-rate"),
         )
 
-    def student_stage(self, context: Context, teacher: Backbone) -> StageSettings:
+    def student_stage(self, context: Context, teacher: Teacher) -> StageSettings:
         """How the student is trained: as the recipe says; for methods that train it otherwise."""
         return StageSettings(context.run, context.recipe.student, context.recipe.prune)
 
     def prune_stage(self, context: Context, trained: StageSettings) -> StageSettings:
         """How what pruning leaves is trained, after a student that was trained as `trained` says."""
         return StageSettings(context.run, context.recipe.student, context.recipe.prune)
+
+
+def _judge(context: Context, after: StageSettings) -> FoldJudge | None:
+    """A judge over folds where validation pictures are too few, and teachers can be trained for them."""
+    recipe, run = context.recipe, context.run
+    by = teach_in_folds(context)
+    if by is None:
+        if wanted_folds(recipe.prune, context.task):
+            run.display.say(
+                "folds      none: a teacher that is a finished run has seen their pictures; the drop is judged on validation"
+            )
+        return None
+    return FoldJudge.of(context.backbone, context.task, recipe.prune, recipe.teacher, after.student, after.run, by)
 
 
 def _cost_table(context: Context) -> CostTable:
@@ -179,7 +203,7 @@ def _epochs(run: Run, pruned: Pruned, recovered: Recovered, judge: FoldJudge | N
 def _prune_figures(
     recipe: Sections,
     student: TailoredNet,
-    teacher: Backbone,
+    teacher: Teacher,
     task: Task,
     pruned: Pruned,
     recovered: Recovered,

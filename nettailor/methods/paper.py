@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
 
-from blocks import Backbone
+from blocks.teachers import Teacher
 from nettailor.methods._protocol import Context, MethodSettings
 from nettailor.methods.nettailor import NetTailor, StageSettings
 from nettailor.schema import STRICT
@@ -71,7 +71,7 @@ class PaperStudent(NetTailor):
     settings: type[MethodSettings] = Settings
     variants: Mapping[str, Mapping[str, Any]] = {}
 
-    def student_stage(self, context: Context, teacher: Backbone) -> StageSettings:
+    def student_stage(self, context: Context, teacher: Teacher) -> StageSettings:
         """SGD at the best of a few rates, gates too."""
         own, recipe = context.recipe.method, context.recipe
         assert isinstance(own, Settings)
@@ -97,7 +97,7 @@ class Paper(PaperStudent):
         return replace(trained, prune=prune)
 
 
-def _search(context: Context, teacher: Backbone, run: Run) -> float:
+def _search(context: Context, teacher: Teacher, run: Run) -> float:
     """The rate whose short training of a fresh student ends with the lowest loss on validation."""
     backbone, task, config = context.backbone, context.task, context.recipe.student
 

@@ -60,6 +60,11 @@ class RandomWeights(WholeNetMethod):
             raise UsageError(f"{self.name}: {error}; this backbone can't be trained from random weights") from error
         return net
 
+    def gives_activations(self, own: MethodSettings) -> bool:
+        """Where every block is kept."""
+        assert isinstance(own, Settings)
+        return own.paths is None
+
     def sized(self, own: MethodSettings, other: FinishedRun) -> MethodSettings:
         """The paths of another run's compact net, and as many passes as all of it."""
         sized = super().sized(own, other)

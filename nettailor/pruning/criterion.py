@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from blocks import Backbone, TailoredNet
+from blocks import TailoredNet
+from blocks.teachers import Teacher
 from nettailor.data.task import Split
 from nettailor.training.loop import predictions
 
@@ -71,6 +72,6 @@ class Drop:
         return self.points + min(MARGIN * self.error, allowed) <= allowed + ROUNDING
 
 
-def answered_right(net: Backbone | TailoredNet, split: Split) -> Tensor:
+def answered_right(net: Teacher | TailoredNet, split: Split) -> Tensor:
     """Which pictures of a split a net in eval mode answers right (N,), bool, on the CPU."""
     return predictions(net, split) == split.labels

@@ -3,18 +3,20 @@
     Folds of the task -> for each: a teacher and a network of these paths, trained without it -> both answer it
                       -> Drop over all pictures, each answered by networks that have not seen it
 
-What is judged is the architecture with its training: every fold has a teacher of its own at the run's learning rate, and a
-network that begins as that teacher, without the paths that are gone, and is trained as many passes as the run's has been.
+What is judged is the architecture with its training: every fold has a teacher of its own by the run's method at the run's
+learning rate, and a network that begins as that teacher, without the paths that are gone, and is trained as many passes as
+the run's has been.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 
 from blocks import Backbone, Path
+from blocks.teachers import Teacher
 from nettailor.data.folds import Folds
 from nettailor.data.task import Task
 from nettailor.progress import Display
@@ -28,6 +30,17 @@ from nettailor.training.run import Run
 from nettailor.training.stages import begin, fit_student, new_student, start_for, student_rate
 
 FOLDS = 5
+Teach = Callable[[Backbone, Task, TeacherConfig, Run], Teacher]
+"""Trains a teacher for a task, as `finetune` does: its passes are those of the run's stage `teacher`."""
+
+
+def wanted_folds(config: PruneConfig, task: Task) -> int:
+    """Over how many folds a drop is to be judged: as configured, or `FOLDS` where one validation picture is more than it."""
+    if config.how != "tolerance":
+        return 0
+    if config.folds is not None:
+        return config.folds
+    return FOLDS if 0 < config.drop < 100 / len(task.val) else 0
 
 
 class FoldJudge:
@@ -37,6 +50,7 @@ class FoldJudge:
         count: number of folds.
         settings: how the student was trained; the complexity term is off.
         run: whose learning rate is known by now; checkpoints of the folds lie beside its own.
+        teach: how teachers are trained.
     """
 
     def __init__(
@@ -47,12 +61,13 @@ class FoldJudge:
         teacher: TeacherConfig,
         settings: StudentConfig,
         run: Run,
+        teach: Teach = finetune,
     ) -> None:
-        self._backbone, self._run = backbone, run
+        self._backbone, self._run, self._teach = backbone, run, teach
         self._folds = Folds(task, count, run.augmentation.group, run.seed)
         self._teacher = replace(teacher, lr=run.rate)
         self._settings = replace(settings, complexity_weight=0.0)
-        self._teachers: dict[int, Backbone] = {}
+        self._teachers: dict[int, Teacher] = {}
         self.passes = 0.0
 
     @classmethod
@@ -64,17 +79,16 @@ class FoldJudge:
         teacher: TeacherConfig,
         settings: StudentConfig,
         run: Run,
+        teach: Teach = finetune,
     ) -> FoldJudge | None:
         """A judge where the config wants one, or leaves it open and one validation picture is more than the allowed drop.
 
         None as well where all pictures are one group (`data.group`), of which there are no folds.
         """
-        count = config.folds
-        if count is None:
-            count = FOLDS if 0 < config.drop < 100 / len(task.val) else 0
-        if count == 0 or config.how != "tolerance":
+        count = wanted_folds(config, task)
+        if count == 0:
             return None
-        judge = cls(backbone, task, count, teacher, settings, run)
+        judge = cls(backbone, task, count, teacher, settings, run, teach)
         return judge if len(judge) > 1 else None
 
     def __len__(self) -> int:
@@ -110,10 +124,10 @@ class FoldJudge:
         self.passes += trained * len(task.train) / self._pictures
         return answered_right(teacher, task.val), answered_right(net, task.val)
 
-    def _teacher_of(self, number: int, task: Task) -> Backbone:
+    def _teacher_of(self, number: int, task: Task) -> Teacher:
         if number not in self._teachers:
             run = self._run_of(f"{number + 1}-teacher")
-            self._teachers[number] = finetune(self._backbone, task, self._teacher, run)
+            self._teachers[number] = self._teach(self._backbone, task, self._teacher, run)
             self.passes += run.passes("teacher") * len(task.train) / self._pictures
         return self._teachers[number]
 

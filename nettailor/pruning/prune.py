@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from blocks import Backbone, Path, TailoredNet
+from blocks import Path, TailoredNet
+from blocks.teachers import Teacher
 from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import ROUNDING
@@ -57,7 +58,7 @@ class Pruned:
 
 def prune(
     student: TailoredNet,
-    teacher: Backbone,
+    teacher: Teacher,
     task: Task,
     config: PruneConfig | None = None,
     settings: StudentConfig | None = None,
@@ -108,7 +109,7 @@ class _Job:
     """What every way of pruning needs. `floor` is the teacher's accuracy on the validation split."""
 
     student: TailoredNet
-    teacher: Backbone
+    teacher: Teacher
     task: Task
     config: PruneConfig
     settings: StudentConfig

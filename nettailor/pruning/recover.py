@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from blocks import Backbone, TailoredNet
+from blocks import TailoredNet
+from blocks.teachers import Teacher
 from nettailor.data.task import Task
 from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.pruning.folds import FoldJudge
@@ -68,7 +69,7 @@ class Recovered:
 
 def recover_leanest(
     student: TailoredNet,
-    teacher: Backbone,
+    teacher: Teacher,
     task: Task,
     pruned: Pruned,
     config: RecoverConfig,
@@ -161,7 +162,7 @@ class _Job:
     """What every recovery needs, and where it is written down."""
 
     student: TailoredNet
-    teacher: Backbone
+    teacher: Teacher
     task: Task
     config: RecoverConfig
     drop: float

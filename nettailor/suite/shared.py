@@ -134,9 +134,9 @@ def release(backbone: Backbone, blocks: Collection[int] | None, classifier: bool
         classifier: whether a task reads the source classifier.
     """
     for path in () if classifier else backbone.classifier_paths:
-        classifier = backbone.head.get_submodule(path)
-        for name, tensor in list(classifier.named_parameters(recurse=False)):
-            setattr(classifier, name, nn.Parameter(tensor.to("meta"), requires_grad=False))
+        layer = backbone.head.get_submodule(path)
+        for name, tensor in list(layer.named_parameters(recurse=False)):
+            setattr(layer, name, nn.Parameter(tensor.to("meta"), requires_grad=False))
     for number, name in enumerate(backbone.block_names, 1):
         if blocks is not None and number not in blocks:
             backbone.blocks[number - 1] = AbsentBlock(number, name)

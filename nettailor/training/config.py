@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import field, replace
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -55,8 +56,19 @@ PeakRate = Annotated[Positive | None, Field(description="peak learning rate; lef
 
 @dataclass(config=STRICT, frozen=True)
 class TeacherConfig:
-    """Fine-tuning of a whole copy of the backbone."""
+    """Fine-tuning of a whole copy of the backbone, and which network a student learns from: that one, or another."""
 
+    method: Annotated[
+        str, Field(description="that trains what a student learns from; finetune: the whole backbone, fine-tuned")
+    ] = "finetune"
+    settings: Annotated[
+        dict[str, Any],
+        Field(description="of that method, as they would stand under method; left out, its own defaults"),
+    ] = field(default_factory=dict)
+    run: Annotated[
+        str | None,
+        Field(description="a finished run or delta: its network is the teacher, and nothing is trained for one"),
+    ] = None
     epochs: Count = 20
     start: Annotated[
         Literal["auto", "probe", "fresh"],
@@ -74,6 +86,15 @@ class TeacherConfig:
         float,
         Field(gt=0, le=1, description="factor of the learning rate from each block to the one before it; 1 for none"),
     ] = 1.0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the teacher is the whole backbone, fine-tuned as this section says."""
+        return self.method == "finetune" and not self.settings and self.run is None
+
+    def plainly(self) -> TeacherConfig:
+        """The same training for the plain teacher."""
+        return replace(self, method="finetune", settings={}, run=None)
 
 
 @dataclass(config=STRICT, frozen=True)

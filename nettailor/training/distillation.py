@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blocks import Backbone
+from blocks.teachers import Teacher
 from nettailor.data.task import Task
 from nettailor.training.config import StudentConfig
 from nettailor.training.finetuning import class_weights
@@ -28,7 +28,7 @@ def fit_distilled(
     schedule: Schedule,
     task: Task,
     run: Run,
-    teacher: Backbone,
+    teacher: Teacher,
     config: StudentConfig,
     label_smoothing: float = 0.0,
 ) -> Fitted:

@@ -3,12 +3,13 @@
     backbone, adapted net, pictures -> per layer: |W - W0| / |W0|, cosine(W, W0), CKA(x_l before, x_l after), zeros in x_l
 
 W are all parameters of a layer that both networks have by name and shape, as one vector (running statistics are none of
-them). x_l are activations; for CKA they are averaged over positions and centred. Layer 0 is the stem.
+them). x_l are activations; for CKA they are averaged over positions and centred. Layer 0 is the stem; where the head has
+layers before the classifier, L + 1 is those, in their weights alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from blocks import Backbone, CompactNet
 
-STEM = "stem"
+STEM, HEAD = "stem", "head"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Change:
     """One layer, before adapting and after it. What can't be said is None.
 
     Attributes:
-        layer: 0 for the stem, l for block l.
+        layer: 0 for the stem, l for block l, L + 1 for the head without its classifier.
         weights: |W - W0| / |W0|; 0 where the layer is the backbone's own.
         cosine: of W and W0.
         cka: linear CKA of the pooled activations, 0..1.
@@ -60,11 +61,16 @@ def linear_cka(before: Tensor, after: Tensor) -> float | None:
     return None if norms <= 0 else float((cross / norms).clamp(0, 1))
 
 
-def weight_change(before: nn.Module, after: nn.Module) -> tuple[float | None, float | None]:
-    """`|W - W0| / |W0|` and the cosine of W and W0; None where no parameter is in both, or one of the vectors is zero."""
-    if before is after:
-        return 0.0, 1.0
-    old, new = dict(before.named_parameters()), dict(after.named_parameters())
+def weight_change(
+    before: nn.Module, after: nn.Module, without: Sequence[str] = ()
+) -> tuple[float | None, float | None]:
+    """`|W - W0| / |W0|` and the cosine of W and W0; None where no parameter is in both, or one of the vectors is zero.
+
+    Args:
+        without: paths of layers that are left out.
+    """
+    old = {name: tensor for name, tensor in before.named_parameters() if name.rpartition(".")[0] not in without}
+    new = dict(after.named_parameters())
     shared = [name for name, tensor in old.items() if name in new and new[name].shape == tensor.shape]
     if not shared:
         return None, None
@@ -108,6 +114,9 @@ def _rows(backbone: Backbone, net: CompactNet, before: _Seen, after: _Seen) -> I
             before.part_of_zeros(layer),
             after.part_of_zeros(layer),
         )
+    weights, cosine = weight_change(backbone.head, net.head, backbone.classifier_paths)
+    if weights is not None:
+        yield Change(backbone.depth + 1, HEAD, weights, cosine, None, None, None)
 
 
 @dataclass

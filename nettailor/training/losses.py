@@ -19,14 +19,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, mse_loss
 
-from blocks import Activity, Backbone, TailoredNet
+from blocks import Activity, TailoredNet
 from blocks.complexity import FORMS
+from blocks.teachers import Teacher
 from nettailor.training.config import StudentConfig
 
 
 def backward(
     student: TailoredNet,
-    teacher: Backbone | None,
+    teacher: Teacher | None,
     x: Tensor,
     labels: Tensor,
     weights: StudentConfig,
@@ -38,7 +39,8 @@ def backward(
     Args:
         x: pictures (B, 3, H, W).
         labels: (B,), or probabilities (B, classes).
-        teacher: not needed where neither matching nor distillation has any weight, or where `targets` are given.
+        teacher: not needed where neither matching nor distillation has any weight, or where `targets` are given; it has to
+            give activations where these are matched.
         targets: the teacher's activations and logits for these pictures, if they are known.
         weights: weights and forms of the terms; a term of weight 0 is not computed.
         class_weights: of the cross entropy, (classes,).
@@ -55,7 +57,7 @@ def backward(
     if (weights.matching_weight or weights.distill_weight) and (teacher is not None or targets is not None):
         if targets is None and teacher is not None:
             with torch.no_grad():
-                targets = teacher.eval().activations(x)
+                targets = teacher.eval().activations(x) if weights.matching_weight else [teacher.eval()(x)]
         assert targets is not None
         if weights.distill_weight:
             terms["distill"] = softened_divergence(activity.logits, targets[-1], weights.temperature)

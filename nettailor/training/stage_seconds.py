@@ -40,6 +40,10 @@ class StageSeconds:
         finally:
             self._switch(outer)
 
+    def within(self, name: str) -> StageSeconds:
+        """The same clock for a part of a run whose stages all count as one."""
+        return _Within(self, name)
+
     def add(self, name: str, seconds: float) -> None:
         """Time that a stage took elsewhere, in the run whose networks this one begins with."""
         self.totals[name] = self.totals.get(name, 0.0) + seconds
@@ -57,3 +61,22 @@ class StageSeconds:
             self.add(before, now - self._since)
         self._stage, self._since = name, now
         return before
+
+
+class _Within(StageSeconds):
+    """All stages as one stage of another clock."""
+
+    def __init__(self, outer: StageSeconds, name: str) -> None:
+        super().__init__()
+        self.totals, self._outer, self._name = outer.totals, outer, name
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        with self._outer.stage(self._name):
+            yield
+
+    def add(self, name: str, seconds: float) -> None:
+        self._outer.add(self._name, seconds)
+
+    def write(self) -> None:
+        self._outer.write()

@@ -15,8 +15,9 @@ from blocks import Backbone, Plan, TailoredNet
 from blocks.batching import batch_slices
 from blocks.bn_statistics import recalibrate_norms
 from blocks.counting import tensors_of
-from blocks.inherit import inherit
+from blocks.inherit import fit_classifier, inherit
 from blocks.memory import map_large_tensors, pictures_at_once
+from blocks.teachers import Teacher
 from blocks.warm_start import warm_start
 from nettailor.data.batches import evaluation_batches, normalise
 from nettailor.data.task import Task
@@ -46,17 +47,17 @@ def starts_behind_prefix(settings: StudentConfig) -> bool:
 
 def start_for(
     student: TailoredNet,
-    teacher: Backbone,
+    teacher: Teacher,
     task: Task,
     config: TeacherConfig,
     settings: StudentConfig,
     run: Run,
-) -> Backbone:
-    """The fine-tuned network that a student begins as: its teacher, where nothing of it is shared with other tasks.
+) -> Teacher:
+    """The trained network that a student begins as: its teacher, where nothing of it is shared with other tasks.
 
     A teacher's later blocks go with what fine-tuning made of its first ones, which a student with a shared prefix can't have.
-    For such a one the backbone is fine-tuned once more behind the prefix, at the rate and for the passes of the teacher:
-    stage `start`.
+    For such a one the backbone is fine-tuned behind the prefix on the labels, whatever its teacher is, at the rate and for
+    the passes of the teacher: stage `start`.
     """
     shared = settings.shared_prefix
     begun = run.checkpoints.has("student") and not run.checkpoints.has("start")  # by another run, which handed it over
@@ -75,7 +76,7 @@ def tailor(
     task: Task,
     config: StudentConfig | None = None,
     run: Run | None = None,
-    teacher: Backbone | None = None,
+    teacher: Teacher | None = None,
 ) -> TailoredNet:
     """A fresh student of the backbone for a task.
 
@@ -111,14 +112,18 @@ def check_prefix(backbone: Backbone, config: StudentConfig) -> None:
         )
 
 
-def begin(student: TailoredNet, task: Task, config: StudentConfig, run: Run, teacher: Backbone | None = None) -> None:
-    """Take over from the teacher what the student can hold of it, and fit its proxies to the blocks beside them."""
+def begin(student: TailoredNet, task: Task, config: StudentConfig, run: Run, teacher: Teacher | None = None) -> None:
+    """Take over from the teacher what the student can hold of it, and fit its proxies to the blocks beside them.
+
+    Where the teacher's classifier is none for a student, its own is fitted to the teacher's answers to the same pictures.
+    """
     if student.keeps_much():
         map_large_tensors()
     if run.checkpoints.has("student"):
         return  # it goes on from there
-    if teacher is not None and config.start == "teacher":
-        inherit(student, teacher)
+    answers = teacher if config.start == "teacher" else None
+    if answers is not None and inherit(student, answers):
+        answers = None  # it has the classifier
     if config.warm_start:
         rows = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(run.seed))[: config.warm_start]
         size = pictures_at_once(student.backbone.shapes, WARM_BATCH, least=FEWEST_FOR_STATISTICS)
@@ -128,6 +133,8 @@ def begin(student: TailoredNet, task: Task, config: StudentConfig, run: Run, tea
             return (normalise(task.train.batch(part), student.spec, run.device) for part in parts)
 
         warm_start(student, batches)
+        if answers is not None:
+            fit_classifier(student, answers, batches())
 
 
 def plan_of(config: StudentConfig) -> Plan:
@@ -141,7 +148,7 @@ def plan_of(config: StudentConfig) -> Plan:
 
 
 def train(
-    student: TailoredNet, teacher: Backbone, task: Task, config: StudentConfig | None = None, run: Run | None = None
+    student: TailoredNet, teacher: Teacher, task: Task, config: StudentConfig | None = None, run: Run | None = None
 ) -> Fitted:
     """Train a student with all terms of the loss."""
     config = config or StudentConfig()
@@ -157,7 +164,7 @@ def student_rate(configured: float | None, run: Run) -> float:
 
 def recover(
     student: TailoredNet,
-    teacher: Backbone,
+    teacher: Teacher,
     task: Task,
     config: RecoverConfig | None = None,
     settings: StudentConfig | None = None,
@@ -185,7 +192,7 @@ def recalibrate(student: TailoredNet, task: Task, run: Run) -> None:
 def fit_student(
     stage: str,
     student: TailoredNet,
-    teacher: Backbone,
+    teacher: Teacher,
     task: Task,
     config: StudentConfig,
     epochs: int,

@@ -3,7 +3,8 @@
     training pictures -> a fixed set of augmented views -> teacher, once -> (views, answers) for every training of a run
                       -> new views in every pass -> teacher, in every step                    where they do not fit in memory
 
-A student trains in many short stages. With fixed views the teacher answers each of them once and not in every pass.
+A student trains in many short stages. With fixed views the teacher answers each of them once and not in every pass. Where no
+term of the loss reads an answer the teacher is not asked; the views are the same.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from blocks import Backbone
 from blocks.batching import batch_slices
+from blocks.teachers import Teacher
 from nettailor.data.augment import augments
 from nettailor.data.batches import (
     augmented_batches,
@@ -31,6 +32,11 @@ from nettailor.training.mixing import mixes
 from nettailor.training.run import Run
 
 
+def reads_answers(config: StudentConfig) -> bool:
+    """Whether any term of a student's loss reads what its teacher says."""
+    return config.matching_weight > 0 or config.distill_weight > 0
+
+
 class TeacherTargets:
     """A teacher's answers to training pictures.
 
@@ -41,10 +47,10 @@ class TeacherTargets:
         teacher: its norms folded, for pictures whose answers are not known.
     """
 
-    def __init__(self, teacher: Backbone, split: Split, config: StudentConfig, run: Run) -> None:
+    def __init__(self, teacher: Teacher, split: Split, config: StudentConfig, run: Run) -> None:
         self.teacher = teacher.frozen_copy()
         self._of, self._split, self._run = teacher, split, run
-        self._matched = config.matching_weight > 0
+        self._matched, self._asked = config.matching_weight > 0, reads_answers(config)
         self._views: list[Tensor] = []
         self._known: list[Tensor] = []
         varied = augments(run.augmentation)
@@ -53,20 +59,20 @@ class TeacherTargets:
             self._answer([self._view(number) for number in range(count)] if varied else [])
 
     @classmethod
-    def of(cls, teacher: Backbone, split: Split, config: StudentConfig, run: Run) -> TeacherTargets:
+    def of(cls, teacher: Teacher, split: Split, config: StudentConfig, run: Run) -> TeacherTargets:
         """Those that the run has already, where they are of this teacher, split and kind; else new ones, which it keeps."""
         kept = run.targets
         if (
             kept is None
             or kept._of is not teacher
             or kept._split is not split
-            or kept._matched != config.matching_weight > 0
+            or (kept._matched, kept._asked) != (config.matching_weight > 0, reads_answers(config))
         ):
             kept = run.targets = cls(teacher, split, config, run)
         return kept
 
     def _bytes(self, count: int, varied: bool) -> int:
-        answers = 4 * self._of.classes
+        answers = 4 * self._of.classes if self._asked else 0
         if self._matched:
             answers += 4 * sum(math.prod(shape) for shape in self._of.shapes)
         pictures = 3 * self._split.size**2 if varied else 0
@@ -82,13 +88,14 @@ class TeacherTargets:
 
     @torch.no_grad()
     def _answer(self, views: list[Tensor]) -> None:
-        run = self._run
+        run, self._views = self._run, views
+        if not self._asked:
+            return
         found: list[list[Tensor]] = []
         with run.autocast():
             for x in self._pictures(views):
-                answers = self.teacher.activations(x)
-                found.append(answers if self._matched else answers[-1:])
-        self._views, self._known = views, [torch.cat(layer) for layer in zip(*found, strict=True)]
+                found.append(self.teacher.activations(x) if self._matched else [self.teacher(x)])
+        self._known = [torch.cat(layer) for layer in zip(*found, strict=True)]
 
     def _pictures(self, views: list[Tensor]) -> Iterator[Tensor]:
         """Normalised batches (B, 3, S, S) of all views, one view after the other; of the split itself without views."""

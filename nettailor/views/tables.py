@@ -47,13 +47,13 @@ def report_table(report: Report) -> Table:
             ("test accuracy", f"{teacher.test_accuracy:.2%}", f"{net.test_accuracy:.2%}", points),
             ("M MACs", f"{teacher.macs / 1e6:.2f}", f"{net.macs / 1e6:.2f}", _less(net.macs, teacher.macs)),
             ("parameters", f"{teacher.params:,}", f"{net.params:,}", _less(net.params, teacher.params)),
-            ("task parameters", f"{teacher.params:,}", f"{net.task_params:,}", own),
+            ("task parameters", f"{teacher.own_params:,}", f"{net.task_params:,}", own),
             ("ms per picture", f"{teacher.latency_ms:.2f}", f"{net.latency_ms:.2f}", slower),
             ("universal blocks", f"{backbone.universal_blocks}", f"{net.universal_blocks_kept}", proxies),
         ]
     if net.balanced_accuracy is not None:
         rows.insert(1, _balanced_row(net.balanced_accuracy, teacher))
-    headings = ("", "network", "") if teacher is None else ("", "teacher", "compact", "difference")
+    headings = ("", "network", "") if teacher is None else ("", teacher.called, "compact", "difference")
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="right" if place else "left")
     for row in rows:

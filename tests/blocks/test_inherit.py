@@ -7,9 +7,11 @@ import copy
 import pytest
 import torch
 
-from blocks import Backbone, Plan, TailoredNet
+from blocks import Backbone, Plan, TailoredNet, compact
 from blocks.adapters import LowRank
-from blocks.inherit import inherit
+from blocks.inherit import fit_classifier, inherit
+from tests import fabricated
+from tests.blocks.test_teachers import _registered, with_top  # noqa: F401  (a fixture)
 
 
 def moved(backbone: Backbone, rank: int) -> Backbone:
@@ -73,3 +75,58 @@ def test_norms_and_classifier_are_the_teachers_and_the_backbone_stays(backbone: 
     assert len(found) >= backbone.depth
     (path,) = backbone.classifier_paths
     assert torch.equal(student.head.get_submodule(path).weight, teacher.head.get_submodule(path).weight)
+
+
+def test_kernels_that_the_teacher_left_alone_can_still_be_trained(backbone: Backbone) -> None:
+    """Both factors at zero would have no gradient; the student computes what the teacher computes all the same."""
+    teacher = backbone.teacher(5, backbone.depth).eval()
+    student = TailoredNet(backbone, 5, Plan(0, batch_norm="affine", rank=2)).eval()
+    assert inherit(student, teacher)
+    additions = [module for module in student.modules() if isinstance(module, LowRank)]
+    assert additions
+    for module in additions:
+        assert not module.up.any()
+        assert module.down.norm(dim=1).min() > 0
+    x = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(student(x), teacher(x), rtol=1e-4, atol=1e-4)
+
+
+def test_of_a_teacher_with_another_head_stem_and_blocks_are_taken_over(backbone: Backbone) -> None:
+    net = with_top(backbone)
+    with torch.no_grad():
+        for name, tensor in net.task_tensors().items():
+            if name.startswith(("blocks", "stem")) and name.endswith("running_mean"):
+                tensor += 0.5
+    student = TailoredNet(backbone, 4, Plan(0, batch_norm="affine", rank=0)).eval()
+    before = student.head.get_submodule(backbone.classifier_paths[0]).weight.clone()
+    assert not inherit(student, compact(net))
+    assert torch.equal(student.head.get_submodule(backbone.classifier_paths[0]).weight, before)
+    x = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        for ours, theirs in zip(student.run(x).activations, net.eval().activations(x)[:-1], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_of_a_teacher_that_is_no_chain_nothing_is_taken_over(backbone: Backbone) -> None:
+    student = TailoredNet(backbone, 3, Plan(0, rank=2))
+    before = {name: tensor.clone() for name, tensor in student.task_tensors().items()}
+    assert not inherit(student, fabricated.pruned(backbone))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in student.task_tensors().items())
+
+
+def test_a_classifier_is_fitted_to_the_answers_of_a_teacher_with_another_head(backbone: Backbone) -> None:
+    teacher = compact(with_top(backbone))
+    with torch.no_grad():
+        teacher.head.new_classifier.weight[:, -backbone.shapes[-1][0] - 1 :] *= (
+            3  # what the student has no room for is less
+        )
+    student = TailoredNet(backbone, 4, Plan(0, batch_norm="affine", rank=0)).train()
+    inherit(student, teacher)
+    batches = [torch.randn(32, 3, 16, 16) for _ in range(12)]
+    assert fit_classifier(student, teacher, batches)
+    assert student.training
+    x = torch.randn(64, 3, 16, 16)
+    with torch.no_grad():
+        wanted, found = teacher(x), student.eval()(x)
+    left = (wanted - found).square().mean() / wanted.var(0, correction=0).mean()
+    assert left < 0.35, "most of the variance of pictures that it has not seen"

@@ -71,6 +71,13 @@ def test_pairs_bring_sections_of_their_own_and_name_their_source(digit_folder: P
     assert far.source is not None
     assert (near.source.data, near.source.crop) == (str(digit_folder), 0.8)
     assert (far.source.data, far.source.crop) == ("CIFAR10", None)
+    (part,) = cells({"seed": [0]}, base={"source": {"data": str(digit_folder), "classes": "a|b"}})
+    assert part.source is not None
+    assert part.source.classes == "a|b"
+    with pytest.raises(UsageError, match=r"cell of seed 0: source.crp: no such key"):
+        cells({"seed": [0]}, base={"source": {"data": str(digit_folder), "crp": 0.8}})
+    with pytest.raises(UsageError, match=r"source: is a mapping with data, classes and crop, but it is 'digits'"):
+        cells({"seed": [0]}, base={"source": "digits"})
     with pytest.raises(UsageError, match=r"cell of seed 0: source.crop: input should be less than or equal to 1"):
         cells({"seed": [0]}, base={"source": {"data": "CIFAR10", "crop": 2}})
 

@@ -11,6 +11,7 @@ from blocks import Backbone
 from nettailor.artifacts.report import Report
 from nettailor.data.task import Task
 from nettailor.jobs.recipe import Recipe
+from nettailor.methods import _teachers as teachers
 from nettailor.methods import _whole_net as module
 from nettailor.methods._protocol import Context
 from nettailor.methods.blocks_per_stage import METHOD, Settings
@@ -44,7 +45,7 @@ def test_all_passes_together_are_those_that_were_asked_for(
         given.append(words)
         words[6].fitted[words[0]] = Fitted({}, 0.0, epochs=words[4].epochs)
 
-    monkeypatch.setattr(module, "finetune", finetune)
+    monkeypatch.setattr(teachers, "finetune", finetune)
     monkeypatch.setattr(module, "search_rate", searched)
     monkeypatch.setattr(module, "fit_distilled" if distill else "fit_to_labels", fit)
     config = TeacherConfig(lr=lr, label_smoothing=0.1, layer_decay=0.5)

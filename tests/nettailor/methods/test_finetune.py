@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ import torch
 from blocks import Backbone
 from nettailor.data.task import Task
 from nettailor.errors import UsageError
+from nettailor.jobs.board_rows import find_row
 from nettailor.jobs.recipe import Recipe
 from nettailor.methods._protocol import Context
 from nettailor.methods._tuned import TuneSettings, first_tuned, with_optimizer
@@ -18,6 +21,8 @@ from nettailor.training.config import StudentConfig, TeacherConfig, TrainingConf
 from nettailor.training.finetuning import tuned_groups
 from nettailor.training.optimizers import step_factor
 from nettailor.training.run import Fitted, Run
+from tests.conftest import CommandLine
+from tests.tiny import QUICK
 
 
 def test_it_is_the_teachers_stage_and_owns_every_tensor(
@@ -96,3 +101,20 @@ def test_sgd_as_published(backbone: Backbone, task: Task, monkeypatch: pytest.Mo
     assert step_factor(published.training, 74, 100) == pytest.approx(0.1)
     assert step_factor(published.training, 75, 100) == pytest.approx(0.01)
     assert with_optimizer(replace(own, optimizer="training"), TeacherConfig(), run) == (TeacherConfig(), run)
+
+
+def test_any_depth_from_the_command_line_a_recipe_and_a_board(nettailor: CommandLine, digit_folder: Path) -> None:
+    small = ("--backbone", "tests.tiny:tiny_resnet", "backbone.input_size=16", "--data", digit_folder, *QUICK)
+    words = ("adapt", *small, "--out", "run", "--method", "finetune", "method.tune_from=layer3.0", "method.new_lr=10")
+    status, _, err = nettailor(*words)
+    assert status == 0, err
+    Path("mine.yaml").write_text("method: {name: finetune, tune_from: layer3.0, new_lr: 10}\n")
+    assert nettailor("adapt", *small, "--out", "again", "--recipe", "mine.yaml")[0] == 0
+    plans = [json.loads(Path(run, "task", "task.json").read_text())["plan"] for run in ("run", "again")]
+    assert [plan["tuned_from"] for plan in plans] == [5, 5]
+    tensors = [Path(run, "task", "task.safetensors").read_bytes() for run in ("run", "again")]
+    assert tensors[0] == tensors[1]
+    said = nettailor.fails("adapt", *small, "--out", "no", "--method", "finetune", "method.tune_from=9", status=2)
+    assert "method.tune_from: is 9, but tests.tiny:tiny_resnet has 6 blocks; give 1 to 6" in said
+    assert not Path("no").exists(), "nothing is written"
+    assert find_row("finetune+new").recipe(Recipe()).method.tune_from == "new"  # type: ignore[attr-defined]

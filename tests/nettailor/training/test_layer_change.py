@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from blocks import Backbone, NetPlan, Path, Plan, TailoredNet, compact
+from blocks import Backbone, InputSpec, NetPlan, Path, Plan, TailoredNet, compact
 from blocks.paths import UNIVERSAL
 from blocks.shallow import ShallowNet
 from blocks.whole import WholeNet, first_of_each_stage
@@ -99,6 +99,23 @@ def test_zeros_are_counted_before_and_after(backbone: Backbone) -> None:
             parameter.zero_()
     assert changes(backbone, net, pictures)[0].zeros_after == 1.0
     assert changes(backbone, net, pictures)[0].cka is None, "the same for all pictures"
+
+
+def test_layers_of_the_head_before_the_classifier_are_compared_in_their_weights() -> None:
+    def unit(inner: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(inner, 4, 3, padding=1), nn.ReLU())
+
+    layers = [unit(3), unit(4), unit(4), unit(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4), nn.ReLU()]
+    spec = InputSpec(16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    backbone = Backbone(nn.Sequential(*layers, nn.Linear(4, 3)), spec, "dense")
+    net = chain(backbone, 0)
+    with torch.no_grad():
+        for parameter in net.head.parameters():
+            parameter.mul_(2)
+    last = changes(backbone, compact(net), [torch.randn(4, 3, 16, 16)])[-1]
+    assert (last.layer, last.name, last.cka) == (backbone.depth + 1, "head", None)
+    assert last.weights == pytest.approx(1.0), "the classifier, of the same shape by chance, is left out"
+    assert last.cosine == pytest.approx(1.0)
 
 
 def test_networks_without_some_blocks_or_of_a_frozen_backbone_are_compared_in_what_they_have(

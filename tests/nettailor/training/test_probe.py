@@ -11,6 +11,7 @@ from torch import nn
 from blocks import Backbone
 from nettailor.backbones.load import load_backbone
 from nettailor.data.batches import evaluation_batches
+from nettailor.data.config import DataConfig
 from nettailor.data.task import Task, load_task
 from nettailor.training import finetuning
 from nettailor.training.checkpoint import Checkpoints
@@ -45,6 +46,17 @@ def test_the_probe_separates_what_its_features_separate(backbone: Backbone, task
     net = with_probe(backbone, task, probe)
     assert accuracy(net, task.train) > 0.7
     assert loss_on(net, task.val, backbone.spec) == pytest.approx(probe.val_loss, rel=0.01)
+
+
+def test_features_are_computed_once_of_pictures_as_they_are(backbone: Backbone, task: Task) -> None:
+    """Whatever is augmented in training."""
+    seen: list[torch.Tensor] = []
+    backbone.stem.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+    assert fit_probe(backbone, task, Run(augmentation=DataConfig(rotate=30.0, shift=0.3))) is not None
+    plain = [
+        x for split in (task.train, task.val) for x, _ in evaluation_batches(split, backbone.spec, torch.device("cpu"))
+    ]
+    assert torch.equal(torch.cat(seen), torch.cat(plain))
 
 
 def test_two_classes_get_two_rows(backbone: Backbone, task: Task) -> None:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from blocks import Backbone
+from blocks import Backbone, compact
+from blocks.shallow import ShallowNet
 from nettailor.data.batches import normalise
 from nettailor.data.config import DataConfig
 from nettailor.data.task import Task
@@ -112,3 +113,39 @@ def test_a_run_asks_its_teacher_once_for_all_its_stages(
     assert run.targets is TeacherTargets.of(teacher, task.train, config, run)
     matched = replace(config, matching_weight=1.0)
     assert run.targets is not TeacherTargets.of(teacher, task.train, matched, run)
+
+
+def test_a_teacher_whose_answers_nothing_reads_is_not_asked(
+    backbone: Backbone, teacher: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pictures are those of a student that learns from it."""
+    asked = TeacherTargets(teacher, task.train, StudentConfig(views=2), Run())
+
+    def activations(self: Backbone, x: torch.Tensor) -> list[torch.Tensor]:
+        raise AssertionError("it is asked")
+
+    monkeypatch.setattr(Backbone, "activations", activations)
+    labels = replace(STUDENT, views=2, distill_weight=0.0)
+    run = Run()
+    targets = TeacherTargets.of(teacher, task.train, labels, run)
+    assert targets.has_views
+    assert targets.known(torch.tensor([0])) is None
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(targets._views, asked._views, strict=True))
+    student = tailor(backbone, task, replace(labels, start="backbone", warm_start=0), run)
+    monkeypatch.setattr("nettailor.training.passes.HARD", 0.0)
+    monkeypatch.setattr("nettailor.training.stages.accuracy", lambda net, split: 0.5)
+    train(student, teacher, task, labels, run)
+    assert run.targets is targets
+    monkeypatch.undo()
+    assert TeacherTargets.of(teacher, task.train, StudentConfig(views=2), run) is not targets, "now they are read"
+
+
+def test_a_network_without_all_activations_teaches_by_its_answers(backbone: Backbone, task: Task) -> None:
+    teacher = compact(ShallowNet(backbone, 3, len(task.classes)), backbone)
+    assert not teacher.gives_activations
+    for views in (2, 0):
+        run, config = Run(), replace(STUDENT, views=views, epochs=1)
+        student = tailor(backbone, task, config, run, teacher)
+        train(student, teacher, task, config, run)
+        assert run.targets is not None
+        assert run.targets.has_views == (views > 0)

@@ -103,7 +103,7 @@ def test_rows_of_plain_fine_tuning_have_four_depths_and_both_optimisers() -> Non
 def test_the_best_rate_is_taken_the_lower_of_two_when_all_have_run(tmp_path: Path) -> None:
     assert best({0.05: 0.9, 0.02: 0.92, 0.01: 0.92, 0.005: 0.8}) == 0.01
     cells = [cell for cell in all_rate_cells() if "-sgd-" in cell.name]
-    for cell, accuracy in zip(cells[:-1], (0.8, 0.9, 0.7), strict=True):
+    for cell, accuracy in zip(cells[:-1], (0.8, 0.9, 0.7, 0.6, 0.5), strict=True):
         finished(tmp_path, cell, [0.1], [accuracy])
     assert chosen_rates(tmp_path) == {}
     finished(tmp_path, cells[-1], [0.99], [0.6])
