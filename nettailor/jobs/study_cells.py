@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
@@ -25,16 +25,15 @@ from nettailor.jobs.recipe import Recipe, parse_recipe
 from nettailor.jobs.study_file import (
     FACTORS,
     PAIR,
-    SOURCE,
+    PRETRAINED_ON,
     SOURCE_CLASSES,
     SOURCE_PICTURES,
     USUAL_METHOD,
-    SourcePictures,
+    PretrainedOn,
     StudyFile,
     is_where,
 )
 from nettailor.jobs.study_sources import WEIGHTS, SourceNet, short_hash, source_net, whole_path
-from nettailor.methods._protocol import Method
 from nettailor.training.pretraining import PretrainConfig
 
 
@@ -54,7 +53,7 @@ class Cell:
     factors: Mapping[str, Value]
     recipe: Recipe
     where: tuple[Value, ...]
-    source: SourcePictures | None
+    source: PretrainedOn | None
     net: SourceNet | None
     baseline: bool = False
 
@@ -118,34 +117,22 @@ def _cell(study: StudyFile, chosen: Mapping[str, Any], sources: Path, origin: st
             tree = merge(tree, value)
     about = ", ".join(f"{name} {value}" for name, value in factors.items() if value is not None)
     where = f"{origin}: cell of {about}"
-    pictures, net = tree.get(SOURCE), _source_net(study, chosen, tree, where)
-    if not _reads_source(tree["method"], origin):
-        tree.pop(SOURCE, None)  # what a method does not read has no place in its recipe
+    net = _source_net(study, chosen, tree, where)
     if net is not None:
         tree = merge(tree, {"backbone": {"name": net.name, "weights": str(sources / net.key / WEIGHTS)}})
-    recipe = resolve(parse_recipe(tree, where))
-    source = None if pictures is None else _source_pictures(pictures, where)
-    if net is not None:
-        source = SourcePictures(net.data, crop=source.crop if source is not None else None)
-    return Cell(factors, recipe, tuple(factors[name] for name in factors if is_where(name)), source, net)
-
-
-def _method(named: Any, origin: str) -> Method:
-    """The method of a recipe's section, which may be its name alone."""
-    own = named if isinstance(named, str) else str(named.get("name", USUAL_METHOD))
-    return methods.find(own, f"{origin}: method.name")
+    pictures = tree.pop(PRETRAINED_ON, None)
+    recipe = parse_recipe(tree, where)
+    source = _pretrained_on(pictures, net, recipe, where)
+    at = tuple(factors[name] for name in factors if is_where(name))
+    return Cell(factors, resolve(recipe.without_unread()), at, source, net)
 
 
 def _has(named: Any, key: str, origin: str) -> bool:
     """Whether a cell's method has a factor: what is not a setting of its own, all do."""
     section, _, name = key.partition(".")
-    own = _method(named, origin)
-    return section != "method" or not name or name in own.settings.__dataclass_fields__  # type: ignore[attr-defined]
-
-
-def _reads_source(named: Any, origin: str) -> bool:
-    """Whether a method trains with pictures of the source, too."""
-    return SOURCE in getattr(_method(named, origin), "reads", ())
+    own = named if isinstance(named, str) else str(named.get("name", USUAL_METHOD))
+    settings = methods.find(own, f"{origin}: method.name").settings
+    return section != "method" or not name or name in settings.__dataclass_fields__  # type: ignore[attr-defined]
 
 
 def _source_net(study: StudyFile, chosen: Mapping[str, Any], tree: Mapping[str, Any], where: str) -> SourceNet | None:
@@ -161,17 +148,17 @@ def _source_net(study: StudyFile, chosen: Mapping[str, Any], tree: Mapping[str, 
     return source_net(backbone, own.data or "", classes, amount.get("total"), amount.get("each"), config)
 
 
-def _source_pictures(tree: Any, origin: str) -> SourcePictures | None:
-    """The pictures that a section `source` names; where recipes have it, it may say more, for a method's training."""
-    if not isinstance(tree, dict):
-        raise UsageError(f"{origin}: source: is a mapping with data, classes and crop, but it is {tree!r}")
-    own, section = tree, get_type_hints(Recipe).get(SOURCE)
-    if section is not None:
-        parse(section, tree, origin, "source.")
-        own = {key: value for key, value in tree.items() if key in SourcePictures.__dataclass_fields__}  # type: ignore[attr-defined]
-    if section is not None and own.get("data") is None:
+def _pretrained_on(pictures: Any, net: SourceNet | None, recipe: Recipe, where: str) -> PretrainedOn | None:
+    """What a cell's backbone was pretrained on: as the section says, or a small source's data, or a recipe's own source."""
+    own = recipe.source
+    if pictures is not None:
+        found: PretrainedOn = parse(PretrainedOn, pictures, where, f"{PRETRAINED_ON}.")
+    elif net is not None:
+        found = PretrainedOn(net.data)
+    elif own.data is not None:
+        found = PretrainedOn(own.data, own.classes, own.crop)
+    else:
         return None
-    found: SourcePictures = parse(SourcePictures, own, origin, "source.")
     return replace(found, data=whole_path(found.data))
 
 

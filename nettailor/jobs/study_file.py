@@ -33,20 +33,20 @@ FACTORS: Mapping[str, str] = {
 PAIR, SOURCE_CLASSES, SOURCE_PICTURES = "pair", "source_classes", "source_pictures"
 OWN = (PAIR, SOURCE_CLASSES, SOURCE_PICTURES)
 """Factors that no recipe has: which pictures over which backbone, and what small source networks have seen."""
-SOURCE = "source"
-"""The section of a base or a pair that names the pictures that the backbone was pretrained on."""
+PRETRAINED_ON = "pretrained_on"
+"""The section of a base or a pair, and of no recipe, that names what the backbone was pretrained on."""
 WHERE = ("data.", "backbone.", "source.", "task")
 """Factors, by how they begin, that decide what a network is trained on and what with, and not how."""
 USUAL_METHOD = "finetune"
 
 
 @dataclass(config=STRICT, frozen=True)
-class SourcePictures:
+class PretrainedOn:
     """Pictures that a backbone was pretrained on.
 
     Attributes:
         classes: regular expression; only classes count whose whole name matches it; all if left out.
-        crop: part of the shorter side that is kept, as in pretraining; the backbone's own if left out.
+        crop: part of the shorter side that is kept, as in pretraining; what is known of the backbone if left out.
     """
 
     data: str
@@ -85,7 +85,7 @@ class StudyFile:
     Attributes:
         factors: values of each factor; the study is their grid.
         name: of the study; the file's if left out.
-        base: sections of a recipe that all cells share; `source` may name the backbone's pictures.
+        base: sections of a recipe that all cells share; `pretrained_on` may name the backbone's pictures.
         pairs: sections that go with each value of the factor `pair`, by its name.
         baselines: methods that are run once for the same pictures, backbone and seed, to compare with.
     """

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from blocks import Backbone, InputSpec
+from blocks import Backbone
 from blocks.representation import representation
 from blocks.top import TopError
 from nettailor.artifacts import delta
@@ -31,7 +31,7 @@ from nettailor.environment import pick_device
 from nettailor.errors import DataError
 from nettailor.jobs.job import Job
 from nettailor.jobs.recipe import Recipe
-from nettailor.jobs.study_file import DistanceFile, SourcePictures
+from nettailor.jobs.study_file import DistanceFile, PretrainedOn
 from nettailor.jobs.study_sources import SourceNet
 from nettailor.progress import Display
 from nettailor.training.layer_change import changes
@@ -90,7 +90,7 @@ class DistanceJob(Job):
         net: the small source network that it is: of the source its classes alone count.
     """
 
-    source: SourcePictures | None = None
+    source: PretrainedOn | None = None
     net: SourceNet | None = None
     settings: DistanceFile = DistanceFile()
 
@@ -104,27 +104,29 @@ class DistanceJob(Job):
         if (self.out / DISTANCE).is_file():
             return
         frozen = backbone(self.recipe.backbone).to(pick_device(self.recipe.machine.device))
-        count, seed = self.settings.pictures, self.settings.seed
-        display.say(f"{self.source.data} and {self.recipe.data.source}: {count} pictures a side ...")
-        target = sampled(self.recipe.data, frozen.spec, count, seed)
-        source = self._source(frozen.spec, count, seed)
+        count, seed, target_data = self.settings.pictures, self.settings.seed, self.recipe.data
+        source = self._source(frozen)
+        display.say(f"{source.source.where} and {target_data.source}: {count} pictures a side ...")
+        target = sampled(target_data, frozen.spec, count, seed)
         for split in (source, target):
             if len(split) < FEWEST:
-                raise DataError(
-                    f"{split.source.where}: {len(split)} pictures are too few for a distance; at least {FEWEST} are needed"
-                )
+                few = f"{len(split)} pictures are too few for a distance"
+                raise DataError(f"{split.source.where}: {few}; at least {FEWEST} are needed")
         found = set_distance(features(frozen, source), features(frozen, target), seed)
-        names = self.source.data, self.recipe.data.source, frozen.name
+        names = self.source.data, target_data.source, frozen.name
         Distance(*names, (len(source), len(target)), **asdict(found)).write(self.out / DISTANCE)
 
-    def _source(self, spec: InputSpec, count: int, seed: int) -> Split:
+    def _source(self, backbone: Backbone) -> Split:
         """Pictures of the source, framed as in pretraining."""
-        assert self.source is not None
-        if self.net is None:
-            framed = spec if self.source.crop is None else replace(spec, crop=self.source.crop)
-            return sampled(DataConfig(source=self.source.data, classes=self.source.classes), framed, count, seed)
-        layout, members = self.net.pictures()
-        return drawn(layout.source, members, replace(spec, crop=self.source.crop or 1 / MARGIN), count, seed)
+        count, seed, own = self.settings.pictures, self.settings.seed, self.source
+        assert own is not None
+        crop = own.crop or (1 / MARGIN if self.net is not None else backbone.source_crop) or backbone.spec.crop
+        framed = replace(backbone.spec, crop=crop)
+        if self.net is not None:
+            layout, members = self.net.pictures()
+            return drawn(layout.source, members, framed, count, seed)
+        data = DataConfig(source=own.data, root=self.recipe.data.root, classes=own.classes)
+        return sampled(data, framed, count, seed)
 
 
 @torch.no_grad()

@@ -153,7 +153,8 @@ def train(
     """Train a student with all terms of the loss."""
     config = config or StudentConfig()
     run = run or Run()
-    epochs = passes.STUDENT.over(len(task.train), config.batch, config.epochs, accuracy(teacher, task.val))
+    taught = accuracy(teacher, task.val) if config.epochs is None else 1.0
+    epochs = passes.STUDENT.over(len(task.train), config.batch, config.epochs, taught)
     return fit_student("student", student, teacher, task, config, epochs, student_rate(config.lr, run), run)
 
 
@@ -180,7 +181,8 @@ def recover(
     settings = replace(settings or StudentConfig(), complexity_weight=0.0)
     if not run.checkpoints.has(stage):
         recalibrate(student, task, run)
-    epochs = passes.RECOVERY.over(len(task.train), settings.batch, config.epochs, accuracy(teacher, task.val))
+    taught = accuracy(teacher, task.val) if config.epochs is None else 1.0
+    epochs = passes.RECOVERY.over(len(task.train), settings.batch, config.epochs, taught)
     return fit_student(stage, student, teacher, task, settings, epochs, student_rate(config.lr, run), run)
 
 

@@ -122,7 +122,8 @@ def draw_depth(cells: Sequence[CellFigures], axes: Sequence[str], path: Path) ->
         plot.xaxis.set_major_locator(MaxNLocator(integer=True))
         plot.grid(alpha=0.3)
     figure.suptitle(f"{cells[0].study}: change by depth, mean over cells")
-    figure.legend(loc="outside right upper", fontsize="small")
+    if any(group.label for group in shown):
+        figure.legend(loc="outside right upper", fontsize="small")
     write_atomic(path, lambda temporary: figure.savefig(temporary, format="png"))
     return path
 

@@ -53,7 +53,7 @@ def names(folder: Path) -> set[str]:
 def test_a_study_leaves_lines_pictures_and_a_report_and_is_not_run_again(
     digit_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair = {"data": {"per_class": 3}, "source": {"data": str(digit_folder)}}
+    pair = {"data": {"per_class": 3}, "pretrained_on": {"data": str(digit_folder)}}
     factors: dict[str, list[Any]] = {"rate": [0.002], "seed": [0]}
     path = written(digit_folder, factors, pairs={"a": pair}, baselines=["linear"])
     _, cells, out = study(path, display=QUIET)

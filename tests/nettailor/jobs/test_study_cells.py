@@ -10,7 +10,7 @@ import pytest
 from nettailor.errors import DataError, UsageError
 from nettailor.jobs.recipe import Recipe, parse_recipe
 from nettailor.jobs.study_cells import Cell, plan, recipe_key, shown
-from nettailor.jobs.study_file import StudyFile
+from nettailor.jobs.study_file import PretrainedOn, StudyFile
 
 SOURCES = Path("/sources")
 
@@ -61,25 +61,38 @@ def test_baselines_vary_with_what_is_trained_on_alone_and_each_runs_once() -> No
 
 def test_pairs_bring_sections_of_their_own_and_name_their_source(digit_folder: Path) -> None:
     pairs = {
-        "near": {"data": {"source": "digits"}, "source": {"data": str(digit_folder), "crop": 0.8}},
+        "near": {"data": {"source": "digits"}, "pretrained_on": {"data": str(digit_folder), "crop": 0.8}},
         "far": {"data": {"source": str(digit_folder)}, "backbone": {"input_size": 16}},
     }
-    near, far = cells({"pair": ["near", "far"]}, pairs=pairs, base={"source": {"data": "CIFAR10"}})
+    base = {"pretrained_on": {"data": "CIFAR10", "classes": "a|b"}}
+    near, far = cells({"pair": ["near", "far"]}, pairs=pairs, base=base)
     assert (near.recipe.data.source, far.recipe.data.source) == ("digits", str(digit_folder))
     assert far.recipe.backbone.input_size == 16
-    assert near.source is not None
-    assert far.source is not None
-    assert (near.source.data, near.source.crop) == (str(digit_folder), 0.8)
-    assert (far.source.data, far.source.crop) == ("CIFAR10", None)
-    (part,) = cells({"seed": [0]}, base={"source": {"data": str(digit_folder), "classes": "a|b"}})
-    assert part.source is not None
-    assert part.source.classes == "a|b"
-    with pytest.raises(UsageError, match=r"cell of seed 0: source.crp: no such key"):
-        cells({"seed": [0]}, base={"source": {"data": str(digit_folder), "crp": 0.8}})
-    with pytest.raises(UsageError, match=r"source: is a mapping with data, classes and crop, but it is 'digits'"):
-        cells({"seed": [0]}, base={"source": "digits"})
-    with pytest.raises(UsageError, match=r"cell of seed 0: source.crop: input should be less than or equal to 1"):
-        cells({"seed": [0]}, base={"source": {"data": "CIFAR10", "crop": 2}})
+    assert near.source == PretrainedOn(str(digit_folder), "a|b", 0.8), "its section lies over the base's"
+    assert far.source == PretrainedOn("CIFAR10", "a|b")
+    assert cells({"seed": [0]})[0].source is None
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"data": "CIFAR10", "crop": 2}, "pretrained_on.crop: input should be less than or equal to 1"),
+        ({"data": "CIFAR10", "crp": 1}, "pretrained_on.crp: no such key; did you mean 'crop'?"),
+        ({"crop": 1}, "pretrained_on.data: field required"),
+    ],
+)
+def test_what_was_pretrained_on_is_held_to_its_keys(section: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        cells({"seed": [0]}, base={"pretrained_on": section})
+    assert f"s.yaml: cell of seed 0: {says}" in str(raised.value)
+
+
+def test_source_pictures_go_along_to_methods_that_read_them_and_are_what_was_pretrained_on(digit_folder: Path) -> None:
+    base = {"source": {"data": str(digit_folder), "head": "new"}}
+    probe, soft = cells({"method": ["linear", "soft"]}, base=base)
+    assert (probe.recipe.source.data, soft.recipe.source.data) == (None, str(digit_folder))
+    assert soft.recipe.source.head == "new"
+    assert probe.source == soft.source == PretrainedOn(str(digit_folder))
 
 
 def test_small_sources_are_a_backbone_of_their_own(digit_folder: Path) -> None:

@@ -20,7 +20,7 @@ from nettailor.files import write_json
 from nettailor.jobs import study_jobs as module
 from nettailor.jobs.job import Job, run_job
 from nettailor.jobs.recipe import Recipe
-from nettailor.jobs.study_file import DistanceFile, SourcePictures
+from nettailor.jobs.study_file import DistanceFile, PretrainedOn
 from nettailor.jobs.study_jobs import CellJob, DistanceJob, features, is_finished, layer_changes
 from nettailor.progress import Display
 from nettailor.training.probe import features as probe_features
@@ -60,7 +60,7 @@ def test_layers_of_a_run_are_compared_on_its_validation_pictures(linear_run: Pat
     assert layer_changes(linear_run, load_backbone(), 1000).pictures == 24
 
 
-def distance(source: SourcePictures, data: DataConfig, out: Path, **more: int) -> Distance:
+def distance(source: PretrainedOn, data: DataConfig, out: Path, **more: int) -> Distance:
     settings = DistanceFile(**{"pictures": 40, **more})
     job = DistanceJob("d", Recipe(data=data), out, source=source, settings=settings)
     assert job.stages() == {"distance": 1}
@@ -70,12 +70,14 @@ def distance(source: SourcePictures, data: DataConfig, out: Path, **more: int) -
 
 
 def test_a_set_is_near_itself_and_far_from_others_and_is_measured_once(digit_folder: Path, tmp_path: Path) -> None:
-    folder, digits = SourcePictures(str(digit_folder)), DataConfig(source="digits")
-    itself = distance(folder, DataConfig(source=str(digit_folder)), tmp_path / "a")
+    folder, digits = PretrainedOn(str(digit_folder)), DataConfig(source="digits")
+    itself = distance(replace(folder, crop=1.0), DataConfig(source=str(digit_folder)), tmp_path / "a")
+    framed = distance(folder, DataConfig(source=str(digit_folder)), tmp_path / "c")
+    assert framed.mmd2 > itself.mmd2, "the embedded backbone saw four fifths of a picture's side"
     assert itself.proxy_a == 0
     assert itself.mmd2 < 0.01
     assert itself.pictures == (40, 40)
-    other = distance(SourcePictures(str(digit_folder), crop=0.4), digits, tmp_path / "b")
+    other = distance(PretrainedOn(str(digit_folder), crop=0.4), digits, tmp_path / "b")
     assert other.proxy_a > 1
     assert other.mmd2 > itself.mmd2
     assert (other.source, other.target, other.backbone) == (str(digit_folder), "digits", "resnet34_tiny")
@@ -85,7 +87,7 @@ def test_a_set_is_near_itself_and_far_from_others_and_is_measured_once(digit_fol
 
 def test_too_few_pictures_for_a_distance_are_named(digit_folder: Path, tmp_path: Path) -> None:
     data = DataConfig(source=str(digit_folder), train_limit=4)
-    job = DistanceJob("d", Recipe(data=data), tmp_path, source=SourcePictures("digits"))
+    job = DistanceJob("d", Recipe(data=data), tmp_path, source=PretrainedOn("digits"))
     error = run_job(job, QUIET, lambda config: load_backbone()).error
     assert error == f"{digit_folder}: 4 pictures are too few for a distance; at least 10 are needed"
 
