@@ -257,6 +257,7 @@ def test_boards_hand_over_the_fine_tuned_backbone_to_those_alone_that_learn_from
         check_teacher(job.recipe)
 
 
+@pytest.mark.slow
 def test_a_student_of_another_methods_network_from_the_command_line(
     nettailor: CommandLine, digit_folder: Path, linear_run: Path
 ) -> None:

@@ -65,8 +65,8 @@ LONG = {
 """Those with many stages, most of which other methods run, too, or that `test_all_methods` runs on small backbones."""
 TUNED = {"finetune", "lwf", "soft"}
 """Those whose own training is the stage that is a teacher's in others."""
-BESIDE = {"lwf", "soft"}
-"""Those that are `finetune` with another objective; their own tests train them on a smaller backbone."""
+BESIDE = {"adapters", "batch_norm", "lwf", "scratch", "shallow", "soft"}
+"""Those that train as others here do; their own tests train them on a smaller backbone."""
 FAST_PAPER = ("prune.remove=[1,2]", "prune.proxies_below=0.001")
 
 

@@ -167,9 +167,7 @@ def test_measuring_changes_nothing_of_the_training(
     assert same(run_of("finetune", backbone, target, None), run_of("finetune", backbone, target, source, probe))
 
 
-@pytest.mark.parametrize(
-    "name", ["soft", *(pytest.param(name, marks=pytest.mark.slow) for name in ("finetune", "lwf"))]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in ("soft", "finetune", "lwf")])
 def test_stopped_and_gone_on_it_ends_the_same(
     name: str, backbone: Backbone, target: Task, source: SourcePictures, probe: ProbePictures, tmp_path: Path
 ) -> None:

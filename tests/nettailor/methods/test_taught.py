@@ -41,6 +41,8 @@ TEACHERS: dict[str, dict[str, Any]] = {
     "scratch": {},
     "shallow": {"macs": 0.4},
 }
+QUICK_HERE = {"finetune", "grow_width", "shallow"}
+"""One whose head is plain, one whose head is not, one that teaches by its answers alone; the others run behind the marker."""
 PLAIN_HEAD = ("finetune", "soft", "lwf", "linear", "batch_norm", "adapters", "scratch")
 
 
@@ -63,7 +65,9 @@ def source(data: DataConfig, target: Task, backbone: Backbone) -> SourcePictures
     return found
 
 
-@pytest.mark.parametrize("name", TEACHERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK_HERE else pytest.mark.slow) for name in TEACHERS]
+)
 def test_a_student_learns_from_it(
     name: str, backbone: Backbone, target: Task, source: SourcePictures, tmp_path: Path
 ) -> None:

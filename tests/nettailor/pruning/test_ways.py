@@ -10,6 +10,7 @@ import pytest
 from nettailor.pruning.ways import WAYS, way
 
 
+@pytest.mark.slow
 def test_the_table_is_full_although_this_module_knows_none_of_them() -> None:
     code = "from nettailor.pruning.ways import WAYS; print(*sorted(WAYS))"
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

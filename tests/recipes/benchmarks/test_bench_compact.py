@@ -35,6 +35,7 @@ def test_it_gives_medians_and_intervals_against_the_backbone_as_it_is_and_folded
         assert row["macs"] <= row["wanted"]
 
 
+@pytest.mark.slow
 def test_the_nets_take_turns_in_an_order_that_is_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
 
