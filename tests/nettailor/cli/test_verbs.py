@@ -10,8 +10,8 @@ from nettailor.cli.options import flags
 from nettailor.cli.verbs import VERBS
 
 FLAGS = {
-    "adapt": "--backbone --data --device --every --help --method --on --out --recipe --search-freezing --seed --skip-bad "
-    "--weights --workers -h",
+    "adapt": "--backbone --data --device --every --forgetting --help --method --on --out --recipe --search-freezing --seed --skip-bad "
+    "--via --weights --workers -h",
     "prune": "--device --drop --front --help --latency-ms --macs --out --params -h",
     "compare": "--backbone --data --device --help --methods --on --out --recipe --seeds --weights --workers -h",
     "study": "--device --help --on --out --workers -h",
