@@ -1,0 +1,96 @@
+"""Fine-tuning towards an objective: what else is trained beside the net, the rate's multiples, a stop and going on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from blocks import Backbone
+from blocks.counting import tensors_of
+from nettailor.data.task import Task
+from nettailor.training.checkpoint import Checkpoints
+from nettailor.training.config import TeacherConfig, TrainingConfig
+from nettailor.training.finetuning import Objective, Tuning, finetune, labels_alone, tuned_groups
+from nettailor.training.rates import RATES, SGD_RATES
+from nettailor.training.run import Run
+from tests.nettailor.conftest import TEACHER
+from tests.nettailor.training.conftest import Stopping
+
+
+def with_something_beside(net: Backbone, task: Task, config: TeacherConfig, run: Run) -> Objective:
+    """Labels, and a number that is trained towards 1 beside the net."""
+    torch.manual_seed(5)
+    plain, beside = labels_alone(net, task, config, run), nn.ModuleDict({"number": nn.Linear(1, 1, bias=False)})
+
+    def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        terms = plain.step(x, labels, rows)
+        loss = (beside["number"].weight - 1).square().sum()  # type: ignore[operator]
+        loss.backward()
+        return {**terms, "beside": loss.detach()}
+
+    return Objective(step, lambda epoch: {"beside": float(beside["number"].weight.detach())}, beside)  # type: ignore[arg-type]
+
+
+def test_what_stands_beside_the_net_is_trained_measured_and_no_part_of_it(backbone: Backbone, task: Task) -> None:
+    run, plain = Run(), Run()
+    net = finetune(backbone, task, TEACHER, run, objective=with_something_beside)
+    assert set(tensors_of(net)) == set(tensors_of(finetune(backbone, task, TEACHER, plain)))
+    fitted = run.fitted["teacher"].metrics
+    assert set(fitted) == {"val_accuracy", "beside"}
+    torch.manual_seed(5)
+    start = float(nn.Linear(1, 1, bias=False).weight.detach())
+    assert abs(fitted["beside"] - 1) < abs(start - 1)
+
+
+def test_a_stop_changes_nothing_of_the_net_nor_of_what_stands_beside_it(
+    backbone: Backbone, task: Task, tmp_path: Path
+) -> None:
+    config = replace(TEACHER, start="fresh")
+    whole, again = Run(checkpoints=Checkpoints(tmp_path / "a")), Run(checkpoints=Checkpoints(tmp_path / "b"))
+    net = finetune(backbone, task, config, whole, objective=with_something_beside)
+    stopped = replace(again, recorder=Stopping(1, KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        finetune(backbone, task, config, stopped, objective=with_something_beside)
+    resumed = finetune(backbone, task, config, again, objective=with_something_beside)
+    for name, tensor in tensors_of(net).items():
+        assert torch.equal(tensor, tensors_of(resumed)[name]), name
+    assert again.fitted["teacher"].metrics == whole.fitted["teacher"].metrics
+
+
+@pytest.mark.parametrize("tuned_from", [3, 8])
+def test_what_is_below_the_first_tuned_layer_ends_as_the_backbones(
+    backbone: Backbone, task: Task, tuned_from: int
+) -> None:
+    config = replace(TEACHER, start="fresh")
+    net = finetune(backbone, task, config, Run(), Tuning(tuned_from))
+    for layer, (ours, theirs) in enumerate(zip(net.blocks, backbone.blocks, strict=True), 1):
+        same = all(
+            torch.equal(tensor, other)
+            for tensor, other in zip(tensors_of(ours).values(), tensors_of(theirs).values(), strict=True)
+        )
+        assert same == (layer < tuned_from)
+
+
+def test_new_layers_learn_at_a_multiple_of_the_rate_and_frozen_ones_not_at_all(backbone: Backbone) -> None:
+    net = backbone.teacher(4, tuned_from=6)
+    groups = tuned_groups(net, 0.1, TeacherConfig(weight_decay=0.5), new_lr=10.0)
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    new = {id(parameter) for parameter in net.new_parameters()}
+    assert {rates[key] for key in new} == {1.0}
+    assert {rate for key, rate in rates.items() if key not in new} == {0.1}
+    assert len(rates) == sum(parameter.requires_grad for parameter in net.parameters())
+    decays = {parameter.ndim > 1: group["weight_decay"] for group in groups for parameter in group["params"]}
+    assert decays == {True: 0.5, False: 0.0}
+
+
+@pytest.mark.parametrize(("optimizer", "rates"), [("adamw", RATES), ("sgd", SGD_RATES)])
+def test_the_rates_that_are_tried_are_the_optimisers(
+    backbone: Backbone, task: Task, optimizer: str, rates: tuple[float, ...]
+) -> None:
+    run = Run(training=TrainingConfig(optimizer=optimizer))  # type: ignore[arg-type]
+    finetune(backbone, task, replace(TEACHER, epochs=1, lr=None, start="fresh"), run)
+    assert run.rate in rates
