@@ -21,30 +21,10 @@ from pydantic.dataclasses import dataclass
 from nettailor.errors import FileError
 from nettailor.files import write_text
 from nettailor.schema import RECORD, Record, checked
+from nettailor.training.layer_change import LayerChange
 
 FORMAT: Literal[1] = 1
 Value = str | int | float | bool | None
-
-
-@dataclass(config=RECORD)
-class LayerChange:
-    """One layer before adapting and after it (`nettailor.training.layer_change.Change`); what can't be said is None.
-
-    Attributes:
-        layer: 0 for the stem, l for block l, L + 1 for what the head has before its classifier.
-        weights: |W - W0| / |W0|.
-        cosine: of W and W0.
-        cka: linear CKA of the pooled activations.
-        zeros_before, zeros_after: parts of the activation that are 0.
-    """
-
-    layer: int
-    name: str
-    weights: float | None
-    cosine: float | None
-    cka: float | None
-    zeros_before: float | None
-    zeros_after: float | None
 
 
 @dataclass(config=RECORD)

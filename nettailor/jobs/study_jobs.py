@@ -21,7 +21,7 @@ from blocks.top import TopError
 from nettailor.artifacts import delta
 from nettailor.artifacts.report import Report
 from nettailor.artifacts.run_folder import RunFolder
-from nettailor.artifacts.study import Distance, LayerChange, LayerChanges
+from nettailor.artifacts.study import Distance, LayerChanges
 from nettailor.backbones.config import BackboneConfig
 from nettailor.data.batches import evaluation_batches, evaluation_size, normalise
 from nettailor.data.config import DataConfig
@@ -77,8 +77,7 @@ def layer_changes(run: Path, backbone: Backbone, count: int) -> LayerChanges:
         for part in rows.split(evaluation_size(backbone.spec)):
             yield normalise(split.batch(part), backbone.spec, device)
 
-    found = changes(backbone, loaded.net.to(device), batches())
-    return LayerChanges(len(rows), [LayerChange(**asdict(change)) for change in found])
+    return LayerChanges(len(rows), changes(backbone, loaded.net.to(device), batches()))
 
 
 @dataclass(frozen=True)

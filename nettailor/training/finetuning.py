@@ -71,14 +71,7 @@ ObjectiveOf = Callable[[Tuned, Task, TeacherConfig, Run], Objective]
 
 def labels_alone(net: Backbone | WholeNet, task: Task, config: TeacherConfig, run: Run) -> Objective:
     """Cross entropy."""
-    weights = class_weights(task, run)
-
-    def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        loss = label_loss(net(x), labels, weights, config.label_smoothing)
-        loss.backward()
-        return {"ce": loss.detach()}
-
-    return Objective(step)
+    return Objective(_label_step(net, task, run, config.label_smoothing))
 
 
 def tune(
@@ -212,6 +205,17 @@ def fit_to_labels(
     label_smoothing: float = 0.0,
 ) -> Fitted:
     """Train a net with cross entropy alone; arguments as those of `loop.fit`."""
+
+    def evaluate(epoch: int) -> dict[str, float]:
+        return {"val_accuracy": accuracy(net, task.val)}
+
+    step = _label_step(net, task, run, label_smoothing)
+    return fit(stage, net, own, groups, schedule, task, net.spec, step, evaluate, run)
+
+
+def _label_step(
+    net: Backbone | TailoredNet | ShallowNet | CompactNet, task: Task, run: Run, label_smoothing: float
+) -> Step:
     weights = class_weights(task, run)
 
     def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
@@ -219,10 +223,7 @@ def fit_to_labels(
         loss.backward()
         return {"ce": loss.detach()}
 
-    def evaluate(epoch: int) -> dict[str, float]:
-        return {"val_accuracy": accuracy(net, task.val)}
-
-    return fit(stage, net, own, groups, schedule, task, net.spec, step, evaluate, run)
+    return step
 
 
 def class_weights(task: Task, run: Run) -> Tensor | None:

@@ -21,7 +21,7 @@ STEM, HEAD = "stem", "head"
 
 
 @dataclass(frozen=True)
-class Change:
+class LayerChange:
     """One layer, before adapting and after it. What can't be said is None.
 
     Attributes:
@@ -85,7 +85,7 @@ def weight_change(
 
 
 @torch.no_grad()
-def changes(backbone: Backbone, net: CompactNet, batches: Iterable[Tensor]) -> list[Change]:
+def changes(backbone: Backbone, net: CompactNet, batches: Iterable[Tensor]) -> list[LayerChange]:
     """What adapting changed, layer by layer, from the stem up; blocks that the net does without are left out.
 
     Args:
@@ -98,14 +98,14 @@ def changes(backbone: Backbone, net: CompactNet, batches: Iterable[Tensor]) -> l
     return list(_rows(backbone, net, before, after))
 
 
-def _rows(backbone: Backbone, net: CompactNet, before: _Seen, after: _Seen) -> Iterator[Change]:
+def _rows(backbone: Backbone, net: CompactNet, before: _Seen, after: _Seen) -> Iterator[LayerChange]:
     for layer in range(backbone.depth + 1):
         if layer and str(layer) not in net.blocks:
             continue
         old = backbone.stem if layer == 0 else backbone.blocks[layer - 1]
         new = net.stem if layer == 0 else net.blocks[str(layer)]
         weights, cosine = weight_change(old, new)
-        yield Change(
+        yield LayerChange(
             layer,
             STEM if layer == 0 else backbone.block_names[layer - 1],
             weights,
@@ -116,7 +116,7 @@ def _rows(backbone: Backbone, net: CompactNet, before: _Seen, after: _Seen) -> I
         )
     weights, cosine = weight_change(backbone.head, net.head, backbone.classifier_paths)
     if weights is not None:
-        yield Change(backbone.depth + 1, HEAD, weights, cosine, None, None, None)
+        yield LayerChange(backbone.depth + 1, HEAD, weights, cosine, None, None, None)
 
 
 @dataclass

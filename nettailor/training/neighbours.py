@@ -5,10 +5,11 @@ h of the gallery, h of the queries -> cosine -> the k nearest of the gallery vot
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
-from torch.nn.functional import normalize, one_hot
 
-AT_ONCE = 1024  # queries
 BETWEEN_VOTES = 4.0  # more than two sums of k similarities, divided by k, can differ
 
 
@@ -23,11 +24,9 @@ def neighbour_accuracy(gallery: Tensor, labels: Tensor, queries: Tensor, wanted:
         neighbours: that vote; all of the gallery where it has fewer.
     """
     near = min(neighbours, len(gallery))
-    known, right = normalize(gallery.float(), dim=1), 0
-    votes_of = one_hot(labels).float()
-    for part, answers in zip(queries.split(AT_ONCE), wanted.split(AT_ONCE), strict=True):
-        similar, rows = (normalize(part.float(), dim=1) @ known.T).topk(near, 1)
-        votes = votes_of[rows]
-        score = votes.sum(1) * BETWEEN_VOTES + (votes * similar[:, :, None]).sum(1) / near
-        right += int((score.argmax(1) == answers).sum())
-    return right / len(queries)
+
+    def votes(distances: NDArray[np.floating]) -> NDArray[np.floating]:
+        return BETWEEN_VOTES + (1 - distances) / near
+
+    model = KNeighborsClassifier(near, metric="cosine", algorithm="brute", weights=votes)
+    return float(model.fit(gallery.float().numpy(), labels.numpy()).score(queries.float().numpy(), wanted.numpy()))

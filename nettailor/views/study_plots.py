@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nettailor.artifacts.study import CellFigures, LayerChange, Value
+from nettailor.artifacts.study import CellFigures, Value
 from nettailor.files import write_atomic
+from nettailor.training.layer_change import LayerChange
 from nettailor.views.plots import need_matplotlib
 from nettailor.views.study_tables import METHOD, SEED, Group, groups, levels, varying
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from nettailor.artifacts.study import CellFigures, LayerChange
+from nettailor.artifacts.study import CellFigures
 from nettailor.files import write_text
+from nettailor.training.layer_change import LayerChange
 from nettailor.views.study_plots import CALLED_BY, depth_groups, factors_drawn, has_gains, picture_of
 from nettailor.views.study_tables import ABSENT, HEADINGS, SEED, Group, groups, levels, points, row_of
 

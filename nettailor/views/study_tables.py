@@ -13,7 +13,8 @@ from rich.markup import escape as as_text
 from rich.table import Table
 
 from nettailor.artifacts.board import Figure
-from nettailor.artifacts.study import CellFigures, LayerChange, Value
+from nettailor.artifacts.study import CellFigures, Value
+from nettailor.training.layer_change import LayerChange
 
 SEED, METHOD = "seed", "method"
 ABSENT = "-"

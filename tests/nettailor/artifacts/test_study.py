@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nettailor.artifacts.study import CellFigures, Distance, LayerChange, LayerChanges, read_cells, write_cells
+from nettailor.artifacts.study import CellFigures, Distance, LayerChanges, read_cells, write_cells
 from nettailor.errors import FileError
+from nettailor.training.layer_change import LayerChange
 from tests.fabricated import cell
 
 

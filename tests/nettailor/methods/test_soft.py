@@ -17,8 +17,8 @@ from nettailor.artifacts.report import Report
 from nettailor.artifacts.source_record import SourceRecord
 from nettailor.data.config import DataConfig
 from nettailor.data.probe_pictures import ProbeConfig, ProbePictures, load_probe
-from nettailor.data.source import SourceBatches, SourceConfig, SourcePictures, load_source
-from nettailor.data.task import Task, load_task
+from nettailor.data.source import SourceBatches, SourceConfig, SourcePictures
+from nettailor.data.task import Task
 from nettailor.errors import UsageError
 from nettailor.jobs.recipe import Recipe
 from nettailor.methods import find
@@ -31,25 +31,6 @@ from tests.nettailor.training.conftest import Stopped, Stopping
 from tests.tiny import QUICK
 
 TEACHER = TeacherConfig(epochs=2, batch=8, start="fresh", lr=2e-3)
-
-
-@pytest.fixture
-def data(digit_folder: Path) -> DataConfig:
-    return DataConfig(source=str(digit_folder), classes="digit [01]")
-
-
-@pytest.fixture
-def target(data: DataConfig, backbone: Backbone) -> Task:
-    return load_task(data, backbone.spec)
-
-
-@pytest.fixture
-def source(data: DataConfig, target: Task, backbone: Backbone) -> SourcePictures:
-    """Digits 2 and 3, as if the backbone knew them."""
-    backbone.source_classes = ["a", "digit 3", "digit 2", "b", "c", "d", "e"]
-    found = load_source(SourceConfig(data=data.source, classes="digit [23]"), data, target, backbone.spec, 1.0)
-    assert found is not None
-    return found
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ import torch
 
 from blocks import Backbone, CompactNet
 from blocks.teachers import gives_activations
-from nettailor.data.config import DataConfig
-from nettailor.data.source import SourceConfig, SourcePictures, load_source
-from nettailor.data.task import Task, load_task
+from nettailor.data.source import SourceConfig, SourcePictures
+from nettailor.data.task import Task
 from nettailor.jobs.board_rows import in_order
 from nettailor.jobs.compare import cells
 from nettailor.jobs.recipe import Recipe
@@ -44,25 +43,6 @@ TEACHERS: dict[str, dict[str, Any]] = {
 QUICK_HERE = {"finetune", "grow_width", "shallow"}
 """One whose head is plain, one whose head is not, one that teaches by its answers alone; the others run behind the marker."""
 PLAIN_HEAD = ("finetune", "soft", "lwf", "linear", "batch_norm", "adapters", "scratch")
-
-
-@pytest.fixture
-def data(digit_folder: Path) -> DataConfig:
-    return DataConfig(source=str(digit_folder), classes="digit [01]")
-
-
-@pytest.fixture
-def target(data: DataConfig, backbone: Backbone) -> Task:
-    return load_task(data, backbone.spec)
-
-
-@pytest.fixture
-def source(data: DataConfig, target: Task, backbone: Backbone) -> SourcePictures:
-    """Digits 2 and 3, as if the backbone knew them."""
-    backbone.source_classes = ["a", "digit 3", "digit 2", "b", "c", "d", "e"]
-    found = load_source(SourceConfig(data=data.source, classes="digit [23]"), data, target, backbone.spec, 1.0)
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from nettailor.artifacts.study import CellFigures, Distance, LayerChange
+from nettailor.artifacts.study import CellFigures, Distance
+from nettailor.training.layer_change import LayerChange
 from nettailor.views.study_plots import depth_groups, draw_depth, draw_distance, draw_factor, draw_study, picture_of
 from tests.fabricated import cell
 

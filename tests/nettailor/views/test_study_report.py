@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nettailor.artifacts.study import Distance, LayerChange, SourceFigures
+from nettailor.artifacts.study import Distance, SourceFigures
+from nettailor.training.layer_change import LayerChange
 from nettailor.views.study_report import report_text
 from tests.fabricated import cell
 

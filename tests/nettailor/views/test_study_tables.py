@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from nettailor.artifacts.study import LayerChange
+from nettailor.training.layer_change import LayerChange
 from nettailor.views.study_tables import groups, levels, points, row_of, study_table, varying
 from tests.fabricated import cell
 
