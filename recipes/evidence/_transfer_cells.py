@@ -61,6 +61,7 @@ class Cell:
         rate: whose chosen rate it trains with, `sgd` or `adamw`; None: as `settings` say.
         seeds: how many, counted from 0.
         begins: the cell whose network, of the same seed, it begins with in place of the backbone.
+        longer: how many times as many passes as a cell has.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Cell:
     rate: str | None = SGD
     seeds: int = SEEDS
     begins: Cell | None = None
+    longer: int = 1
 
     @property
     def key(self) -> str:
@@ -83,6 +85,11 @@ class Cell:
     def weights(self, out: Path, seed: int) -> Path:
         """The file of the network that it begins with."""
         return out / self.data / self.name / f"begins-{seed}.safetensors"
+
+    def choices(self, rates: Mapping[str, float], epochs: int) -> dict[str, Any]:
+        """All settings by which it differs from another cell: `section.key` to value."""
+        found = {"teacher.epochs": self.longer * epochs, **DATA[self.data], "method.name": self.method, **self.settings}
+        return found if self.rate is None else {"teacher.lr": rates.get(self.rate), **found}
 
     def recipe(self, seed: int, out: Path, data: Path, rates: Mapping[str, float], epochs: int) -> Recipe:
         """What is run.
@@ -100,13 +107,8 @@ class Cell:
             "task": self.data,
             "machine.threads": 1,
             "teacher.start": "fresh",
-            "teacher.epochs": epochs,
-            **DATA[self.data],
-            "method.name": self.method,
-            **self.settings,
+            **self.choices(rates, epochs),
         }
-        if self.rate is not None:
-            settings = {"teacher.lr": rates[self.rate], **settings}
         if self.begins is not None:
             settings["backbone.weights"] = str(self.weights(out, seed))
         return parse_recipe(_tree(settings, data, out), f"cell {self.key}")

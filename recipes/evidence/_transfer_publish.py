@@ -12,7 +12,7 @@ from typing import Any
 from nettailor.config.loading import plain
 from nettailor.files import copy_file
 from nettailor.jobs.recipe import Recipe
-from recipes.evidence._transfer_cells import DATA, Cell, Made, Pictures
+from recipes.evidence._transfer_cells import Cell, Made, Pictures
 from recipes.evidence._transfer_claims import Group
 from recipes.evidence._transfer_figures import REPORT, Runs
 from recipes.evidence._transfer_rates import all_rate_cells, chosen_rates
@@ -49,18 +49,10 @@ def publish(groups: Iterable[Group], out: Path, docs: Path, epochs: int) -> list
 
 def differs(cell: Cell, recipe: Recipe, rates: Mapping[str, float], epochs: int) -> list[str]:
     """The settings of a cell that its run has otherwise; where files lie does not count."""
-    settings: dict[str, Any] = {
-        "method.name": cell.method,
-        "teacher.epochs": epochs,
-        **DATA[cell.data],
-        **cell.settings,
-    }
-    if cell.rate is not None:
-        settings = {"teacher.lr": rates.get(cell.rate), **settings}
     tree = recipe.as_dict()
     return [
         name
-        for name, value in settings.items()
+        for name, value in cell.choices(rates, epochs).items()
         if not isinstance(value, Pictures | Made) and _at(tree, name) != plain(value)
     ]
 
