@@ -178,11 +178,25 @@ def _with_commit(report: Report) -> Report:
     return replace(report, versions=report.versions | {"commit": "0" * 40})
 
 
+def _loss(seed: Path) -> float:
+    """Points of test accuracy that our network of a seed is below its teacher."""
+    teacher, ours = (
+        Report.read(seed / f"{name}-report.json").compact.test_accuracy for name in ("finetune", "nettailor")
+    )
+    return 100 * (teacher - ours)
+
+
 def test_the_readmes_figures_are_the_boards_and_the_digits(committed: dict[str, Cells]) -> None:
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     for cells in committed.values():
         row = [line for line in (DOCS / "board.md").read_text().splitlines() if f"| {cells.board.backbone} |" in line]
         assert all(line in readme for line in row)
+    losses = [_loss(DOCS / "board" / name / f"seed-{seed}") for name in committed for seed in (0, 1, 2)]
+    assert sum(losses) / len(losses) < 0, "the mean loss on test is below zero"
+    assert sum(loss <= 1 for loss in losses) == 11, "and eleven are within one point"
+    assert f"{_loss(DOCS / 'board/cifar10_jpeg/seed-1'):.1f}" == "1.3"
+    assert "Over these twelve runs the mean loss on test is below zero, and eleven are within one point" in readme
+    assert "(`cifar10_jpeg`, seed 1: 1.3)" in readme
     for board, seeds in (("digits", (0, 1, 2)), ("gtsrb", (0, 1))):
         said = []
         for method in ("blocks_per_stage+distill", "nettailor"):
