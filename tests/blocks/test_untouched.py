@@ -47,3 +47,9 @@ def test_a_copied_net_shares_nothing(backbone: Backbone) -> None:
     student = TailoredNet(backbone, 3, Plan(skips=0))
     net = WholeNet(backbone, replace(compact(student).plan, copied=True, gated=False))
     assert untouched(net) == ()
+
+
+@pytest.mark.parametrize("tuned_from", [0, 1, 4, 7, 8])
+def test_a_net_that_was_tuned_from_a_layer_up_shares_what_is_below(backbone: Backbone, tuned_from: int) -> None:
+    steps = untouched(compact(backbone.teacher(3, tuned_from), backbone))
+    assert [step.layer for step in steps] == list(range(min(tuned_from, backbone.depth + 1)))

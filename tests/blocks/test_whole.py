@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from torch import nn
 
-from blocks import Backbone, NetPlan, Path, compact
+from blocks import Backbone, InputSpec, NetPlan, Path, compact
 from blocks.paths import UNIVERSAL
 from blocks.whole import WholeNet, first_of_each_stage, reinitialise, stages_of
 
@@ -78,3 +79,16 @@ def test_random_weights_are_new_in_every_layer(backbone: Backbone) -> None:
     odd.scale = nn.Parameter(torch.ones(4))
     with pytest.raises(ValueError, match="^scale belongs to no layer that knows its random start"):
         reinitialise(odd)
+
+
+def test_norms_of_a_head_that_is_not_tuned_keep_their_statistics() -> None:
+    model = timm.create_model("mobilenetv2_035", num_classes=5)
+    backbone = Backbone(model, InputSpec(32, (0.5,) * 3, (0.5,) * 3), "mobile")
+    paths = tuple(Path(layer, 0, UNIVERSAL) for layer in range(1, backbone.depth + 1))
+    for tuned_from, moves in ((backbone.depth + 2, False), (backbone.depth + 1, True)):
+        net = WholeNet(backbone, NetPlan(paths, 4, copied=True, gated=False, tuned_from=tuned_from)).train()
+        norms = [part for part in net.head.modules() if isinstance(part, nn.BatchNorm2d)]
+        before = [norm.running_mean.clone() for norm in norms]  # type: ignore[union-attr]
+        net(torch.randn(4, 3, 32, 32))
+        assert norms
+        assert all(torch.equal(norm.running_mean, old) != moves for norm, old in zip(norms, before, strict=True))  # type: ignore[arg-type]

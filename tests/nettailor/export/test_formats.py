@@ -162,3 +162,20 @@ def test_weights_are_contiguous_whatever_the_net_has() -> None:
     net = fabricated.pruned(tiny.tiny_backbone(16)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     module = Exportable(net.for_inference(), net.spec).module(any_size=False)
     assert all(tensor.is_contiguous() for tensor in module.parameters())
+
+
+@pytest.mark.extra
+def test_openvino_corrects_every_bias(monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_without("openvino")
+    nncf = pytest.importorskip("nncf")
+    asked: list[bool] = []
+
+    def quantize(model: object, *_: object, **options: bool) -> object:
+        asked.append(options["fast_bias_correction"])
+        return model
+
+    monkeypatch.setattr(nncf, "quantize", quantize)
+    net = fabricated.pruned(tiny.tiny_backbone())
+    source = Exportable(net.for_inference(), net.spec, True, torch.zeros(2, 3, 16, 16))
+    export.find("openvino").convert(source)
+    assert asked == [False]

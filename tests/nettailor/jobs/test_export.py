@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from blocks import Plan, TailoredNet, compact
+from nettailor.artifacts import delta
 from nettailor.artifacts.export_record import ExportedFile, ExportLatency, ExportRecord, Parity
+from nettailor.backbones.load import load_backbone
 from nettailor.errors import FileError
 from nettailor.jobs import export as job
 
@@ -86,3 +89,16 @@ def test_files_take_turns() -> None:
     turns = job.time_sessions({"one": one, "two": two}, torch.zeros(1), rounds=3)
     assert one.runs == two.runs == 3 + job.WARM_UP
     assert len(turns.ms["one"]) == len(turns.ms["two"]) == 3
+
+
+def test_proxies_of_one_activation_stay_apart_in_a_file(tmp_path: Path, digit_folder: Path) -> None:
+    backbone = load_backbone("tests.tiny:tiny_resnet", None, 16)
+    net = compact(TailoredNet(backbone, 4, Plan(skips=2)).eval())
+    assert "joined" in net.for_inference().code
+    delta.save(net, tmp_path / "task", "digits4", [f"digit {number}" for number in range(4)])
+    wish = job.ExportWish("torch", tmp_path / "net.pt2", raw=True, data=str(digit_folder))
+    job.export(tmp_path, delta.load(tmp_path, backbone), wish)
+    graph = torch.export.load(tmp_path / "net.pt2").graph
+    called = [str(node.target) for node in graph.nodes if node.op == "call_function"]
+    assert any("conv2d" in name for name in called)
+    assert not any("split" in name for name in called)

@@ -38,6 +38,7 @@ def test_length_does_not_count_and_queries_need_no_common_batch() -> None:
 def test_of_as_many_votes_the_nearer_class_wins_and_a_vote_more_beats_any_nearness() -> None:
     labels = torch.tensor([0, 1, 1])
     assert neighbour_accuracy(vectors(1, 30, 31), labels, vectors(0), torch.tensor([0]), 2) == 1.0
+    assert neighbour_accuracy(vectors(1, 30, 31), 1 - labels, vectors(0), torch.tensor([1]), 2) == 1.0, "of any number"
     assert neighbour_accuracy(vectors(1, 30, 31), labels, vectors(0), torch.tensor([1]), 3) == 1.0
 
 
