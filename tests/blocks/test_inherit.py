@@ -30,8 +30,9 @@ def moved(backbone: Backbone, rank: int) -> Backbone:
     return teacher
 
 
-def test_a_change_of_the_students_rank_is_taken_over_whole(backbone: Backbone) -> None:
-    teacher = moved(backbone, rank=2)
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_change_of_at_most_the_students_rank_is_taken_over_whole(backbone: Backbone, rank: int) -> None:
+    teacher = moved(backbone, rank)
     student = TailoredNet(backbone, 5, Plan(1, batch_norm="affine", rank=2))
     inherit(student, teacher)
     seen = 0
