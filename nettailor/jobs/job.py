@@ -109,8 +109,9 @@ def run_job(
         threads: of torch, unless the recipe sets them; as they are if None.
     """
     before = torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
+    wanted = job.recipe.machine.threads or threads
+    if wanted is not None:
+        torch.set_num_threads(wanted)
     try:
         return Result(job.name, job.run(display, backbone))
     except Exception as error:  # a fault of ours in one job must not cost the user the others

@@ -168,3 +168,23 @@ def test_a_job_of_another_kind_ends_well_without_a_report() -> None:
     assert started(queue) == "b"
     queue.end(Result("b", REPORT))
     assert queue.outcome() == Outcome({"b": REPORT}, {})
+
+
+@dataclass(frozen=True)
+class Counts(Job):
+    """A job that is no adaptation: it writes down how many threads it has."""
+
+    def run(self, display: Display, backbone: object) -> None:
+        self.out.write_text(str(torch.get_num_threads()))
+
+
+@pytest.mark.parametrize(("recipe", "given", "has"), [(1, 3, "1"), (None, 3, "3"), (2, None, "2")])
+def test_every_kind_of_job_has_the_threads_of_its_recipe_or_of_its_place(
+    tmp_path: Path, recipe: int | None, given: int | None, has: str
+) -> None:
+    before = torch.get_num_threads()
+    whole = Recipe()
+    counts = Counts("c", replace(whole, machine=replace(whole.machine, threads=recipe)), tmp_path / "said")
+    assert not run_job(counts, Display(quiet=True), Backbones(), given).failed
+    assert (tmp_path / "said").read_text() == has
+    assert torch.get_num_threads() == before
