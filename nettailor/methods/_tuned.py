@@ -123,9 +123,14 @@ class Tunes(Plain):
 
 
 class TunedBackbone(Tunes):
-    """The backbone with a new classifier, trained from a layer up: plain fine-tuning, and what adds a term to its loss."""
+    """The backbone with a new classifier, trained from a layer up: plain fine-tuning, and what adds a term to its loss.
+
+    Attributes:
+        keep: stages whose networks another run may begin with.
+    """
 
     name: str
+    keep: tuple[str, ...] = ()
     reads: tuple[str, ...] = BESIDE
     settings: type[MethodSettings] = TuneSettings
 
@@ -155,7 +160,7 @@ class TunedBackbone(Tunes):
             net = finetune(backbone, task, config, run, tuning, beside.watched(self.objective(context, beside)))
             record = beside.record(net, tuning.tuned_from)
         epochs: dict[str, float] = {STAGE: run.passes(STAGE)}
-        return Trained(compact(net, backbone), epochs=epochs, keep=(STAGE, f"{STAGE}-rate"), beside=record)
+        return Trained(compact(net, backbone), epochs=epochs, keep=self.keep, beside=record)
 
 
 class TunedTop(Tunes):

@@ -17,6 +17,7 @@ from nettailor.methods._protocol import MethodSettings, Sections
 from nettailor.methods._tuned import TunedBackbone, TuneSettings
 from nettailor.schema import STRICT, Count
 from nettailor.training.config import TeacherConfig
+from nettailor.training.finetuning import STAGE
 
 
 @dataclass(config=STRICT, frozen=True)
@@ -32,6 +33,7 @@ class Finetune(TunedBackbone):
     name = "finetune"
     summary = "the backbone fine-tuned, whole or from a layer up"
     settings: type[MethodSettings] = Settings
+    keep = (STAGE, f"{STAGE}-rate")
     variants: Mapping[str, Mapping[str, Any]] = {
         "40": {"passes": 40},
         "90": {"passes": 90},

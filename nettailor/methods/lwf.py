@@ -12,7 +12,6 @@ rate of plain fine-tuning.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -20,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from blocks import Backbone
 from nettailor.methods._beside import Beside
-from nettailor.methods._protocol import Context, MethodSettings, Trained
+from nettailor.methods._protocol import Context, MethodSettings
 from nettailor.methods._tuned import TunedBackbone, TuneSettings
 from nettailor.methods.soft import FALLS, Until, Weight
 from nettailor.schema import STRICT
@@ -55,10 +54,6 @@ class WithoutForgetting(TunedBackbone):
         if head is None or head.kind != "kept":
             head = kept_head(context.backbone)
         return remembering(context.backbone, head, SourceWeight(own.weight, own.schedule, own.until))
-
-    def train(self, context: Context) -> Trained:
-        """As fine-tuning; its stage has a classifier that no other run could begin with."""
-        return replace(super().train(context), keep=())
 
 
 METHOD = WithoutForgetting()

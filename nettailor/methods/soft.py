@@ -11,7 +11,6 @@ section `teacher`, at the rate of plain fine-tuning; with `method.weight=0` it i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -20,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from blocks import Backbone
 from nettailor.errors import UsageError
 from nettailor.methods._beside import Beside
-from nettailor.methods._protocol import Context, MethodSettings, Sections, Trained
+from nettailor.methods._protocol import Context, MethodSettings, Sections
 from nettailor.methods._tuned import TunedBackbone, TuneSettings
 from nettailor.schema import STRICT, NotNegative
 from nettailor.training.finetuning import ObjectiveOf
@@ -73,10 +72,6 @@ class Soft(TunedBackbone):
         assert context.source is not None
         assert beside.head is not None
         return softly(context.source, beside.head, SourceWeight(own.weight, own.schedule, own.until), own.norms)
-
-    def train(self, context: Context) -> Trained:
-        """As fine-tuning; its stage has a classifier that no other run could begin with."""
-        return replace(super().train(context), keep=())
 
 
 METHOD = Soft()
