@@ -31,7 +31,7 @@ How to read it:
   compared, figures can't.
 * Every cell has the same passes, a fresh classifier, and ten times the learning rate for what is new unless its name
   says otherwise. The rate was chosen once for each optimiser, for plain fine-tuning, on the validation split, and
-  held; the grids were made wider once, where the best was at their end, before any other cell had run with that rate.
+  held; the grids were made wider where the best was at their end, before any other cell had run with that optimiser.
   Nothing was tuned until it agreed. The test split was read once for each run.
 * `±` is the standard deviation over seeds. A difference is paired, run by run on the same seed, with the 95 %
   interval of Student's t (n - 1 degrees of freedom). A claim **agrees** or **disagrees** where the interval has the

@@ -10,7 +10,7 @@ from pathlib import Path
 from nettailor.artifacts.report import Report
 from recipes.evidence._transfer_cells import ADAMW, METHOD_OPTIMIZER, SGD, Cell
 
-GRID = {ADAMW: (4e-3, 2e-3, 1e-3, 5e-4), SGD: (0.2, 0.1, 0.05, 0.02, 0.01, 0.005)}
+GRID = {ADAMW: (1.6e-2, 8e-3, 4e-3, 2e-3, 1e-3, 5e-4), SGD: (0.2, 0.1, 0.05, 0.02, 0.01, 0.005)}
 NEW_LR = 10
 
 
