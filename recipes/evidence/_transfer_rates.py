@@ -1,10 +1,12 @@
 """The learning rate of each optimiser: chosen once, on validation, for plain fine-tuning of the whole net, and held.
 
-runs of `RATES` -> report.compact.val_accuracy -> the best rate, the lower of two that are equal
+runs of `RATES` -> report.compact.val_accuracy -> the lowest rate within one standard error of the best (`within_one_error`)
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import sqrt
 from pathlib import Path
 
 from nettailor.artifacts.report import Report
@@ -33,13 +35,20 @@ def chosen_rates(out: Path) -> dict[str, float]:
     for optimizer in GRID:
         files = {rate: cell.folder(out, 0).report for rate, cell in rate_cells(optimizer).items()}
         if all(file.is_file() for file in files.values()):
-            found[optimizer] = best({rate: Report.read(file).compact.val_accuracy for rate, file in files.items()})
+            found[optimizer] = within_one_error({rate: Report.read(file) for rate, file in files.items()})
     return found
 
 
-def best(accuracies: dict[float, float]) -> float:
-    """The rate of the highest accuracy; of equal ones the lowest."""
-    return max(accuracies, key=lambda rate: (accuracies[rate], -rate))
+def within_one_error(reports: Mapping[float, Report]) -> float:
+    """The lowest rate that validation can't tell from the best: at most one standard error below it.
+
+    Breiman et al. 1984, section 3.4.3, of the mildest setting in place of the smallest tree; the error is the binomial one
+    of the best run's accuracy on its validation pictures.
+    """
+    top = max(reports.values(), key=lambda report: report.compact.val_accuracy)
+    accuracy = top.compact.val_accuracy
+    least = accuracy - sqrt(accuracy * (1 - accuracy) / top.data.val)
+    return min(rate for rate, report in reports.items() if report.compact.val_accuracy >= least)
 
 
 def all_rate_cells() -> list[Cell]:
