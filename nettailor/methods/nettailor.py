@@ -210,11 +210,11 @@ def _prune_figures(
     judge: FoldJudge | None,
 ) -> PruneFigures:
     allowed = recipe.prune.drop
-    if judge is not None and recovered.taken is not None:
+    if recovered.taken is not None and recovered.taken.folds:
         found = recovered.taken.judged
     else:
         found = Drop.between(*(answered_right(net, task.val) for net in (teacher, student)))
-    folds = 0 if judge is None or recovered.taken is None else len(judge)
+    folds = 0 if recovered.taken is None else recovered.taken.folds
     return PruneFigures(
         recipe.prune.how,
         allowed,

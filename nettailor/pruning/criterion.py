@@ -67,6 +67,10 @@ class Drop:
         """Whether the pictures are enough to tell a drop of `allowed` points from none."""
         return self.error <= allowed
 
+    def is_surely_beyond(self, allowed: float) -> bool:
+        """Whether these pictures alone show that more than `allowed` points are lost: the whole 95 % interval is above it."""
+        return self.low > allowed
+
     def is_within(self, allowed: float) -> bool:
         """Whether a network that loses this much is accepted where `allowed` points may be lost."""
         return self.points + min(MARGIN * self.error, allowed) <= allowed + ROUNDING

@@ -35,6 +35,7 @@ class Attempt:
         pictures: that the drop was judged on.
         accepted: whether it is within what is allowed.
         epochs: passes over the training pictures.
+        folds: over how many folds of training and validation pictures it was judged; 0: on the validation split.
     """
 
     macs: int
@@ -45,6 +46,7 @@ class Attempt:
     pictures: int
     accepted: bool
     epochs: int
+    folds: int = 0
 
     @property
     def judged(self) -> Drop:
@@ -87,7 +89,8 @@ def recover_leanest(
 
     Args:
         drop: in points.
-        judge: of the drop, where validation pictures are too few; left out, each is judged on these.
+        judge: of the drop, where validation pictures are too few; left out, each is judged on these. It trains several
+            networks anew, so it isn't asked about one of which validation alone shows that it loses more than the drop.
     """
     result = Recovered(pruned.graph, pruned.val_accuracy)
     if config.epochs == 0:
@@ -186,21 +189,22 @@ class _Job:
             self.run.display.say(said)
             after, tensors = before, candidate.tensors
             restore(student.task_tensors(), tensors, "student")
-        drop = self._drop(candidate, fitted.epochs)
+        drop, folds = self._drop(candidate, fitted.epochs)
         accepted = drop.is_within(self.drop)
         self.run.display.say(
             f"recover    {macs / 1e6:.2f} M MACs in paths: {drop.points:+.2f} points below the teacher, standard error "
             f"{drop.error:.2f}: {'accepted' if accepted else 'not accepted'}"
         )
-        attempt = Attempt(macs, before, after, drop.points, drop.error, drop.pictures, accepted, fitted.epochs)
+        attempt = Attempt(macs, before, after, drop.points, drop.error, drop.pictures, accepted, fitted.epochs, folds)
         self.result.attempts.append(attempt)
         return attempt, tensors
 
-    def _drop(self, candidate: _Candidate, recovery: int) -> Drop:
-        """What the network that is now in the student loses: on validation, or over folds with as many passes as it took."""
-        if self.judge is None:
-            return Drop.between(self._right, answered_right(self.student, self.task.val))
+    def _drop(self, candidate: _Candidate, recovery: int) -> tuple[Drop, int]:
+        """What the network that is now in the student loses, and over how many folds that was judged, with as many passes."""
+        on_validation = Drop.between(self._right, answered_right(self.student, self.task.val))
+        if self.judge is None or on_validation.is_surely_beyond(self.drop):
+            return on_validation, 0
         run = self.run
         student = run.passes("student") if "student" in run.fitted else 0
         passes = student + candidate.passes + recovery
-        return self.judge.drop(BlockGraph.of(self.student).paths, candidate.stage, passes)
+        return self.judge.drop(BlockGraph.of(self.student).paths, candidate.stage, passes), len(self.judge)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -104,9 +106,9 @@ class Scripted:
         right = 0.905 if net is None else self.after[self.stages[-1]]
         return torch.arange(1000) < round(1000 * right)
 
-    def recover(self, leaner: int = 3, epochs: int = 4) -> Recovered:
+    def recover(self, leaner: int = 3, epochs: int = 4, judge: Any = None) -> Recovered:
         config = RecoverConfig(epochs=epochs, leaner=leaner)
-        return recover_leanest(self.student, None, Pictures(), self.pruned, config, 0.5)  # type: ignore[arg-type]
+        return recover_leanest(self.student, None, Pictures(), self.pruned, config, 0.5, judge=judge)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -185,9 +187,33 @@ def test_a_judge_decides_and_knows_how_long_a_network_was_trained(
             asked.append((len(paths), stage, passes))
             return Drop(points, 0.1, 999)
 
+        def __len__(self) -> int:
+            return 4
+
     pruned = Pruned(graph, 0.0, 1.0, trials, steps=[snapshot(student)])
     after = RecoverConfig(epochs=2)
     result = recover_leanest(student, teacher, task, pruned, after, 0.5, STUDENT, run, Judge())  # type: ignore[arg-type]
     assert asked == [(len(graph.paths), "recover", 5 + 3 + 2)]
     assert result.taken is not None
-    assert (result.taken.accepted, result.taken.judged) == (accepted, Drop(points, 0.1, 999))
+    assert (result.taken.accepted, result.taken.judged, result.taken.folds) == (accepted, Drop(points, 0.1, 999), 4)
+
+
+@pytest.mark.parametrize(("wrong", "folds"), [(3, 5), (12, 0)])  # of 24 pictures: 12 +- 14 points, and 50 +- 20
+def test_folds_are_not_asked_where_validation_shows_that_more_is_lost(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, wrong: int, folds: int
+) -> None:
+    class Judge:
+        def drop(self, paths: list[object], stage: str, passes: int) -> Drop:
+            return Drop(0.0, 0.1, 999)
+
+        def __len__(self) -> int:
+            return 5
+
+    script = Scripted(backbone, (0.1, 0.1, 0.1), monkeypatch)
+    script.after = {"recover": 0.93}
+    right = [torch.ones(24, dtype=torch.bool), torch.arange(24) >= wrong]
+    monkeypatch.setattr("nettailor.pruning.recover.answered_right", lambda net, split: right[net is script.student])
+    result = script.recover(judge=Judge())
+    assert result.taken is not None
+    assert (result.taken.folds, result.taken.accepted) == (folds, folds > 0)
+    assert result.taken.pictures == (999 if folds else 24)
