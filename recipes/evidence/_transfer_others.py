@@ -78,7 +78,8 @@ def kept_classifier() -> Group:
         f"freezing the most generic layers helps. {ABSTRACT}",
         "Kept, dropped, and random (the same shape, new weights: without this control depth passes for knowledge), with 0, "
         "1 and 2 new layers beyond it; each norm at 2; ten times the learning rate for what is new, and one; and with one "
-        "new layer, frozen below every third layer from the top down. AdamW.",
+        "new layer, frozen below every third layer from the top down. AdamW. The learning rate was chosen with ten times as "
+        "much for what is new, and one has the same.",
         [whole, *by_place.values(), *norms, *slow, *curve, *others],
         claims,
     )
@@ -107,7 +108,8 @@ def soft() -> Group:
         "network's own old answers instead and reads no source pictures in training. General discrimination is the "
         "5-nearest-neighbour accuracy on characters (omniglot242) that nothing was trained on; four alphabets of it where "
         "the other four are the target. Passes, pictures (source's and target's) and seconds are counted until validation "
-        "is as good as plain fine-tuning's at its end. AdamW.",
+        "is as good as plain fine-tuning's at its end; the cells of a pair did not run side by side, and other work ran "
+        "beside them, so seconds are rough. AdamW.",
         [*cells, *others],
         [*claims, *more],
         columns=(TEST, SOURCE, PROBE, passes, pictures, seconds),
@@ -222,7 +224,8 @@ def teachers() -> Group:
     return Group(
         "Teachers",
         "No paper: whether a better network to learn from makes a better student.",
-        "NetTailor's student before pruning, and the compact net, on gtsrb.",
+        "NetTailor's student before pruning, and the compact net, on gtsrb. Without a teacher there are none of its passes "
+        "either, so `none` is trained for less long.",
         list(by_name.values()),
         claims,
         columns=(TEACHER, STUDENT, TEST, MACS),
