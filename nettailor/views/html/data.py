@@ -56,8 +56,8 @@ class PathData:
 
 @dataclass(frozen=True)
 class GraphData:
-    """The kept graph. `copied_from`: from this layer on (0 the stem, l block l) blocks are the task's own copies, and no shared
-    ones; None where none is.
+    """The kept graph. `copied_from`: from this layer on (0 the stem, l block l) blocks are the task's own copies, and not the
+    shared ones; None where none is.
 
     `depth` is the last layer: less than the backbone's in a shallower cut. `top` says what the head is made of where it is
     more than a classifier, and `top_reads` which activations it then reads.
