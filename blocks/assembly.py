@@ -107,6 +107,11 @@ class NetPlan:
         return max((path.target for path in self.paths), default=0)
 
     @property
+    def copied_from(self) -> int | None:
+        """From which layer on (0 the stem, l block l) all are the task's own copies; None where they are the backbone's."""
+        return self.tuned_from if self.copied and self.tuned_from <= self.depth else None
+
+    @property
     def keeps_source_classifier(self) -> bool:
         """Whether it computes with the backbone's own classification layer: its top, which stands on all blocks, reads it,
         and it is not tuned."""

@@ -65,7 +65,7 @@ def task(label: str, backbone: BackboneData, classes: list[str], seed: int) -> T
         method="nettailor",
         seed=seed,
         classes=count,
-        graph=GraphData(depth, False, paths, 100, 640, 650),
+        graph=GraphData(depth, None, paths, 100, 640, 650),
         figures=figures,
         front=front(backbone),
         prune_command="nettailor prune runs/some",

@@ -78,3 +78,8 @@ def backbone_of(options: Any, run: Path | None = None) -> Backbone | None:
         return None  # `load` finds it by its name, or says why a name of code has to be given by hand
     named = options.backbone is not None or options.weights is not None  # else nothing is downloaded
     return load_described(options.backbone or description.backbone.name, weights, description.input, fetch=named)
+
+
+def printable(text: str) -> str:
+    """Names from a zip can hold anything: what would steer a terminal, or is no text, is escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

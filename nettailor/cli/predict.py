@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from nettailor.cli.inputs import DEVICES, backbone_of
+from nettailor.cli.inputs import DEVICES, backbone_of, printable
 from nettailor.cli.options import option, position
 from nettailor.errors import FileError, UsageError
 
@@ -62,7 +62,7 @@ def predict(options: PredictOptions) -> int:
     delta = load(options.run, backbone_of(options))
     top = min(max(1, options.top), len(delta.classes))
     found = predictions(delta, pictures, top, pick_device(options.device))
-    width = max(len(_printable(picture.shown)) for picture in pictures)
+    width = max(len(printable(picture.shown)) for picture in pictures)
     with _bar(len(pictures)) as advance:
         told = Told(found, form, top, width, advance)
         if options.out is None:
@@ -106,7 +106,7 @@ class Told:
         for one in self.found:
             if one.error:
                 self.bad += 1
-                print(f"nettailor: {_printable(one.image)}: {_printable(one.error)}", file=sys.stderr)
+                print(f"nettailor: {printable(one.image)}: {printable(one.error)}", file=sys.stderr)
             row = one.row(self.top)
             row["image"] = one.image.encode("utf-8", "backslashreplace").decode()  # bytes of a name that are no text
             if self.form == "jsonl":
@@ -118,7 +118,7 @@ class Told:
                 table.writerow(row)
             elif not one.error:
                 classes = "  ".join(f"{label} {chance:.3f}" for label, chance in one.answer)
-                stream.write(f"{_printable(one.image):<{self.width}}  {classes}\n")
+                stream.write(f"{printable(one.image):<{self.width}}  {classes}\n")
             self.advance()
 
 
@@ -150,8 +150,3 @@ def _bar(count: int) -> AbstractContextManager[Callable[[], None]]:
 
     display = Display(Console(stderr=True, highlight=False))
     return display.turns("predict", count) if display.live and count >= MANY else nullcontext(lambda: None)
-
-
-def _printable(text: str) -> str:
-    """Names from a zip can hold anything: what would steer a terminal, or is no text, is escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -49,7 +49,8 @@ def show(options: ShowOptions) -> int:
         Console(highlight=False).print(table)
     if options.svg is not None:
         net, task = deltas[0].net, deltas[0].description.task
-        write_text(options.svg, draw_svg(graphs[0], backbone, task, net.plan.copied))
+        picture = draw_svg(graphs[0], backbone, task, net.plan.copied_from, net.head_reads, net.cost().macs)
+        write_text(options.svg, picture)
         print(f"drawn into {options.svg}")
     if options.html is not None:
         write_text(options.html, render(page_data(options.run, deltas, print)))

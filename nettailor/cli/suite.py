@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from nettailor.cli.inputs import DEVICES, backbone_of
+from nettailor.cli.inputs import DEVICES, backbone_of, printable
 from nettailor.cli.options import Actions, act, option, position
 from nettailor.errors import UsageError
 
@@ -68,7 +68,7 @@ class SuitePredictOptions:
 
     suite: Path = position(SUITE, "SUITE")
     task: str = position("a task, several with commas, or all", "TASK")
-    images: list[str] = position("pictures", "IMAGE")
+    images: list[str] = position("pictures, and folders and zips of them, looked through at all depths", "IMAGE")
     top: int = option("how many classes for each picture and task", default=1, metavar="K")
     backbone: str | None = option(BACKBONE, metavar="NAME")
     proxies: str | None = option(PROXIES, metavar="MODULE:FUNCTION")
@@ -153,21 +153,24 @@ def list_tasks(options: ListOptions) -> int:
 
 def predict(options: SuitePredictOptions) -> int:
     """`nettailor suite predict`."""
+    from nettailor.data.gather import gather
     from nettailor.jobs.suite import predict as answers
     from nettailor.jobs.suite import tasks_named
     from nettailor.suite.suite import Suite
 
     _find_proxies(options.proxies)
+    pictures = gather(options.images)
     wanted = tasks_named(options.task)
     loaded = Suite.load(options.suite, options.device, backbone=options.backbone, tasks=wanted)
     tasks = loaded.tasks if wanted is None else wanted
     if not tasks:
         raise UsageError(f"{options.suite}: has no tasks; nettailor suite add {options.suite} RUN adds one")
     bad = 0
-    wide, long = max(len(image) for image in options.images), max(len(task) for task in tasks)
-    for image, answer in zip(options.images, answers(loaded, tasks, options.images, max(1, options.top)), strict=True):
+    shown = [printable(picture.shown) for picture in pictures]
+    wide, long = max(map(len, shown)), max(map(len, tasks))
+    for image, answer in zip(shown, answers(loaded, tasks, pictures, max(1, options.top)), strict=True):
         if isinstance(answer, str):
-            print(f"nettailor: {answer}", file=sys.stderr)
+            print(f"nettailor: {image}: {printable(answer)}", file=sys.stderr)
             bad += 1
             continue
         for task, best in answer.items():

@@ -80,10 +80,10 @@ def predictions(
     """
     spec = delta.net.to(device).eval().spec
     size = batch or evaluation_size(spec)
-    decoded = _decoded(pictures, spec, AHEAD * size)
+    squares = decoded(pictures, spec, AHEAD * size)
     for start in range(0, len(pictures), size):
         named = pictures[start : start + size]
-        pixels = list(islice(decoded, len(named)))
+        pixels = list(islice(squares, len(named)))
         answers = iter(_answers(delta, [one for one in pixels if isinstance(one, Tensor)], top, device))
         for picture, one in zip(named, pixels, strict=True):
             if isinstance(one, Tensor):
@@ -106,7 +106,7 @@ def _answers(delta: Delta, pixels: list[Tensor], top: int, device: torch.device)
     return [[(delta.classes[i], p) for p, i in zip(*row, strict=True)] for row in rows]
 
 
-def _decoded(pictures: Sequence[Picture], spec: InputSpec, ahead: int) -> Iterator[Tensor | str]:
+def decoded(pictures: Sequence[Picture], spec: InputSpec, ahead: int) -> Iterator[Tensor | str]:
     """Each picture as uint8 (3, S, S), or why it can't be read, in order; at most `ahead` are waiting to be taken."""
     waiting: deque[Future[Tensor | str]] = deque()
     pool = ThreadPoolExecutor(min(MOST_THREADS, usable_cores()))

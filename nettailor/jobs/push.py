@@ -31,8 +31,15 @@ LICENSES = (
 )
 """As the hub spells them; it refuses what it does not know, and `other` is for all the rest."""
 OURS = {*MOST, ".gitattributes"}
-PATHS = {("data", "source"), ("data", "root"), ("backbone", "weights"), ("cost_table",)}
-PATTERNS = {("data", "group"), ("data", "classes")}
+PATHS = {
+    *(("data", "source"), ("data", "root"), ("source", "data"), ("probe", "data"), ("method", "via")),
+    *(("backbone", "weights"), ("teacher", "run"), ("cost_table",)),
+}
+PATTERNS = {
+    ("data", "group"),
+    *((section, "classes") for section in ("data", "source", "probe")),
+    ("method", "via_classes"),
+}
 """Settings that are paths, and those whose slashes and tildes are of regular expressions."""
 ABSOLUTE = r"(?:~[\w.-]*[\\/]|/|[A-Za-z]:[\\/]|\\\\|file:)"
 WITHIN = re.compile(rf"(?<![\w.)\]\\/-]){ABSOLUTE}(?:[^\s,;'\"]*[\\/])?")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from torch import Tensor
 
-from nettailor.data.images import FileSource, read_square
-from nettailor.errors import DataError
-from nettailor.jobs.predict import Answer
+from nettailor.data.gather import Picture
+from nettailor.jobs.predict import Answer, decoded
 from nettailor.suite.suite import ALL, Suite
+
+AHEAD = 32  # pictures that are decoded while networks run
 
 
 def tasks_named(words: str) -> list[str] | None:
@@ -18,20 +18,20 @@ def tasks_named(words: str) -> list[str] | None:
     return None if words == ALL else list(dict.fromkeys(word.strip() for word in words.split(",")))
 
 
-def predict(suite: Suite, tasks: Sequence[str], images: Sequence[str], top: int) -> Iterator[dict[str, Answer] | str]:
-    """For each picture the `top` most probable classes by task, or what is wrong with the picture.
+def predict(
+    suite: Suite, tasks: Sequence[str], pictures: Sequence[Picture], top: int
+) -> Iterator[dict[str, Answer] | str]:
+    """For each picture the `top` most probable classes by task, or why it can't be read; some are decoded ahead.
 
     Raises:
         UsageError: there is no such task.
     """
-    spec = suite.spec
-    for image in images:
-        try:
-            pixels = read_square(FileSource(Path(image)), image, spec.size, spec.interpolation, spec.crop)
-        except DataError as error:
-            yield str(error)
-            continue
-        yield {name: best(logits[0], suite.classes(name), top) for name, logits in suite(pixels[None], tasks).items()}
+    for pixels in decoded(pictures, suite.spec, AHEAD):
+        if isinstance(pixels, str):
+            yield pixels
+        else:
+            found = suite(pixels[None], tasks)
+            yield {name: best(logits[0], suite.classes(name), top) for name, logits in found.items()}
 
 
 def best(logits: Tensor, classes: Sequence[str], top: int) -> Answer:

@@ -40,7 +40,7 @@ def _parity_rows(parity: Parity, what: str, beside: str) -> list[tuple[str, str,
 
 
 def _int8_rows(figures: Int8Figures) -> list[tuple[str, str, str]]:
-    drop = f"{-figures.drop:+.2f} points, {figures.drop_allowed:g} allowed; calibrated on {figures.calibrated_on}"
+    drop = f"{-figures.drop + 0.0:+.2f} points, {figures.drop_allowed:g} allowed; calibrated on {figures.calibrated_on}"
     test = 100 * (figures.test_accuracy - figures.test_accuracy_float32)
     return [
         (f"accuracy, {figures.val} val", f"{figures.val_accuracy:.2%}", drop),

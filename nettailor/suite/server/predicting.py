@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import torch
 from fastapi import HTTPException, Request
+from starlette.requests import ClientDisconnect
 from torch import Tensor
 
 from blocks import InputSpec
@@ -84,6 +85,8 @@ class Predictor:
             if error.status_code != 408:
                 await drain(request, self._settings.max_body)
             raise
+        except ClientDisconnect:  # nobody reads it; it is no fault of ours, and the figures say so
+            raise HTTPException(400, "the body was cut short") from None
         names = [upload.name for upload in uploads]
         late = "no answer in time; the server is too busy, or the pictures are too large"
         with self._batcher.coming():

@@ -72,7 +72,7 @@ class Health(BaseModel):
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Refusal, "description": about}
     for status, about in {
-        400: "a form that can't be read",
+        400: "a form that can't be read, or a body that was cut short",
         401: "no token, or another one",
         404: "a task that the suite does not have",
         408: "the body took too long",

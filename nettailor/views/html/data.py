@@ -56,17 +56,21 @@ class PathData:
 
 @dataclass(frozen=True)
 class GraphData:
-    """The kept graph. `copied`: every tensor is the task's own, so its blocks are no shared ones.
+    """The kept graph. `copied_from`: from this layer on (0 the stem, l block l) blocks are the task's own copies, and not the
+    shared ones; None where none is.
 
-    `depth` is the last layer: less than the backbone's in a shallower cut.
+    `depth` is the last layer: less than the backbone's in a shallower cut. `top` says what the head is made of where it is
+    more than a classifier, and `top_reads` which activations it then reads.
     """
 
     depth: int
-    copied: bool
+    copied_from: int | None
     paths: list[PathData]
     stem_own: int
     head_macs: int
     head_own: int
+    top: str = ""
+    top_reads: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

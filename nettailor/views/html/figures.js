@@ -36,7 +36,9 @@ function figures({ figures: own, graph }, backbone) {
     rows.push(["test accuracy", percent(own.test_accuracy, 2), more]);
   }
   rows.push(["MACs", share(own.macs / backbone.macs), `${millions(own.macs)} of ${millions(backbone.macs)}`]);
-  const proxies = graph.copied ? "copies of its own" : `and ${plural(own.proxies, "proxy", "proxies")}`;
+  const copies = copied(graph);
+  const some = copies === own.blocks ? "" : `${copies} of them `;
+  const proxies = copies ? `${some}copies of its own` : `and ${plural(own.proxies, "proxy", "proxies")}`;
   rows.push(["universal blocks", `${own.blocks} of ${backbone.blocks.length}`, proxies]);
   rows.push(["task parameters", share(own.task_params / backbone.params), `${whole(own.task_params)}, delta ${bytes(own.task_bytes)}`]);
   if (own.latency_ms !== null) {

@@ -24,7 +24,11 @@ function layers(backbone) {
 
 /** Where lines and boxes lie in a column that is `width` pixels wide. */
 function geometry(width, backbone, tasks) {
-  const longest = Math.max(1, ...tasks.flatMap((task) => task.graph.paths.map((path) => path.target - path.source)));
+  const spans = ({ graph }) => [
+    ...graph.paths.map((path) => path.target - path.source),
+    ...graph.top_reads.map((source) => graph.depth + 1 - source),
+  ];
+  const longest = Math.max(1, ...tasks.flatMap(spans));
   const box = Math.max(22, Math.min(150, width * 0.42));
   const spine = Math.round(box / 2 + Math.max(6, (width - box) * 0.16));
   const room = width - spine - 12 - box / 2;
@@ -82,14 +86,28 @@ function keeps(task, layer) {
   return task.graph.paths.find((path) => path.target === layer && path.form === "universal") ?? null;
 }
 
+/** Whether a layer, 0 for the stem, is the task's own copy of it. */
+function owns(graph, layer) {
+  return graph.copied_from !== null && layer >= graph.copied_from;
+}
+
+function sharesBlock(task, layer) {
+  return !owns(task.graph, layer) && keeps(task, layer) !== null;
+}
+
+/** How many of the kept blocks are the task's own copies. */
+function copied(graph) {
+  return graph.paths.filter((path) => path.form === "universal" && owns(graph, path.target)).length;
+}
+
 /** A dot for each task: filled where it keeps the shared block. */
 function keepers(row, backbone, tasks, height) {
   const inside = row.layer >= 1 && row.layer <= backbone.blocks.length;
   const dots = tasks.map((task, index) => {
-    const kept = inside && !task.graph.copied && keeps(task, row.layer);
+    const kept = inside && sharesBlock(task, row.layer);
     return el("span", { class: `dot ${colour(index)}${kept ? " kept" : ""}` });
   });
-  const names = tasks.filter((task) => !task.graph.copied && keeps(task, row.layer)).map((task) => task.label);
+  const names = tasks.filter((task) => sharesBlock(task, row.layer)).map((task) => task.label);
   const node = el("div", { class: "keeper", "data-layer": row.layer }, ...(inside ? dots : []));
   if (inside) {
     node.setAttribute("role", "img");
@@ -117,6 +135,11 @@ function taskGraph(task, page, width) {
       arcs.push(arc);
       stops.push(arc);
     }
+  }
+  for (const source of beside(task.graph)) {
+    const arc = headArc(source, task, backbone, at);
+    arcs.push(arc);
+    stops.push(arc);
   }
   stops.push(ends(task, page, at, depth + 1));
   root.append(...stops.filter((stop) => !arcs.includes(stop)), ...arcs, nodes(at, depth, alive));
@@ -176,8 +199,9 @@ function blockBox(task, backbone, layer, at) {
       ["MACs in the backbone", millions(block.macs)],
     ]);
   }
-  const node = bar(at, layer, path.macs, task.graph.copied ? "own" : "universal", { "fill-opacity": opacity(path.gate) });
-  const owned = task.graph.copied ? "this task's own copy" : "the backbone's, frozen";
+  const own = owns(task.graph, layer);
+  const node = bar(at, layer, path.macs, own ? "own" : "universal", { "fill-opacity": opacity(path.gate) });
+  const owned = own ? "this task's own copy" : "the backbone's, frozen";
   return detailed(node, `${block.name}, universal block ${layer}`, [
     ["weights", owned],
     ["gate", path.gate.toFixed(2)],
@@ -198,8 +222,7 @@ function proxyArc(path, backbone, at) {
   const width = Math.min(14, at.wide(path.macs, 1.8)).toFixed(2);
   group.append(svg("path", { d, class: "hit-line" }));
   group.append(svg("path", { d, class: "proxy", "stroke-width": width, "stroke-opacity": opacity(path.gate) }));
-  const from = path.source === 0 ? "the stem" : backbone.blocks[path.source - 1].name;
-  return detailed(group, `proxy ${path.key}: from ${from} to ${backbone.blocks[path.target - 1].name}`, [
+  return detailed(group, `proxy ${path.key}: from ${activation(path.source, backbone)} to ${backbone.blocks[path.target - 1].name}`, [
     ["form", path.form],
     ["gate", path.gate.toFixed(2)],
     ["MACs", millions(path.macs)],
@@ -207,22 +230,46 @@ function proxyArc(path, backbone, at) {
   ]);
 }
 
+/** Activations that the head reads beside the last one: new units read them. */
+function beside(graph) {
+  return graph.top_reads.filter((source) => source !== graph.depth);
+}
+
+function activation(number, backbone) {
+  return number === 0 ? "the stem" : backbone.blocks[number - 1].name;
+}
+
+/** From an activation past the blocks behind it into the head, where new units read it. */
+function headArc(source, task, backbone, at) {
+  const depth = backbone.blocks.length;
+  const [top, bottom] = [at.node(source), at.row * (depth + 1.5)];
+  const reach = at.spine + (4 / 3) * at.bulge(depth + 1 - source);
+  const end = at.spine + at.wide(task.graph.head_macs, 8) / 2;
+  const d = `M ${at.spine} ${top} C ${reach} ${top + 8} ${reach} ${bottom} ${end} ${bottom}`;
+  const group = svg("g", { role: "img", class: "stop arc", "data-layer": depth + 1 });
+  group.append(svg("path", { d, class: "hit-line" }), svg("path", { d, class: "proxy", "stroke-width": 1.8 }));
+  return detailed(group, `new units in the head: they read ${activation(source, backbone)}`, [["head", task.graph.top]]);
+}
+
 /** Stem and head: the two ends that every network has. The classifier in the head is the task's own. */
 function ends(task, page, at, row) {
   const graph = task.graph;
   if (row === 0) {
-    const node = bar(at, 0, page.backbone.stem_macs, graph.copied ? "own" : "universal", { rx: 8 });
+    const node = bar(at, 0, page.backbone.stem_macs, owns(graph, 0) ? "own" : "universal", { rx: 8 });
     return detailed(node, "stem", [
-      ["weights", graph.copied ? "this task's own copy" : "the backbone's, frozen"],
+      ["weights", owns(graph, 0) ? "this task's own copy" : "the backbone's, frozen"],
       ["MACs", millions(page.backbone.stem_macs)],
       ["output", shape(page.backbone.stem_shape)],
       graph.stem_own > 0 ? ["this task's parameters", whole(graph.stem_own)] : null,
     ]);
   }
   const node = bar(at, row, graph.head_macs, "own", { rx: 8 });
+  const last = graph.depth === row - 1 ? "the last activation" : `the activation of block ${graph.depth}`;
+  const others = beside(graph).map((source) => activation(source, page.backbone));
   return detailed(node, "head, with this task's classifier", [
+    graph.top ? ["made of", graph.top] : null,
     ["classes", whole(task.classes)],
-    ["reads", graph.depth === row - 1 ? "the last activation" : `the activation of block ${graph.depth}`],
+    ["reads", others.length ? `${last}, and ${others.join(", ")}` : last],
     ["MACs", millions(graph.head_macs)],
     ["this task's parameters", whole(graph.head_own)],
   ]);
@@ -234,31 +281,47 @@ function keptText({ backbone, tasks }) {
   if (tasks.length === 1) {
     const [{ graph, figures, label }] = tasks;
     const proxies = figures.proxies ? ` and ${plural(figures.proxies, "proxy", "proxies")}` : "";
-    const copies = graph.copied ? ", every one of them a copy of its own" : "";
-    return `${label} keeps ${figures.blocks} of ${plural(depth, "universal block")}${proxies}${copies}. Data flows from top to bottom.`;
+    const own = copied(graph);
+    const some = own === figures.blocks ? "every one of them a copy" : `${own} of them ${own === 1 ? "a copy" : "copies"}`;
+    const copies = own ? `, ${some} of its own` : "";
+    return `${label} keeps ${figures.blocks} of ${plural(depth, "universal block")}${proxies}${copies}.${headText(tasks)} Data flows from top to bottom.`;
   }
-  const sharing = tasks.filter((task) => !task.graph.copied);
-  const copied = tasks.filter((task) => task.graph.copied).map((task) => task.label);
-  const counts = backbone.blocks.map((_, place) => sharing.filter((task) => keeps(task, place + 1)).length);
+  const sharing = tasks.filter((task) => task.graph.copied_from !== 0);
+  const alone = tasks.filter((task) => task.graph.copied_from === 0).map((task) => task.label);
+  const partly = sharing.filter((task) => copied(task.graph)).map((task) => {
+    const from = backbone.blocks[task.graph.copied_from - 1].name;
+    return ` \u201c${task.label}\u201d has copies of its own from ${from} on.`;
+  });
+  const counts = backbone.blocks.map((_, place) => sharing.filter((task) => sharesBlock(task, place + 1)).length);
   const all = counts.filter((count) => count === sharing.length && count > 0).length;
   const none = counts.filter((count) => count === 0).length;
   const parts = `${all} kept by all, ${depth - all - none} by some, ${none} by none`;
-  const own = copied.length ? ` \u201c${copied.join("\u201d, \u201c")}\u201d ${copied.length === 1 ? "has copies of its" : "have copies of their"} own and ${copied.length === 1 ? "shares" : "share"} nothing.` : "";
-  const whose = copied.length ? ` of the ${plural(sharing.length, "network")} that share it` : "";
-  return `Of the backbone's ${plural(depth, "universal block")}, ${parts}${whose}.${own} Data flows from top to bottom.`;
+  const quoted = alone.map((label) => `\u201c${label}\u201d`).join(", ");
+  const verbs = alone.length === 1 ? ["has copies of its", "shares"] : ["have copies of their", "share"];
+  const own = alone.length ? ` ${quoted} ${verbs[0]} own and ${verbs[1]} nothing.` : "";
+  const whose = alone.length ? ` of the ${plural(sharing.length, "network")} that share it` : "";
+  return `Of the backbone's ${plural(depth, "universal block")}, ${parts}${whose}.${own}${partly.join("")}${headText(tasks)} Data flows from top to bottom.`;
+}
+
+/** What is in a head beside a classifier: new units, or a kept source classifier. */
+function headText(tasks) {
+  const whose = (label) => (tasks.length === 1 ? "Its head" : `The head of \u201c${label}\u201d`);
+  const made = tasks.filter((task) => task.graph.top !== "");
+  return made.map((task) => ` ${whose(task.label)}: ${task.graph.top}.`).join("");
 }
 
 function legend(tasks) {
   const sample = (look, text) =>
     el("li", {}, svg("svg", { width: 30, height: 14, "aria-hidden": "true" }, look), text);
   const rect = (kind, more = {}) => svg("rect", { x: 3, y: 1, width: 24, height: 12, rx: 3, class: kind, ...more });
-  const copied = tasks.some((task) => task.graph.copied);
+  const copies = tasks.some((task) => copied(task.graph));
+  const head = tasks.some((task) => task.graph.top !== "") ? "head" : "classifier";
   const box = el(
     "ul",
     { class: "legend task-0", "aria-label": "legend" },
     sample(rect("universal"), "universal block, shared"),
     sample(svg("path", { d: "M 3 1 C 30 3 30 11 3 13", class: "proxy", "stroke-width": 2.5 }), "proxy, this task\u2019s"),
-    sample(rect("own", { rx: 6 }), copied ? "the task\u2019s own copy or classifier" : "the task\u2019s classifier"),
+    sample(rect("own", { rx: 6 }), copies ? `the task\u2019s own copy or ${head}` : `the task\u2019s ${head}`),
     sample(rect("gone"), "removed"),
     sample(svg("g", {}, rect("universal", { "fill-opacity": 0.35, width: 12 }), rect("universal", { x: 15, width: 12 })), "fainter: smaller gate"),
     sample(svg("g", {}, rect("universal", { width: 6 }), rect("universal", { x: 11, width: 17 })), "wider: more MACs"),

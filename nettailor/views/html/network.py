@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from blocks import Backbone, CompactNet
 from blocks.counting import count_params, tensors_of
+from blocks.top import describe
 from nettailor.artifacts.report import Report
 from nettailor.pruning.graph import BlockGraph
 from nettailor.views.html.data import BackboneData, BlockData, GraphData, PathData, SharedData
@@ -39,14 +40,16 @@ def graph_data(net: CompactNet) -> GraphData:
         form, own = path.form, data["params"] - read
         paths.append(PathData(path.key, path.source, path.target, form, data["gate"], data["macs"], read, own))
     stem, head = (count_params(tensors_of(part).values()) for part in (net.stem, net.head))
-    ends = max(0, net.cost().macs - graph.macs())
+    ends, top = max(0, net.cost().macs - graph.macs()), net.plan.top
     return GraphData(
         depth=net.depth,
-        copied=net.plan.copied,
+        copied_from=net.plan.copied_from,
         paths=paths,
         stem_own=stem - shared.get("stem", 0),
         head_macs=max(0, ends - net.backbone.stem_cost.macs),
         head_own=head - shared.get("head", 0),
+        top="" if top is None else describe(top, net.backbone),
+        top_reads=[] if top is None else list(top.reads(net.backbone)),
     )
 
 

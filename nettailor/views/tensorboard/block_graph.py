@@ -22,8 +22,9 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.versions_pb2 import VersionDef
 
 from blocks import Backbone, CompactNet, Path, TailoredNet
-from blocks.counting import Cost
+from blocks.counting import Cost, count_params, tensors_of
 from blocks.paths import UNIVERSAL
+from blocks.top import describe
 
 MOST_NODES = 120
 KEPT, DROPPED, PROXIES_ONLY = "kept", "dropped", "kept: proxies only"
@@ -33,22 +34,35 @@ INPUT, STEM, HEAD, MIXTURE, PROXIES = "input", "stem", "head", "mixture", "proxi
 
 @dataclass(frozen=True)
 class Part:
-    """One path; what is not known of it is None."""
+    """One path; what is not known of it is None. `copied`: its block is a copy of the task's own."""
 
     path: Path
     cost: Cost
     gate: float | None
     kept: bool
     ms: float | None = None
+    copied: bool = False
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """All paths that there are or were over a backbone, layer by layer; the head reads activation `depth`."""
+    """All paths that there are or were over a backbone, layer by layer.
+
+    Attributes:
+        depth: the activation that the head reads.
+        beside: activations that new units in the head read beside it.
+        head: what the head costs; the backbone's own, without a classifier, if left out.
+        top: what the head is made of, where it is more than a classifier.
+        own_stem: the stem is a copy of the task's own.
+    """
 
     backbone: Backbone
     parts: list[Part]
     depth: int
+    beside: tuple[int, ...] = ()
+    head: Cost | None = None
+    top: str = ""
+    own_stem: bool = False
 
     @classmethod
     def of_student(cls, student: TailoredNet, ms: Mapping[str, float] | None = None) -> Blocks:
@@ -79,11 +93,25 @@ class Blocks:
         kept, ms = set(net.paths), ms or {}
         costs = {Path(n, 0, UNIVERSAL): cost for n, cost in enumerate(net.backbone.block_costs, 1)}
         costs |= dict(candidates or {}) | {path: net.path_cost(path) for path in net.paths}
+        first, top = net.plan.copied_from, net.plan.top
+        copies = {path for path in kept if first is not None and path.is_universal and path.target >= first}
         parts = [
-            Part(path, costs[path], net.gate_of(path) if path in kept else 0.0, path in kept, ms.get(path.key))
+            Part(
+                path,
+                costs[path],
+                net.gate_of(path) if path in kept else 0.0,
+                path in kept,
+                ms.get(path.key),
+                path in copies,
+            )
             for path in sorted(costs)
         ]
-        return cls(net.backbone, parts, net.depth)
+        if top is None:
+            return cls(net.backbone, parts, net.depth, own_stem=first == 0)
+        beside = tuple(number for number in net.head_reads if number != net.depth)
+        macs = net.cost().macs - net.backbone.stem_cost.macs - sum(costs[path].macs for path in kept)
+        head = Cost(macs, count_params(tensors_of(net.head).values()))
+        return cls(net.backbone, parts, net.depth, beside, head, describe(top, net.backbone), first == 0)
 
     def layers(self) -> Iterator[tuple[int, str, list[Part]]]:
         """Every layer of the backbone: number, name, paths into it with the universal block first."""
@@ -104,14 +132,22 @@ def block_graph(blocks: Blocks) -> GraphDef:
     draw = next((draw for draw, nodes in drawings if 3 + nodes <= MOST_NODES), _whole_layers)
     backbone, size = blocks.backbone, blocks.backbone.spec.size
     nodes = [_node(INPUT, "Pictures", [], (3, size, size))]
-    nodes.append(_node(STEM, "Stem", [INPUT], backbone.shapes[0], cost=backbone.stem_cost, owner=SHARED))
+    nodes.append(
+        _node(
+            STEM, "Stem", [INPUT], backbone.shapes[0], cost=backbone.stem_cost, owner=OWN if blocks.own_stem else SHARED
+        )
+    )
     ends, last = {0: [STEM]}, [STEM]
     for number, name, parts in blocks.layers():
         made, ends[number] = draw(name, parts, ends, backbone.shapes[number])
         nodes += made
         if number == blocks.depth:
             last = ends[number]
-    nodes.append(_node(HEAD, "Head", last, cost=backbone.head_cost, owner=OWN))
+    last = [*dict.fromkeys([*(end for number in blocks.beside for end in ends[number]), *last])]
+    head = _node(HEAD, "Head", last, cost=blocks.head or backbone.head_cost, owner=OWN)
+    if blocks.top:
+        head.attr["form"].s = blocks.top.encode()
+    nodes.append(head)
     return GraphDef(node=nodes, versions=VersionDef(producer=22))
 
 
@@ -158,7 +194,7 @@ def _mixed(name: str, nodes: list[NodeDef], shape: tuple[int, ...]) -> Drawn:
 
 
 def _path_node(name: str, part: Part, inputs: list[str], shape: tuple[int, ...]) -> NodeDef:
-    op, owner = ("UniversalBlock", SHARED) if part.path.is_universal else ("Proxy", OWN)
+    op, owner = ("UniversalBlock", OWN if part.copied else SHARED) if part.path.is_universal else ("Proxy", OWN)
     node = _node(name, op, _edges(inputs, part.kept), shape, part.cost, part.kept, owner)
     node.attr["form"].s = part.path.form.encode()
     if part.gate is not None:
@@ -178,7 +214,7 @@ def _group_node(name: str, op: str, parts: list[Part], ends: dict[int, list[str]
             inputs[end] = inputs.get(end, False) or part.kept
     edges = [edge for end, live in inputs.items() for edge in _edges([end], live)]
     cost = Cost(sum(part.cost.macs for part in counted), sum(part.cost.params for part in counted))
-    owner = SHARED if any(part.path.is_universal for part in counted) else OWN
+    owner = SHARED if any(part.path.is_universal and not part.copied for part in counted) else OWN
     node = _node(name, op, edges, shape, cost, bool(kept), owner)
     if all(part.ms is not None for part in counted):
         node.attr["milliseconds"].f = sum(part.ms or 0.0 for part in counted)

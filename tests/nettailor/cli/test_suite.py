@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from PIL import Image
@@ -56,8 +57,12 @@ def test_a_suite_from_its_first_task_to_a_packed_one(nettailor: CommandLine, del
     assert nettailor("suite", "predict", "s", "gulls,birds", *common)[:2] == (0, both)
     status, said, err = nettailor("suite", "predict", "s", "all", "bad.png", *common)
     assert status == 1
-    assert "bad.png" in err
+    assert err == "nettailor: bad.png: can't be read (No such file or directory)\n"
     assert len(said.splitlines()) == 2
+    with ZipFile("more.zip", "w") as more:
+        more.write("a.png", "in/a.png")
+    status, said, _ = nettailor("suite", "predict", "s", "birds", "more.zip", *common)
+    assert (status, said) == (0, f"more.zip/in/a.png  birds{answer}a.png{' ' * 14}birds{answer}")
     assert "did you mean 'gulls'?" in nettailor.fails(
         "suite", "predict", "s", "gull", "a.png", "--backbone", TINY, status=2
     )

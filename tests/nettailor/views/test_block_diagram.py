@@ -72,8 +72,19 @@ def test_more_macs_are_wider_on_one_scale_for_blocks_and_proxies(backbone: Backb
 
 def test_copies_have_the_colour_of_what_is_the_tasks_own(backbone: Backbone) -> None:
     graph = BlockGraph.of(TailoredNet(backbone, 2, Plan(0)))
-    picture = ElementTree.fromstring(draw_svg(graph, backbone, "birds", copied=True))
+    picture = ElementTree.fromstring(draw_svg(graph, backbone, "birds", copied_from=0))
     assert {box.get("fill") for box in list(picture.iter(f"{SVG}rect"))[1:]} == {OWN}
+    picture = ElementTree.fromstring(draw_svg(graph, backbone, "birds", copied_from=4))
+    assert [box.get("fill") for box in list(picture.iter(f"{SVG}rect"))[1:]] == [KEPT] * 3 + [OWN] * 3
+
+
+def test_new_units_in_the_head_are_an_arc_and_their_macs_count(backbone: Backbone) -> None:
+    graph = BlockGraph.of(TailoredNet(backbone, 2, Plan(0)))
+    macs = round(1.2 * backbone.cost.macs)
+    picture = ElementTree.fromstring(draw_svg(graph, backbone, "birds", 0, (5, 6), macs))
+    (arc,) = (path for path in picture.iter(f"{SVG}path") if path.get("stroke") == OWN)
+    assert [title.text for title in arc] == ["new units in the head"]
+    assert "birds: 6 of 6 universal blocks kept, 120% of the MACs" in texts(picture)
 
 
 def test_activations_that_nothing_reaches_are_faint(backbone: Backbone) -> None:

@@ -41,3 +41,8 @@ def test_it_says_what_int8_costs_and_what_was_not_finite() -> None:
         assert figure in said
     assert "calibrated on 512" in said
     assert "-1.00 points" in said, "on the test pictures"
+
+
+def test_a_drop_of_nothing_has_no_minus() -> None:
+    said = text_of(exported(int8=Int8Figures(512, 0.0, 0.0, 24, 0.9, 0.9, 20, 0.88, 0.88)))
+    assert "+0.00 points, 0 allowed" in said

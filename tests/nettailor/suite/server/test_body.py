@@ -25,6 +25,9 @@ def small(suite_folder: Path) -> Served:
     return Served(suite_folder, max_body_mb=SMALL, max_pictures=3)
 
 
+GONE = b"the client has gone"
+
+
 async def sent(served: Served, parts: AsyncIterator[bytes], headers: dict[str, str]) -> tuple[int, bytes]:
     """Send a body part by part, as a socket would; status and body of the answer."""
     scope = {
@@ -41,6 +44,8 @@ async def sent(served: Served, parts: AsyncIterator[bytes], headers: dict[str, s
 
     async def receive() -> dict[str, Any]:
         async for part in parts:
+            if part is GONE:
+                return {"type": "http.disconnect"}
             return {"type": "http.request", "body": part, "more_body": True}
         return {"type": "http.request", "body": b"", "more_body": False}
 
@@ -93,6 +98,19 @@ def test_a_body_that_does_not_end_in_time_is_given_up(suite_folder: Path) -> Non
     status, said = asyncio.run(sent(served, aiter(Endless(pause=0.05)), {"Content-Type": "image/png"}))
     assert status == 408
     assert b"too long" in said
+
+
+@pytest.mark.parametrize(("headers", "first"), [({"Content-Type": "image/png"}, b"abc"), (FORM, FIRST)])
+def test_a_client_that_goes_away_is_no_fault_of_the_server(
+    small: Served, headers: dict[str, str], first: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield first
+        while True:
+            yield GONE
+
+    assert asyncio.run(sent(small, body(), headers))[0] == 400
+    assert caplog.text == ""
 
 
 def test_forms_and_types_that_can_not_be_read(small: Served) -> None:

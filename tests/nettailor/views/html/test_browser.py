@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +141,31 @@ def check(browser: Browser, folder: Path, blocks: int, tasks: int, width: int, s
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor").startswith("rgb(19,")
     assert dark == (scheme == "dark")
     page.context.close()
+
+
+@pytest.mark.parametrize("device", WIDTHS)
+def test_new_units_are_drawn_and_shared_blocks_are_told_from_copies(
+    browser: Browser, tmp_path: Path, device: str
+) -> None:
+    data = pages.page(16, 2)
+    grown = replace(
+        data.tasks[1].graph, copied_from=15, top="grown by 64 units beside the top layer", top_reads=[15, 16]
+    )
+    alone = replace(data, tasks=[replace(data.tasks[1], graph=grown)], shared=None)
+    page = opened(browser, tmp_path, alone, viewport={"width": WIDTHS[device], "height": 900}).page
+    said = page.inner_text("#graph .lead")
+    assert "1 of them a copy of its own. Its head: grown by 64 units beside the top layer." in said
+    labels = page.evaluate("[...document.querySelectorAll('.stop')].map((stop) => stop.getAttribute('aria-label'))")
+    assert any(label.startswith("new units in the head: they read layer3.4") for label in labels)
+    assert any("layer4.0, universal block 16" in label and "this task's own copy" in label for label in labels)
+    assert any("layer3.3, universal block 14" in label and "the backbone's, frozen" in label for label in labels)
+    assert any(label.startswith("head") and "the last activation, and layer3.4" in label for label in labels)
+    assert page.evaluate(INSIDE) == [True]
+    two = replace(data, tasks=[data.tasks[0], replace(data.tasks[1], graph=grown)])
+    page = opened(browser, tmp_path, two, viewport={"width": WIDTHS[device], "height": 900}).page
+    said = page.inner_text("#graph .lead")
+    assert "\u201ctask 1\u201d has copies of its own from layer3.4 on. The head of \u201ctask 1\u201d: grown" in said
+    assert page.evaluate(INSIDE) == [True, True]
 
 
 @pytest.mark.parametrize(("blocks", "tasks", "device", "scheme"), [(16, 1, "desk", "light"), (60, 3, "phone", "dark")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from blocks import Backbone, CompactNet, NetPlan, Path, compact
+from blocks.grown import Grown, Growth
 from blocks.paths import UNIVERSAL
 from nettailor.views.html.network import backbone_data, graph_data, shared_data
 from tests import fabricated
@@ -28,16 +29,36 @@ def test_a_kept_graph_says_what_is_shared_and_what_is_the_tasks_own(backbone: Ba
     proxy = next(path for path in data.paths if path.form != UNIVERSAL)
     assert (proxy.key, proxy.shared, proxy.own > 0) == ("A2-3", 0, True)
     assert all(path.shared > 0 for path in data.paths if path.form == UNIVERSAL)
-    assert not data.copied
+    assert data.copied_from is None
+    assert data.top == ""
 
 
 def test_copies_share_nothing_and_a_shallow_cut_ends_early(backbone: Backbone) -> None:
     copies = graph_data(compact(backbone.teacher(3), backbone))
-    assert copies.copied
+    assert copies.copied_from == 0
     assert {path.shared for path in copies.paths} == {0}
     paths = tuple(Path(layer, 0, UNIVERSAL) for layer in (1, 2))
     shallow = graph_data(CompactNet(backbone, NetPlan(paths, 3, copied=True, head="pooled", gated=False)))
     assert (shallow.depth, len(shallow.paths)) == (2, 2)
+
+
+def test_blocks_below_the_tuned_ones_are_the_backbones(backbone: Backbone) -> None:
+    paths = tuple(Path(layer, 0, UNIVERSAL) for layer in range(1, 7))
+    found = [
+        graph_data(CompactNet(backbone, NetPlan(paths, 3, copied=True, gated=False, tuned_from=first)))
+        for first in (0, 4, 7, 8)
+    ]
+    assert [data.copied_from for data in found] == [0, 4, None, None]
+    assert [path.shared > 0 for path in found[1].paths] == [True] * 3 + [False] * 3
+
+
+def test_what_a_head_is_made_of_is_said_with_what_it_reads(backbone: Backbone) -> None:
+    paths = tuple(Path(layer, 0, UNIVERSAL) for layer in range(1, 7))
+    net = CompactNet(backbone, NetPlan(paths, 3, copied=True, gated=False, top=Grown((Growth("width", 8),))))
+    data = graph_data(net)
+    assert data.top.startswith("grown by 8 units beside the top layer")
+    assert data.top_reads == [5, 6]
+    assert sum(path.macs for path in data.paths) + backbone.stem_cost.macs + data.head_macs == net.cost().macs
 
 
 def test_networks_together_weigh_their_union_and_their_deltas(backbone: Backbone) -> None:

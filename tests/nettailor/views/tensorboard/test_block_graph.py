@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.compat.proto.node_def_pb2 import NodeDef
 
-from blocks import Backbone, CostModel, Plan, TailoredNet
+from blocks import Backbone, CompactNet, CostModel, NetPlan, Plan, TailoredNet
+from blocks import Path as BlockPath
 from blocks.counting import Cost
+from blocks.grown import Grown, Growth
+from blocks.paths import UNIVERSAL
 from nettailor.backbones.load import load_backbone
 from nettailor.pruning.graph import BlockGraph
 from nettailor.views.tensorboard.block_graph import MOST_NODES, Blocks, Part, block_graph
@@ -71,6 +75,23 @@ def test_what_is_dropped_stays_and_its_edges_are_dashed(backbone: Backbone) -> N
     by_net = nodes_of(block_graph(Blocks.of_compact(net, student.costs)))
     assert {n: node.device for n, node in by_net.items()} == {n: node.device for n, node in by_student.items()}
     assert len(nodes_of(block_graph(Blocks.of_compact(net)))) == len(by_net) - 5, "of a delta alone, only what it keeps"
+
+
+def test_copies_and_new_units_are_the_tasks_own(backbone: Backbone) -> None:
+    paths = tuple(BlockPath(layer, 0, UNIVERSAL) for layer in range(1, 7))
+    plan = NetPlan(paths, 3, copied=True, gated=False, tuned_from=5, top=Grown((Growth("width", 8),)))
+    net = CompactNet(backbone, plan)
+    nodes = nodes_of(block_graph(Blocks.of_compact(net)))
+    names = backbone.block_names
+    owners = [nodes[f"{name}/G{n}"].attr["_XlaCluster"].s.decode() for n, name in enumerate(names, 1)]
+    assert owners == ["shared by all tasks"] * 4 + ["of this task alone"] * 2
+    assert nodes["stem"].attr["_XlaCluster"].s == b"shared by all tasks"
+    head = nodes["head"]
+    assert list(head.input) == [f"{names[4]}/mixture", f"{names[5]}/mixture"]
+    assert head.attr["form"].s.startswith(b"grown by 8 units")
+    assert sum(node.attr["MACs"].i for node in nodes.values()) == net.cost().macs
+    whole = nodes_of(block_graph(Blocks.of_compact(CompactNet(backbone, replace(plan, tuned_from=0)))))
+    assert {node.attr["_XlaCluster"].s for node in whole.values() if "MACs" in node.attr} == {b"of this task alone"}
 
 
 def test_a_layer_without_any_path_has_a_mixture_that_is_dropped(backbone: Backbone) -> None:
