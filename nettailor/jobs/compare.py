@@ -208,8 +208,8 @@ def draw_board(
         points = runs.get(row.name, ())
         if points:
             curves.append(Curve("_", [x for x, _ in points], [y for _, y in points], ".", color=color))
-        bars = ([accuracy.std], [macs.std]) if not points else (None, None)
-        curves.append(Curve(row.name, [macs.mean], [accuracy.mean], "o", *bars, color=color))
+        up, along = (None, None) if points else ([accuracy.std], [macs.std])
+        curves.append(Curve(row.name, [macs.mean], [accuracy.mean], "o", up, along, color))
     teacher = board.row(TEACHER)
     levels = {} if teacher is None else {"teacher's accuracy": teacher.test_accuracy.mean}
     draw_curves(
