@@ -2,7 +2,8 @@
 
     Task -> Folds(count) -> task(0), task(1), ...   the same pictures, other splits; `test` stays what it is, and is not read
 
-Classes are spread evenly over the parts, and groups of pictures (`data.group`) stay together, as in the splits themselves.
+Classes are spread evenly over the parts, and groups of pictures (`data.group`) stay together, as in the splits themselves. A
+class that would be held out whole, as one of a single group, is trained on in every part and never asked for.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from nettailor.data.splits import stratified
+from nettailor.data.splits import Members, group_of, stratified
 from nettailor.data.task import Split, Task
 
 
@@ -26,14 +27,14 @@ class Folds:
     def __init__(self, task: Task, count: int, group: str | None = None, seed: int = 0) -> None:
         self._task = task
         self._all = _joined(task.train, task.val)
-        left = list(zip(self._all.names, self._all.labels.tolist(), strict=True))
+        everything = left = list(zip(self._all.names, self._all.labels.tolist(), strict=True))
         row_of = {name: row for row, name in enumerate(self._all.names)}
         order = torch.Generator().manual_seed(seed)
         self.parts: list[Tensor] = []
         for parts_left in range(count, 0, -1):
             rest, part = stratified(left, 1 / parts_left, group, order) if parts_left > 1 else ([], left)
             left = rest
-            if part:
+            if part := _without_whole_classes(part, everything, group):
                 self.parts.append(torch.tensor([row_of[name] for name, _ in part]))
 
     def __len__(self) -> int:
@@ -50,6 +51,14 @@ class Folds:
         held_out[self.parts[number]] = True
         rows = torch.arange(len(self._all))
         return replace(self._task, train=_rows(self._all, rows[~held_out]), val=_rows(self._all, rows[held_out]))
+
+
+def _without_whole_classes(part: Members, everything: Members, pattern: str | None) -> Members:
+    """A part without the groups of those classes that have no pictures beside it."""
+    held_out = set(part)
+    elsewhere = {label for name, label in everything if (name, label) not in held_out}
+    stay = {group_of(name, pattern) for name, label in part if label not in elsewhere}
+    return [(name, label) for name, label in part if group_of(name, pattern) not in stay]
 
 
 def _joined(first: Split, second: Split) -> Split:

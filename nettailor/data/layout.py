@@ -80,10 +80,10 @@ def only_classes(layout: Layout, pattern: str | None, named: str = "data.classes
         raise DataError(f"{named}: {pattern!r} is no regular expression ({error})") from error
     kept = [label for label in layout.classes if matches(label)]
     if len(kept) < 2:
-        known = ", ".join(layout.classes[:3])
+        known = ", ".join(layout.classes[:3]) + ", ..." * (len(layout.classes) > 3)
         raise DataError(
             f"{named}: {pattern!r} matches {len(kept)} of the {len(layout.classes)} classes of {layout.source.where} "
-            f"({known}, ...); a task needs at least two"
+            f"({known}); a task needs at least two"
         )
     number = {layout.classes.index(label): index for index, label in enumerate(kept)}
     splits = {

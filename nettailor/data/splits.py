@@ -113,7 +113,7 @@ def stratified(
     A group may lie in several classes. It is taken where that brings the parts taken of them, together, nearer to
     `fraction`: where the sum of their squared errors, as parts of each class, does not grow.
     """
-    group = {name: _group(name, pattern) for name, _ in members}
+    group = {name: group_of(name, pattern) for name, _ in members}
     classes: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))  # class -> group -> pictures
     classes_of: dict[str, set[int]] = defaultdict(set)
     for name, label in members:
@@ -141,7 +141,7 @@ def stratified(
     return sorted(stay, key=lambda m: (m[1], m[0])), sorted(taken, key=lambda m: (m[1], m[0]))
 
 
-def _group(name: str, pattern: str | None) -> str:
+def group_of(name: str, pattern: str | None) -> str:
     """What a picture is kept together with: the pattern's first group in its file name, or in its path if it has a `/`."""
     if pattern is None:
         return name

@@ -9,7 +9,7 @@ fine-tuned backbone share one; another teacher is trained in the cell that learn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass as plain
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,9 @@ from nettailor.methods._protocol import FinishedRun
 from nettailor.methods._teachers import check_teacher
 from nettailor.progress import Display
 from nettailor.views.plots import Curve, draw_curves, need_matplotlib
+
+STUDENT = "unpruned student"
+"""The row of what ours is pruned from."""
 
 
 @plain(frozen=True)
@@ -82,7 +85,10 @@ def compare(
     board = read_board(out, over, ordered)
     board.write(out / "board.json")
     files = [_cell(out, seed, OURS).front for seed in board.seeds]
-    draw_board(board, [Front.read(file) for file in files if file.is_file()], out / "board.png")
+    reports = _reports(out, board.seeds, ordered)
+    draw_board(
+        board, [Front.read(file) for file in files if file.is_file()], out / "board.png", points_of_runs(reports)
+    )
     return board
 
 
@@ -147,7 +153,7 @@ def take_size(job: Job) -> Job:
 
 def read_board(out: Path, seeds: Sequence[int], ordered: Sequence[str]) -> Board:
     """The board of finished cells."""
-    reports = {method: [Report.read(_cell(out, seed, method).report) for seed in seeds] for method in ordered}
+    reports = _reports(out, seeds, ordered)
     teachers = [report.compact.test_accuracy for report in reports[TEACHER]]
 
     def row(name: str, measure: Callable[[Report, float], Measured], method: str) -> Row:
@@ -156,7 +162,7 @@ def read_board(out: Path, seeds: Sequence[int], ordered: Sequence[str]) -> Board
     rows = [replace(row(method, _of_net, method), weight=weigh(reports[method])) for method in ordered]
     if OURS in reports:
         fronts = [Front.read(_cell(out, seed, OURS).front) for seed in seeds]
-        rows.insert(list(ordered).index(OURS) + 1, row("unpruned student", _of_student, OURS))
+        rows.insert(list(ordered).index(OURS) + 1, row(STUDENT, _of_student, OURS))
         rows += _at_the_papers(reports, fronts, teachers)
     first = reports[ordered[0]][0]
     return Board(
@@ -172,20 +178,47 @@ def read_board(out: Path, seeds: Sequence[int], ordered: Sequence[str]) -> Board
     )
 
 
-def draw_board(board: Board, fronts: Sequence[Front], path: Path) -> None:
-    """Accuracy against MACs: a point for each method, and our curve of each seed."""
+def points_of_runs(reports: Mapping[str, Sequence[Report]]) -> dict[str, list[tuple[float, float]]]:
+    """By row, every run's part of the backbone's MACs and its test accuracy: what the row's means are of."""
+
+    def points(runs: Sequence[tuple[CompactFigures | StudentFigures, Report]]) -> list[tuple[float, float]]:
+        return [(net.macs / report.backbone.macs, net.test_accuracy) for net, report in runs]
+
+    found = {name: points([(report.compact, report) for report in runs]) for name, runs in reports.items()}
+    students = [(report.student, report) for report in reports.get(OURS, ()) if report.student is not None]
+    return {**found, STUDENT: points(students)} if students else found
+
+
+def draw_board(
+    board: Board, fronts: Sequence[Front], path: Path, runs: Mapping[str, Sequence[tuple[float, float]]]
+) -> None:
+    """Accuracy against MACs: the mean of each method and a dot for each seed, and our curve of each seed.
+
+    Args:
+        runs: as `points_of_runs` gives them; a row without any has its deviations drawn.
+    """
     curves: list[Curve] = []
     for front in fronts:
         xs = [point.macs / board.backbone_macs for point in front.points]
-        label = "_" if curves else f"{OURS}, seeds one by one"
+        label = "_" if curves else f"{OURS}'s networks on the way down"
         ys = [point.test_accuracy for point in front.points]
         curves.append(Curve(label, xs, ys, ".-", color="lightsteelblue"))
-    for row in board.rows:
-        macs, accuracy = row.macs, row.test_accuracy
-        curves.append(Curve(row.name, [macs.mean], [accuracy.mean], "o", [accuracy.std], [macs.std]))
+    for place, row in enumerate(board.rows):
+        macs, accuracy, color = row.macs, row.test_accuracy, f"C{place % 10}"
+        points = runs.get(row.name, ())
+        if points:
+            curves.append(Curve("_", [x for x, _ in points], [y for _, y in points], ".", color=color))
+        up, along = (None, None) if points else ([accuracy.std], [macs.std])
+        curves.append(Curve(row.name, [macs.mean], [accuracy.mean], "o", up, along, color))
     teacher = board.row(TEACHER)
     levels = {} if teacher is None else {"teacher's accuracy": teacher.test_accuracy.mean}
-    draw_curves(path, f"{board.task} over {board.backbone}, {len(board.seeds)} seed(s)", curves, levels)
+    draw_curves(
+        path, f"{board.task} over {board.backbone}, means and dots of {len(board.seeds)} seed(s)", curves, levels
+    )
+
+
+def _reports(out: Path, seeds: Sequence[int], ordered: Sequence[str]) -> dict[str, list[Report]]:
+    return {method: [Report.read(_cell(out, seed, method).report) for seed in seeds] for method in ordered}
 
 
 def _cell(out: Path, seed: int, method: str) -> RunFolder:

@@ -16,7 +16,7 @@ from nettailor.methods._protocol import Context, Plain, Sections, Trained
 from nettailor.training.finetuning import fit_to_labels
 from nettailor.training.loop import Schedule, parameter_groups
 from nettailor.training.probe import fit_probe
-from nettailor.training.rates import loss_on, search_rate, trial_epochs
+from nettailor.training.rates import loss_on, rates_of, search_rate, trial_epochs
 from nettailor.training.run import Run
 
 
@@ -47,9 +47,12 @@ class FrozenBackbone(Plain):
             return net
 
         def trial(rate: float, run: Run) -> float:
-            return loss_on(trained(rate, trial_epochs(len(task.train), config.batch), run), task.val, backbone.spec)
+            epochs = trial_epochs(len(task.train), config.batch, run.training.accumulate)
+            return loss_on(trained(rate, epochs, run), task.val, backbone.spec)
 
         with run.timed(self.name):
-            rate = config.lr if config.lr is not None else search_rate(self.name, trial, task, config.batch, run)
+            rate = config.lr
+            if rate is None:
+                rate = search_rate(self.name, trial, task, config.batch, run, rates_of(run.training))
             net = trained(rate, context.recipe.teacher.epochs, run)
         return Trained(compact(net), epochs={self.name: run.passes(self.name)})

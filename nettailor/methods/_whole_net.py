@@ -30,7 +30,7 @@ from nettailor.training.distillation import fit_distilled
 from nettailor.training.finetuning import fit_to_labels
 from nettailor.training.layerwise import layerwise_groups
 from nettailor.training.loop import Schedule
-from nettailor.training.rates import loss_on, search_rate, trial_epochs
+from nettailor.training.rates import loss_on, rates_of, search_rate, trial_epochs
 from nettailor.training.run import Run
 
 Passes = Annotated[
@@ -94,11 +94,13 @@ class WholeNetMethod(Plain):
             return self._fitted(context, teacher, rate, epochs, run)
 
         def trial(rate: float, run: Run) -> float:
-            net = trained(rate, trial_epochs(len(task.train), config.batch), run)
+            net = trained(rate, trial_epochs(len(task.train), config.batch, run.training.accumulate), run)
             return loss_on(net, task.val, net.spec)
 
         with run.timed(self.name):
-            rate = config.lr if config.lr is not None else search_rate(self.name, trial, task, config.batch, run)
+            rate = config.lr
+            if rate is None:
+                rate = search_rate(self.name, trial, task, config.batch, run, rates_of(run.training))
             net = trained(rate, self._epochs(context), run)
         epochs: dict[str, float] = {"teacher": run.passes("teacher")} if teacher is not None else {}
         return Trained(compact(net, context.backbone), taught, {**epochs, self.name: run.passes(self.name)})

@@ -103,7 +103,7 @@ def _search(context: Context, teacher: Teacher, run: Run) -> float:
 
     def trial(rate: float, run: Run) -> float:
         student = new_student(backbone, task, config, run)
-        epochs = trial_epochs(len(task.train), config.batch)
+        epochs = trial_epochs(len(task.train), config.batch, run.training.accumulate)
         tried = replace(config, lr=rate, gate_lr=rate, epochs=epochs)
         begin(student, task, tried, run, teacher)
         train(student, teacher, task, tried, run)

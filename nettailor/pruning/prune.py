@@ -119,7 +119,8 @@ class _Job:
     def without(self, stage: str, left: BlockGraph, chosen: list[Path]) -> Trial:
         """Fade out what is not in `left`, train on, and measure."""
         config, run = self.config, self.run
-        epochs = passes.ROUND.over(len(self.task.train), self.settings.batch, config.epochs)
+        pictures, together = len(self.task.train), run.training.accumulate
+        epochs = passes.ROUND.over(pictures, self.settings.batch, config.epochs, accumulate=together)
         fade_epochs = epochs / 2 if config.fade_epochs is None else min(config.fade_epochs, epochs / 2)
         fade = Fade(self.student, left, fade_epochs, self.task.val)
         fitted = fit_student(

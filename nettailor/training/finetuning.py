@@ -108,7 +108,8 @@ def tune(
         return net
 
     def trial(rate: float, run: Run) -> float:
-        net = trained(rate, replace(config, epochs=trial_epochs(len(task.train), config.batch)), run)
+        epochs = trial_epochs(len(task.train), config.batch, run.training.accumulate)
+        net = trained(rate, replace(config, epochs=epochs), run)
         return loss_on(net, task.val, net.spec)
 
     if config.lr is None:

@@ -54,9 +54,9 @@ class Schedule:
         """Pictures in a step: `batch`, or fewer where a pass over `pictures` would be of too few steps."""
         return min(self.batch, max(SMALLEST_BATCH, pictures // FEWEST_STEPS))
 
-    def steps_of(self, pictures: int) -> int:
-        """Batches of a pass over `pictures`."""
-        return max(1, pictures // self.batch_of(pictures))
+    def steps_of(self, pictures: int, accumulate: int = 1) -> int:
+        """Optimiser steps of a pass over `pictures`, where `accumulate` batches make one."""
+        return math.ceil(max(1, pictures // self.batch_of(pictures)) / accumulate)
 
     def factor(self, step: int, steps: int) -> float:
         """The learning rate's factor at one of `steps` steps."""

@@ -20,15 +20,18 @@ class UsualPasses:
     passes: int
     least_steps: int
 
-    def over(self, pictures: int, batch: int, configured: int | None = None, taught: float = 1.0) -> int:
+    def over(
+        self, pictures: int, batch: int, configured: int | None = None, taught: float = 1.0, accumulate: int = 1
+    ) -> int:
         """Passes over `pictures` training pictures in batches of `batch`: the configured ones where there are such.
 
         Args:
+            accumulate: batches that make one optimiser step.
             taught: the teacher's accuracy on the validation split; below `HARD` the passes are doubled.
         """
         if configured is not None:
             return configured
-        usual = max(self.passes, math.ceil(self.least_steps / Schedule(1, batch).steps_of(pictures)))
+        usual = max(self.passes, math.ceil(self.least_steps / Schedule(1, batch).steps_of(pictures, accumulate)))
         return 2 * usual if taught < HARD else usual
 
 

@@ -46,7 +46,10 @@ class Probe:
 
 
 def fit_probe(backbone: Backbone, task: Task, run: Run) -> Probe | None:
-    """Fit a new classifier on the frozen backbone; None where no single linear layer reads one vector a picture."""
+    """Fit a new classifier on the frozen backbone; None where no single linear layer reads one vector a picture.
+
+    Of the section `training` it reads `class_weights`; all else there is about steps, which it does not take.
+    """
     if len(backbone.classifier_paths) != 1:
         return None
     found = [features(backbone, split, run) for split in (task.train, task.val)]
@@ -56,7 +59,8 @@ def fit_probe(backbone: Backbone, task: Task, run: Run) -> Probe | None:
     mean, scale = train.mean(0), train.std(0) + 1e-6 * (train.std() + 1e-12)
     train, val = (train - mean) / scale, (val - mean) / scale
     labels, wanted = task.train.labels.numpy(), task.val.labels.numpy()
-    model = LogisticRegression(max_iter=MOST_ITERATIONS, tol=1e-3, warm_start=True)
+    weights = None if run.training.class_weights == "none" else run.training.class_weights  # scikit-learn's name for it
+    model = LogisticRegression(max_iter=MOST_ITERATIONS, tol=1e-3, warm_start=True, class_weight=weights)
     best: Probe | None = None
     for strength in STRENGTHS:
         model.set_params(C=strength)

@@ -60,7 +60,7 @@ def search_rate(
     """
     name, kept = f"{stage}-rate", run.checkpoints.load(f"{stage}-rate")
     if kept is None:
-        epochs = trial_epochs(len(task.train), batch)
+        epochs = trial_epochs(len(task.train), batch, run.training.accumulate)
         quiet = replace(
             run, checkpoints=Checkpoints(None), display=Display(quiet=True), recorder=NoRecorder(), fitted={}
         )
@@ -80,9 +80,9 @@ def search_rate(
     return float(notes["rate"])
 
 
-def trial_epochs(pictures: int, batch: int) -> int:
+def trial_epochs(pictures: int, batch: int, accumulate: int = 1) -> int:
     """Passes of a trial: as many as make up some steps, where there are few pictures."""
-    return min(MOST_TRIAL_EPOCHS, math.ceil(TRIAL_STEPS / Schedule(1, batch).steps_of(pictures)))
+    return min(MOST_TRIAL_EPOCHS, math.ceil(TRIAL_STEPS / Schedule(1, batch).steps_of(pictures, accumulate)))
 
 
 @torch.no_grad()

@@ -154,7 +154,7 @@ def train(
     config = config or StudentConfig()
     run = run or Run()
     taught = accuracy(teacher, task.val) if config.epochs is None else 1.0
-    epochs = passes.STUDENT.over(len(task.train), config.batch, config.epochs, taught)
+    epochs = passes.STUDENT.over(len(task.train), config.batch, config.epochs, taught, run.training.accumulate)
     return fit_student("student", student, teacher, task, config, epochs, student_rate(config.lr, run), run)
 
 
@@ -182,7 +182,8 @@ def recover(
     if not run.checkpoints.has(stage):
         recalibrate(student, task, run)
     taught = accuracy(teacher, task.val) if config.epochs is None else 1.0
-    epochs = passes.RECOVERY.over(len(task.train), settings.batch, config.epochs, taught)
+    together = run.training.accumulate
+    epochs = passes.RECOVERY.over(len(task.train), settings.batch, config.epochs, taught, together)
     return fit_student(stage, student, teacher, task, settings, epochs, student_rate(config.lr, run), run)
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from nettailor.files import write_atomic, write_text
 from nettailor.jobs.board_rows import OURS
-from nettailor.jobs.compare import draw_board
+from nettailor.jobs.compare import draw_board, points_of_runs
 from nettailor.views.plots import Curve, draw_curves
 from recipes.evidence._board_cells import FINETUNE, Cells, raw_files, read_boards
 from recipes.evidence._board_page import of_one_backbone, page
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name, cells in found.items():
         target = options.out / "board" / name
         _copy(options.boards / name, cells.board.seeds, target)
-        draw_board(cells.board, cells.fronts, target / "board.png")
+        draw_board(cells.board, cells.fronts, target / "board.png", points_of_runs(cells.reports))
     _draw_sizes(of_one_backbone(found), options.out / "board" / "sizes.png")
     write_text(options.out / "board.md", page(found))
     print(f"{options.out / 'board.md'}: {len(found)} boards")
@@ -67,14 +67,16 @@ def _copy_file(source: Path, target: Path) -> None:
 
 
 def _draw_sizes(boards: dict[str, Cells], path: Path) -> None:
-    """Each task's compact net: its size against its teacher's accuracy, which says how hard the task is."""
+    """Each task's compact net: its size against its teacher's accuracy, which says how hard the task is; a dot a seed."""
     curves = []
-    for name, cells in boards.items():
-        ours, teacher = cells.board.row(OURS), cells.board.row(FINETUNE)
+    for place, (name, cells) in enumerate(boards.items()):
+        ours, teacher, color = cells.board.row(OURS), cells.board.row(FINETUNE), f"C{place % 10}"
         if ours is not None and teacher is not None:
-            macs, accuracy = ours.macs, teacher.test_accuracy
-            curves.append(Curve(name, [macs.mean], [accuracy.mean], "o", [accuracy.std], [macs.std]))
-    title = "how much of the backbone each task keeps, at the same tolerance"
+            sizes = [report.compact.macs / report.backbone.macs for report in cells.ours]
+            accuracies = [net.test_accuracy for net in cells.nets(FINETUNE)]
+            curves.append(Curve("_", sizes, accuracies, ".", color=color))
+            curves.append(Curve(name, [ours.macs.mean], [teacher.test_accuracy.mean], "o", color=color))
+    title = "how much of the backbone each task keeps, at the same tolerance: means, and dots of seeds"
     draw_curves(path, title, curves, {}, "teacher's accuracy on test")
 
 

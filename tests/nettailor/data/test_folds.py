@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from nettailor.data.folds import Folds
-from nettailor.data.task import Task
+from nettailor.data.task import Split, Task
 
 
 def test_every_picture_is_held_out_once_and_trained_on_otherwise(task: Task) -> None:
@@ -63,3 +63,29 @@ def test_pictures_that_are_not_in_memory_are_read(task: Task) -> None:
     streamed = replace(task, train=replace(task.train, images=None), val=replace(task.val, images=None))
     rows = torch.arange(3)
     assert torch.equal(Folds(streamed, 3).task(2).val.batch(rows), Folds(task, 3).task(2).val.batch(rows))
+
+
+def test_a_class_of_one_group_is_trained_on_in_every_fold(task: Task) -> None:
+    """It can't be held out: no network that had not seen it would know it."""
+    alone = [f"alone_{place}.png" if label == 0 else name for place, (name, label) in enumerate(labelled(task.train))]
+    keep = [place for place, (_, label) in enumerate(labelled(task.val)) if label]
+    assert task.val.images is not None
+    val = replace(
+        task.val,
+        names=[task.val.names[place] for place in keep],
+        labels=task.val.labels[keep],
+        images=task.val.images[keep],
+    )
+    folds = Folds(replace(task, train=replace(task.train, names=alone), val=val), 3, r"^(alone)_")
+    assert len(folds) == 3
+    held_out: list[str] = []
+    for number in range(len(folds)):
+        one = folds.task(number)
+        assert set(one.train.labels.tolist()) == {0, 1, 2, 3}
+        assert 0 not in one.val.labels.tolist()
+        held_out += one.val.names
+    assert sorted(held_out) == sorted(name for name in [*alone, *val.names] if not name.startswith("alone"))
+
+
+def labelled(split: Split) -> list[tuple[str, int]]:
+    return list(zip(split.names, split.labels.tolist(), strict=True))

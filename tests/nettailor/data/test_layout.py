@@ -156,3 +156,8 @@ def test_only_the_classes_that_are_wanted_are_used(digit_folder: Path, tmp_path:
 def test_a_pattern_of_classes_has_to_leave_two(digit_folder: Path, pattern: str, says: str) -> None:
     with pytest.raises(DataError, match=says):
         load_task(DataConfig(source=str(digit_folder), classes=pattern), 16)
+
+
+def test_of_few_classes_all_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"matches 0 of the 2 classes of .* \(a, b\); a task needs at least two"):
+        find_layout(DataConfig(source=str(make(tmp_path / "d", "a", "b")), classes="cat"))

@@ -19,7 +19,7 @@ from nettailor.data.source import SourceConfig
 from nettailor.errors import NettailorError, UsageError
 from nettailor.jobs import compare as module
 from nettailor.jobs.board_rows import BoardRow, in_order
-from nettailor.jobs.compare import cells, compare, draw_board, read_board, take_size
+from nettailor.jobs.compare import cells, compare, draw_board, points_of_runs, read_board, take_size
 from nettailor.jobs.job import Job, Outcome
 from nettailor.jobs.recipe import Recipe
 from nettailor.progress import Display
@@ -190,18 +190,36 @@ def test_a_row_that_not_every_seed_has_is_left_out(out: Path) -> None:
     assert read_board(out, [0, 1], ["finetune"]).rows == [board.rows[0]], "no curve where ours was not run"
 
 
-def test_the_picture_has_a_point_for_each_method_and_a_curve_for_each_seed(
+def test_the_picture_has_each_methods_mean_and_seeds_one_by_one_and_a_curve_for_each_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[list[Curve], dict[str, float]]] = []
     monkeypatch.setattr(module, "draw_curves", lambda path, title, curves, levels: seen.append((curves, levels)))
-    draw_board(fabricated.board(), [fabricated.front(), fabricated.front()], tmp_path / "board.png")
+    runs = {"nettailor": [(0.4, 0.9), (0.6, 0.92)]}
+    draw_board(fabricated.board(), [fabricated.front(), fabricated.front()], tmp_path / "board.png", runs)
     ((curves, levels),) = seen
     labels = [curve.label for curve in curves]
-    assert labels == ["nettailor, seeds one by one", "_", "finetune", "nettailor"], "the legend names the curves once"
+    way = "nettailor's networks on the way down"
+    assert labels == [way, "_", "finetune", "_", "nettailor"], "the legend names curves and methods once"
     assert curves[0].x == [0.9, 0.6, 0.3]
-    assert (curves[3].x, curves[3].y) == ([0.5], [pytest.approx(0.91)])
+    _, _, plain, dots, ours = curves
+    assert (dots.x, dots.y, dots.style) == ([0.4, 0.6], [0.9, 0.92], ".")
+    assert (ours.x, ours.y, ours.style, ours.color) == ([0.5], [pytest.approx(0.91)], "o", dots.color)
+    assert (ours.spread, ours.spread_x) == (None, None), "seeds say more than their deviation"
+    assert plain.spread is not None
+    assert plain.color != ours.color
     assert levels == {"teacher's accuracy": pytest.approx(0.95)}
+
+
+def test_a_dot_is_a_runs_part_of_the_macs_and_its_test_accuracy() -> None:
+    one, other = fabricated.report(), fabricated.report(seed=1)
+    assert one.student is not None
+    found = points_of_runs({"nettailor": [one, other], "linear": [one]})
+    point = (one.compact.macs / one.backbone.macs, one.compact.test_accuracy)
+    assert found["nettailor"] == [point, (other.compact.macs / other.backbone.macs, other.compact.test_accuracy)]
+    assert found["unpruned student"][0] == (one.student.macs / one.backbone.macs, one.student.test_accuracy)
+    assert len(found["unpruned student"]) == 2
+    assert "unpruned student" not in points_of_runs({"linear": [one]})
 
 
 def test_a_cell_that_fails_leaves_no_board_and_finished_cells_make_one(
@@ -224,4 +242,9 @@ def test_a_cell_that_fails_leaves_no_board_and_finished_cells_make_one(
     board = compare(Recipe(), ["nettailor"], 2, out)
     assert names == [f"seed-{seed}/{name}" for seed in (0, 1) for name in ("finetune", "nettailor")] * 2
     assert Board.read(out / "board.json") == board
-    assert drawn == [(board, [fabricated.front()] * 2, out / "board.png")]
+    assert [what[:3] for what in drawn] == [(board, [fabricated.front()] * 2, out / "board.png")]
+    dots = drawn[0][3]
+    assert isinstance(dots, dict)
+    assert {name: len(points) for name, points in dots.items()} == dict.fromkeys(
+        ("finetune", "nettailor", "unpruned student"), 2
+    )

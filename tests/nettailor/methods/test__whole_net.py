@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 
 from blocks import Backbone
+from nettailor import methods
 from nettailor.artifacts.report import Report
 from nettailor.data.task import Task
 from nettailor.jobs.recipe import Recipe
+from nettailor.methods import _frozen_backbone
 from nettailor.methods import _teachers as teachers
 from nettailor.methods import _whole_net as module
 from nettailor.methods._protocol import Context
 from nettailor.methods.blocks_per_stage import METHOD, Settings
-from nettailor.training.config import StudentConfig, TeacherConfig
+from nettailor.training.config import StudentConfig, TeacherConfig, TrainingConfig
+from nettailor.training.rates import RATES, SGD_RATES
 from nettailor.training.run import Fitted, Run
 from tests.conftest import CommandLine
 
@@ -37,7 +40,7 @@ def test_all_passes_together_are_those_that_were_asked_for(
         run.fitted["teacher"] = Fitted({}, 0.0, epochs=5)
         return backbone.teacher(len(task.classes)).eval()
 
-    def searched(stage: str, trial: Any, task: Task, batch: int, run: Run) -> float:
+    def searched(stage: str, trial: Any, task: Task, batch: int, run: Run, rates: Any) -> float:
         run.fitted[f"{stage}-rate"] = Fitted({}, 0.0, epochs=6)
         return 5e-4
 
@@ -62,6 +65,27 @@ def test_all_passes_together_are_those_that_were_asked_for(
     assert len(rates) == 5, "three layers of blocks, stem and head"
     if distill:
         assert given[0][8].temperature == 2.0
+
+
+@pytest.mark.parametrize(("optimizer", "rates"), [("adamw", RATES), ("sgd", SGD_RATES)])
+@pytest.mark.parametrize("name", ["shallow", "batch_norm"])
+def test_the_rates_that_are_tried_are_the_optimisers(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, name: str, optimizer: Any, rates: tuple[float, ...]
+) -> None:
+    """Also of what is trained beside a frozen backbone: SGD at AdamW's rates would be a weak row of a board."""
+    tried: list[float] = []
+
+    def fit(*words: Any) -> None:
+        tried.append(words[3][0]["lr"])
+        words[6].fitted[words[0]] = Fitted({}, 0.0, epochs=1)
+
+    monkeypatch.setattr(module, "fit_to_labels", fit)
+    monkeypatch.setattr(_frozen_backbone, "fit_to_labels", fit)
+    recipe = Recipe(teacher=TeacherConfig(epochs=1)).with_method(name)
+    run = Run(training=TrainingConfig(optimizer=optimizer))
+    methods.find(name).train(Context(recipe, backbone, task, run, None, ""))  # type: ignore[arg-type]
+    assert tried[:-1] == list(rates)
+    assert tried[-1] in rates
 
 
 def test_a_net_learns_from_the_teachers_answers(nettailor: CommandLine, digit_folder: Path) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from blocks import Backbone
 from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
+from nettailor.pruning.prune import prune
 from nettailor.training import passes
-from nettailor.training.config import RecoverConfig, StudentConfig
+from nettailor.training.checkpoint import Checkpoints
+from nettailor.training.config import RecoverConfig, StudentConfig, TrainingConfig
 from nettailor.training.finetuning import finetune
 from nettailor.training.passes import UsualPasses
+from nettailor.training.rates import MOST_TRIAL_EPOCHS, trial_epochs
 from nettailor.training.run import Run
 from nettailor.training.stages import recover, tailor, train
 from tests.nettailor.conftest import TEACHER
@@ -32,6 +38,33 @@ def test_few_pictures_are_passed_over_more_often(pictures: int, wanted: int) -> 
     assert UsualPasses(6, 96).over(pictures, 64, configured=1) == 1
     assert UsualPasses(6, 96).over(pictures, 64, taught=0.79) == 2 * wanted
     assert UsualPasses(6, 96).over(pictures, 64, configured=1, taught=0.1) == 1
+
+
+def test_batches_that_make_a_step_together_are_one_step() -> None:
+    """512 pictures are 32 batches of 16, and 8 steps of four: as many as with batches of 64."""
+    assert UsualPasses(6, 96).over(512, 16, accumulate=4) == UsualPasses(6, 96).over(512, 64) == 12
+    assert UsualPasses(6, 96).over(512, 16) == 6
+    assert UsualPasses(6, 96).over(36, 16, accumulate=4) == 96, "a last group may be smaller, but is a step"
+    assert trial_epochs(512, 16, 4) == trial_epochs(512, 64) == 4
+    assert trial_epochs(512, 16) == 1
+
+
+def test_student_rounds_recovery_and_trials_count_optimiser_steps(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(passes, "STUDENT", UsualPasses(1, 2))
+    monkeypatch.setattr(passes, "ROUND", UsualPasses(1, 2))
+    monkeypatch.setattr(passes, "RECOVERY", UsualPasses(1, 2))
+    monkeypatch.setattr(passes, "HARD", 0.0)
+    run = Run(training=TrainingConfig(accumulate=100), checkpoints=Checkpoints(tmp_path))  # a step a pass
+    teacher = finetune(backbone, task, replace(TEACHER, epochs=1, lr=None, start="fresh"), run)
+    assert run.fitted["teacher-rate"].epochs == 3 * MOST_TRIAL_EPOCHS
+    settings = StudentConfig(batch=16, views=1, warm_start=0, skips=1)
+    student = tailor(backbone, task, settings, run, teacher)
+    assert train(student, teacher, task, settings, run).epochs == 2
+    found = prune(student, teacher, task, PruneConfig(how="paper", remove=(1,)), settings, run)
+    assert [trial.epochs for trial in found.trials] == [2]
+    assert recover(student, teacher, task, RecoverConfig(), settings, run).epochs == 2
 
 
 def test_student_and_recovery_are_as_long_as_that(

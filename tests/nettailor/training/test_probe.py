@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from nettailor.data.config import DataConfig
 from nettailor.data.task import Task, load_task
 from nettailor.training import finetuning
 from nettailor.training.checkpoint import Checkpoints
-from nettailor.training.config import TeacherConfig
+from nettailor.training.config import TeacherConfig, TrainingConfig
 from nettailor.training.finetuning import finetune
 from nettailor.training.loop import accuracy
 from nettailor.training.probe import Probe, features, fit_probe
@@ -57,6 +58,22 @@ def test_features_are_computed_once_of_pictures_as_they_are(backbone: Backbone, 
         x for split in (task.train, task.val) for x, _ in evaluation_batches(split, backbone.spec, torch.device("cpu"))
     ]
     assert torch.equal(torch.cat(seen), torch.cat(plain))
+
+
+def test_class_weights_act_on_the_probe(backbone: Backbone, task: Task) -> None:
+    """Of one class only a few pictures are left: balanced, it is named more often."""
+    rows = [row for row, label in enumerate(task.train.labels.tolist()) if label or row % 5 == 0]
+    assert task.train.images is not None
+    names, labels, images = [task.train.names[row] for row in rows], task.train.labels[rows], task.train.images[rows]
+    rare = replace(task, train=replace(task.train, names=names, labels=labels, images=images))
+    shares = []
+    for kind in ("none", "balanced"):
+        probe = fit_probe(backbone, rare, Run(training=TrainingConfig(class_weights=kind)))  # type: ignore[arg-type]
+        assert probe is not None
+        found = features(backbone, task.val, Run())
+        assert found is not None
+        shares.append(float((found @ probe.weight.T + probe.bias).softmax(1)[:, 0].mean()))
+    assert shares[1] > 1.1 * shares[0]
 
 
 def test_two_classes_get_two_rows(backbone: Backbone, task: Task) -> None:
