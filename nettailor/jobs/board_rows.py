@@ -106,7 +106,7 @@ def find_row(label: str) -> BoardRow:
 
 
 def in_order(wanted: Sequence[str]) -> list[BoardRow]:
-    """Rows in the order of the board: fine-tuning, ours, the paper's, the others as they are named, each once.
+    """Rows in the order of the board: fine-tuning, ours, whose size and passes others take, then all as named, each once.
 
     Raises:
         UsageError: no such method, or one that takes size and passes from a method that is not compared.
@@ -116,5 +116,5 @@ def in_order(wanted: Sequence[str]) -> list[BoardRow]:
         sized_like = row.method.sized_like
         if sized_like is not None and sized_like not in rows:
             raise UsageError(f"{row.label}: takes its size and passes from {sized_like}'s run; compare that too")
-    first = [TEACHER, *(label for label in (OURS, PAPER) if label in rows)]
+    first = [TEACHER, *(label for label in (OURS,) if label in rows)]
     return [find_row(label) for label in first] + [row for label, row in rows.items() if label not in first]

@@ -14,7 +14,7 @@ def test_rows_stand_in_the_order_of_the_board_each_once() -> None:
     def labels(*wanted: str) -> list[str]:
         return [row.label for row in in_order(wanted)]
 
-    assert labels("linear", "paper", "linear", "nettailor") == ["finetune", "nettailor", "paper", "linear"]
+    assert labels("linear", "paper", "linear", "nettailor") == ["finetune", "nettailor", "linear", "paper"]
     assert labels() == ["finetune"]
     assert labels("nettailor", "shallow+distill", "shallow") == ["finetune", "nettailor", "shallow+distill", "shallow"]
     assert labels(*SHORT) == list(SHORT)
