@@ -13,7 +13,7 @@ from nettailor.cli.inputs import JobOptions, recipe_tree
 from nettailor.cli.options import option
 from nettailor.config.library import find_recipe
 from nettailor.errors import NettailorError, UsageError
-from nettailor.methods import names
+from nettailor.methods import names, summaries
 
 if TYPE_CHECKING:
     from nettailor.jobs.recipe import Recipe
@@ -31,7 +31,7 @@ class AdaptOptions(JobOptions):
     """
 
     recipe: str | None = option("a shipped recipe, or a YAML file of one or several tasks", metavar="NAME|FILE")
-    method: str | None = option(f"one of {', '.join(names())} (default: nettailor)", metavar="NAME")
+    method: str | None = option("a method of the list below (default: nettailor)", metavar="NAME")
     out: Path | None = option(
         "folder of the run (default: runs/TASK, or runs/TASK-METHOD); of several tasks the folder around the runs",
         metavar="RUN",
@@ -44,6 +44,12 @@ class AdaptOptions(JobOptions):
     )
     every: int = option("with --search-freezing: of the blocks, each N-th from the top down", default=1, metavar="N")
     skip_bad: bool = option("go on without pictures that can't be read", default=False)
+
+    @staticmethod
+    def help_at_end() -> str:
+        """Every method with its summary."""
+        longest = max(map(len, names()))
+        return "\n".join(["methods:", *(f"  {name:<{longest}}  {said}" for name, said in summaries().items())])
 
 
 def adapt(options: AdaptOptions) -> int:

@@ -47,12 +47,19 @@ def act(verb: str, actions: Actions, action: str, words: list[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    at_end: Callable[[], str] | None = None
+
+    def format_help(self) -> str:
+        if self.at_end is not None:
+            self.epilog = self.at_end()
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} ({self.prog} --help)")
 
 
 def parse(verb: str, options: type[T], words: list[str]) -> T:
-    """Parse the words after a verb into its options dataclass.
+    """Parse the words after a verb into its options dataclass, whose `help_at_end()`, if it has one, ends the help.
 
     Raises:
         UsageError: an unknown option (with the nearest right one), a missing or malformed value, a file named like an option.
@@ -84,6 +91,7 @@ def _parser(verb: str, options: type) -> argparse.ArgumentParser:
     about = inspect.getdoc(options) or ""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = _Parser(prog=f"nettailor {verb}", description=about, formatter_class=formatter, allow_abbrev=False)
+    parser.at_end = getattr(options, "help_at_end", None)
     hints = get_type_hints(options)
     for entry in fields(options):
         _add(parser, entry, hints[entry.name])

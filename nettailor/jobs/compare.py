@@ -26,6 +26,7 @@ from nettailor.jobs.board_rows import OURS, PAPER, SHORT, TEACHER, BoardRow, in_
 from nettailor.jobs.context import resolve
 from nettailor.jobs.many import Job, run_jobs
 from nettailor.jobs.recipe import Recipe
+from nettailor.methods._beside import TIMED_AS
 from nettailor.methods._protocol import FinishedRun
 from nettailor.methods._teachers import check_teacher
 from nettailor.progress import Display
@@ -255,8 +256,11 @@ def _of_student(report: Report, teacher: float) -> Measured:
 def _measured(
     net: CompactFigures | StudentFigures | FrontPoint, report: Report, teacher: float, stages: Iterable[str]
 ) -> Measured:
-    """One network of a run, and what the stages took that led to it; `teacher` is the fine-tuned network's accuracy."""
-    whole, stages = report.backbone, set(stages)
+    """One network of a run, and what the stages took that led to it; `teacher` is the fine-tuned network's accuracy.
+
+    What was measured on source and probe pictures led to no network.
+    """
+    whole, stages = report.backbone, set(stages) - {TIMED_AS}
     trained = stages | ({"importance"} if "prune" in stages else set())
     return Measured(
         net.test_accuracy,

@@ -11,8 +11,10 @@ A new method is a new file.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nettailor.errors import UsageError, did_you_mean
@@ -28,6 +30,19 @@ OLD_NAMES = {"teacher": "finetune"}
 def names() -> list[str]:
     """Every method's name; nothing is imported for it."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def summaries() -> dict[str, str]:
+    """Every method's one line for lists, by its name; read from the files, so that nothing is imported for it either."""
+    return {name: _summary((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")) for name in names()}
+
+
+def _summary(text: str) -> str:
+    """What the class in a method's file calls its `summary`."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "summary" for target in node.targets):
+            return str(ast.literal_eval(node.value))
+    return ""
 
 
 def find(name: str, origin: str = "method") -> Method:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from blocks import Backbone
+from nettailor import methods
 from nettailor.artifacts.source_record import PassFigures, ProbeFigures, SourceFigures, SourceRecord
 from nettailor.data.task import Task
 from nettailor.methods._protocol import Context
@@ -24,7 +25,7 @@ from nettailor.training.source_head import SourceHead, source_head
 from nettailor.training.source_weight import SourceWeight
 
 TIMED_AS = "beside"
-"""The stage that the time of measuring counts for."""
+"""The stage that the time of measuring counts for; no method's training needs it, and a board leaves it out."""
 
 
 @dataclass
@@ -84,7 +85,8 @@ class Beside:
         self.head: SourceHead | None = None
         self._context, self._run = context, run
         if context.source is not None:
-            with run.timed(TIMED_AS):
+            learns_from_it = methods.find(recipe.method.name).needs_source
+            with run.timed(STAGE if learns_from_it else TIMED_AS):
                 self.head = source_head(context.backbone, context.source, recipe.source, run)
         measured_on, neighbours = recipe.source.measured_on, recipe.probe.neighbours
         self._measure = Discrimination(run, context.source, self.head, context.probe, measured_on, neighbours)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from recipes.evidence._board_statistics import Difference, paired_difference
 from recipes.evidence._transfer_cells import Cell
-from recipes.evidence._transfer_figures import TEST, BestOf, Metric, Runs, figure
+from recipes.evidence._transfer_figures import TEST, BestOf, Metric, Runs, figure, one_cell
 
 AGREES, DISAGREES, NOT_SHOWN, NOT_RUN = "agrees", "disagrees", "not shown", "not run"
 HIGHER, LOWER = "shown: above", "shown: below"
@@ -36,28 +36,39 @@ class Claim:
 
 @dataclass(frozen=True)
 class Found:
-    """What the runs say of a claim: ours minus the other, paired over seeds; None where no seed has both."""
+    """What the runs say of a claim: ours minus the other, paired over seeds; None where no seed has both.
+
+    Attributes:
+        without: finished seeds in which a side has no such figure, as where a bound is never reached.
+    """
 
     word: str
     seeds: list[int]
     difference: Difference | None
+    without: tuple[int, ...] = ()
 
 
 def judge(claim: Claim, runs: Runs, seeds: int) -> Found:
     """Hold a claim against the runs that are finished.
 
+    Nothing is shown where a finished run has no such figure: the seeds that have one are not all that were tried.
+
     Args:
         seeds: looked for, from 0.
     """
-    pairs = {}
+    pairs, without = {}, []
     for seed in range(seeds):
+        if any(one_cell(of, runs, seed) is None for of in (claim.ours, claim.other)):
+            continue
         ours, other = (figure(claim.metric, of, runs, seed) for of in (claim.ours, claim.other))
-        if ours is not None and other is not None:
+        if ours is None or other is None:
+            without.append(seed)
+        else:
             pairs[seed] = ours, other
     if not pairs:
-        return Found(NOT_RUN, [], None)
+        return Found(NOT_SHOWN if without else NOT_RUN, [], None, tuple(without))
     difference = paired_difference(*zip(*pairs.values(), strict=True))
-    return Found(_word(claim, difference), list(pairs), difference)
+    return Found(NOT_SHOWN if without else _word(claim, difference), list(pairs), difference, tuple(without))
 
 
 def _word(claim: Claim, difference: Difference) -> str:

@@ -36,9 +36,10 @@ How to read it:
   Nothing was tuned until it agreed. The test split was read once for each run.
 * `±` is the standard deviation over seeds. A difference is paired, run by run on the same seed, with the 95 %
   interval of Student's t (n - 1 degrees of freedom). A claim **agrees** or **disagrees** where the interval has the
-  claimed sign or the other. **Not shown** means that it contains zero, or that there is one seed and so no interval;
-  it doesn't mean that there is no difference: three seeds show only large ones. The intervals cover seeds, not other
-  tasks or test pictures, and are not corrected for how many there are.
+  claimed sign or the other. **Not shown** means that it contains zero, that there is no interval (one seed, or the
+  very same difference in all), or that a run never reached what is counted; it doesn't mean that there is no
+  difference: three seeds show only large ones. The intervals cover seeds, not other tasks or test pictures, and are
+  not corrected for how many there are.
 * A comparison that the paper lacks is ours: it is *shown: above*, *shown: below* or *not shown*.
 * What is **not run** is no result; a cell with fewer seeds than the others says how many it has.
 """
@@ -160,7 +161,9 @@ def _claim(claim: Claim, found: Found) -> str:
     ends = "" if difference is None or difference.low is None else f"{difference.low:+.2f} to {difference.high:+.2f}"
     word = found.word if found.word not in (DISAGREES, NOT_SHOWN) else f"**{found.word}**"
     text = f"{claim.text}{metric}: {name_of(claim.ours)} - {name_of(claim.other)}"
-    return f"| {text} | {claim.published or 'ours'} | {mean} | {ends} | {len(found.seeds)} | {word} |"
+    tried = len(found.seeds) + len(found.without)
+    seeds = f"{len(found.seeds)} of {tried}: the others never reach it" if found.without else str(tried)
+    return f"| {text} | {claim.published or 'ours'} | {mean} | {ends} | {seeds} | {word} |"
 
 
 def name_of(side: Cell | BestOf) -> str:

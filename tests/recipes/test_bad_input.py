@@ -244,3 +244,19 @@ def test_source_and_probe_pictures_that_will_not_do_are_refused_before_anything_
     said = nettailor.fails("adapt", "--data", digit_folder, "--out", "run", "--method", "linear", named, status=2)
     assert "source.data: method linear reads no source pictures" in said
     assert not Path("run").exists()
+
+
+def test_growth_on_a_head_that_neither_pools_nor_has_linear_layers(
+    nettailor: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("flatnet.py").write_text(
+        "from torch import nn\n\n\ndef flat():\n"
+        "    layers = [part for c in (3, 8, 8) for part in (nn.Conv2d(c, 8, 3, 2, 1), nn.ReLU())]\n"
+        "    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(128, 10))\n"
+    )
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    words = ["--backbone", "flatnet:flat", "backbone.input_size=32", "--out", "run"]
+    status, _, said = nettailor("adapt", "--method", "grow_width", *words)
+    assert status == 2
+    assert "neither pools positions nor has linear layers before its classifier" in said
+    assert not Path("run").exists()

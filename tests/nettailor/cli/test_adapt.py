@@ -12,6 +12,7 @@ from nettailor.jobs import adapt as one
 from nettailor.jobs import many
 from nettailor.jobs.job import Outcome
 from nettailor.jobs.recipe import parse_recipe
+from nettailor.methods import names
 from tests import fabricated
 from tests.conftest import CommandLine
 
@@ -23,6 +24,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Calls:
     calls: Calls = []
     monkeypatch.setattr(one, "adapt", lambda *words: (calls.append(words), fabricated.report())[1])
     return calls
+
+
+def test_help_says_of_every_method_what_it_is(nettailor: CommandLine) -> None:
+    status, said, _ = nettailor("adapt", "--help")
+    assert status == 0
+    lines = said[said.index("methods:") :].splitlines()[1:]
+    assert [line.split()[0] for line in lines] == names()
+    assert "  soft" in said
+    assert "the backbone fine-tuned, its source's loss beside the target's at first" in said
+    assert all(len(line.split()) > 3 for line in lines)
 
 
 def test_options_lie_over_overrides_and_the_recipe(nettailor: CommandLine, asked: Calls) -> None:

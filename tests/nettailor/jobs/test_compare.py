@@ -172,6 +172,14 @@ def test_rows_count_networks_in_parts_of_the_backbone_and_all_that_led_to_them(o
     assert (student.macs.mean, student.epochs.mean, student.seconds.mean) == (1.2, 7, 31)
 
 
+def test_seconds_of_measuring_on_source_pictures_are_no_methods(out: Path) -> None:
+    usual = read_board(out, [0, 1], ["finetune"]).rows[0].seconds.mean
+    for seed in (0, 1):
+        report = Report.read(out / f"seed-{seed}" / "finetune" / "report.json")
+        finish(out, seed, "finetune", replace(report, seconds={**report.seconds, "beside": 500.0}))
+    assert read_board(out, [0, 1], ["finetune"]).rows[0].seconds.mean == usual
+
+
 def test_our_curve_is_read_where_the_papers_network_is(out: Path) -> None:
     board = read_board(out, [0, 1], ["finetune", "nettailor", "paper"])
     within, accurate = board.row("nettailor at the paper's MACs"), board.row("nettailor at the paper's accuracy")

@@ -70,6 +70,13 @@ BESIDE = {"adapters", "batch_norm", "lwf", "scratch", "shallow", "soft"}
 FAST_PAPER = ("prune.remove=[1,2]", "prune.proxies_below=0.001")
 
 
+def test_summaries_are_read_without_importing_what_has_them() -> None:
+    found = methods.summaries()
+    assert list(found) == methods.names()
+    assert found == {name: methods.find(name).summary for name in methods.names()}
+    assert all(found.values())
+
+
 def words_for(name: str, others: Path) -> tuple[str, ...]:
     """Quick settings of a method; `others` are source pictures for what needs some."""
     as_paper = name in ("paper", "paper_text", "nettailor_pruned_as_paper")

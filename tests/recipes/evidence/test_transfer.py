@@ -20,7 +20,17 @@ from nettailor.jobs.study_file import read_study
 from recipes.evidence import _transfer_cells, transfer
 from recipes.evidence._transfer_cells import Cell, Made, seed_major
 from recipes.evidence._transfer_claims import Claim, Group, judge
-from recipes.evidence._transfer_figures import BESIDE, PROBE, TEST, BestOf, Runs, figure, recall_of, until_as_good_as
+from recipes.evidence._transfer_figures import (
+    BESIDE,
+    PROBE,
+    TEST,
+    BestOf,
+    Metric,
+    Runs,
+    figure,
+    recall_of,
+    until_as_good_as,
+)
 from recipes.evidence._transfer_page import page
 from recipes.evidence._transfer_publish import publish
 from recipes.evidence._transfer_rates import GRID, all_rate_cells, chosen_rates
@@ -167,7 +177,23 @@ def test_passes_are_counted_until_validation_is_as_good_as_plains_at_its_end(tmp
     assert [metric.read(runs, late, 0) for metric in metrics] == [None, None, None]
     group = Group("Soft", "claimed", "ran", [OTHER, late], columns=metrics[:1])
     assert "| gtsrb/late | finetune sgd | none | 1 of 3 |" in page({"soft": group}, runs)
-    assert judge(Claim("faster", late, OTHER, "yes", metrics[0], below=True), runs, 3).word == "not run"
+
+
+def test_what_is_faster_in_some_seeds_and_never_gets_there_in_another_is_not_shown_to_be_faster(tmp_path: Path) -> None:
+    finished(tmp_path, OURS, [0.5, 0.5, 0.5])
+    finished(tmp_path, OTHER, [0.5, 0.5, 0.5])
+    reached: dict[tuple[str, int], float | None] = {(OTHER.name, seed): 9.0 for seed in range(3)}
+    reached |= {(OURS.name, 0): 2.0, (OURS.name, 1): 2.01, (OURS.name, 2): None}
+    metric = Metric("passes", lambda runs, cell, seed: reached[cell.name, seed])
+    claim, runs = Claim("faster", OURS, OTHER, "yes", metric, below=True), Runs(tmp_path)
+    found = judge(claim, runs, 3)
+    assert (found.word, found.seeds, found.without) == ("not shown", [0, 1], (2,))
+    text = page({"soft": Group("Soft", "claimed", "ran", [OURS, OTHER], [claim])}, runs)
+    assert "| 2 of 3: the others never reach it | **not shown** |" in text
+    reached[OURS.name, 2] = 2.02
+    assert judge(claim, runs, 3).word == "agrees"
+    reached |= {(OURS.name, seed): None for seed in range(3)}
+    assert judge(claim, runs, 3).word == "not shown"
 
 
 def test_recall_and_probe_come_from_the_files_beside_the_report(tmp_path: Path) -> None:
