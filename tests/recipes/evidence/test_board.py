@@ -236,6 +236,15 @@ def test_the_readmes_figures_are_the_boards_and_the_digits(committed: dict[str, 
         ratios.append(f"{sum(ours.seconds.values()) / sum(plain.seconds.values()):.1f}")
     assert len(ratios) >= 2
     assert f"It took {', '.join(ratios[:-1])} and {ratios[-1]} times" in text
+    for task, words in (("gtsrb", " times"), ("omniglot242", "")):
+        runs = [DOCS / "bench/training_time" / f"{task}-seed-{seed}" for seed in (0, 1)]
+        first, second = (_seconds(run) / _seconds(run.with_name(f"{run.name}-finetune")) for run in runs)
+        assert f"{task} {first:.1f} and {second:.1f}{words}" in text
+
+
+def _seconds(run: Path) -> float:
+    """All that a run took, by its report without the ending."""
+    return sum(Report.read(run.with_name(f"{run.name}.json")).seconds.values())
 
 
 def _clock(report: Report) -> dict[str, float | None]:
