@@ -148,7 +148,7 @@ class NetTailor(Plain):
             net=compact(student),
             teacher=taught,
             epochs=_epochs(run, pruned, recovered, judge),
-            prune=_prune_figures(recipe, student, teacher, task, pruned, recovered, judge),
+            prune=_prune_figures(recipe, student, teacher, task, pruned, recovered),
             student=lambda: _student_figures(context, student, unpruned, expected),
             front=(lambda: _measure_front(student, pruned, task)) if recipe.prune.front else None,
             keep=("teacher", "teacher-rate", "student", "student-rate"),
@@ -207,7 +207,6 @@ def _prune_figures(
     task: Task,
     pruned: Pruned,
     recovered: Recovered,
-    judge: FoldJudge | None,
 ) -> PruneFigures:
     allowed = recipe.prune.drop
     if recovered.taken is not None and recovered.taken.folds:
