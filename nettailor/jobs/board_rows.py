@@ -116,5 +116,5 @@ def in_order(wanted: Sequence[str]) -> list[BoardRow]:
         sized_like = row.method.sized_like
         if sized_like is not None and sized_like not in rows:
             raise UsageError(f"{row.label}: takes its size and passes from {sized_like}'s run; compare that too")
-    first = [TEACHER, *(label for label in (OURS,) if label in rows)]
+    first = [TEACHER, OURS] if OURS in rows else [TEACHER]
     return [find_row(label) for label in first] + [row for label, row in rows.items() if label not in first]

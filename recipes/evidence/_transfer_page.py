@@ -72,9 +72,11 @@ def _rates(runs: Runs) -> list[str]:
         "## The rates",
         "",
         "Plain fine-tuning of the whole net on gtsrb, seed 0. Taken is the lowest rate that is at most one",
+        "standard error of the validation pictures below the best.",
+        "",
+        "| optimiser | rate | validation accuracy % | |",
+        "|---|--:|--:|---|",
     ]
-    lines += ["standard error of the validation pictures below the best.", ""]
-    lines += ["| optimiser | rate | validation accuracy % | |", "|---|--:|--:|---|"]
     for optimizer in GRID:
         cells = rate_cells(optimizer)
         found = {rate: runs.report(cell, 0) for rate, cell in cells.items() if runs.seeds(cell)}
