@@ -47,6 +47,19 @@ class FileError(NettailorError):
         self.path = Path(path)
 
 
+class VersionError(FileError):
+    """A file that another version wrote, with something in it that this one doesn't know: exit status 2.
+
+    Args:
+        problem: what is not known; what to do is added.
+    """
+
+    exit_status = 2
+
+    def __init__(self, path: Path | str, problem: str) -> None:
+        super().__init__(path, f"{problem}; update nettailor")
+
+
 class TrainingError(NettailorError):
     """A training that left the finite numbers."""
 

@@ -34,6 +34,7 @@ from nettailor.artifacts.description import (
     TENSORS,
     Description,
     InputFields,
+    check_method,
     read_description,
 )
 from nettailor.artifacts.hub import HubName, fetch, is_hub_name
@@ -93,7 +94,7 @@ def save(
 
     Raises:
         FileError: the folder can't be written, or `load` would refuse what was written: no distinct names of classes, or
-            none for each logit, or more than `MOST_BYTES` of them.
+            none for each logit, more than `MOST_BYTES` of them, or no such method.
         DataError: the task's name is none.
     """
     folder, backbone = Path(folder), net.backbone
@@ -118,6 +119,7 @@ def save(
         "settings": settings or {},
     }
     checked(Description, tree, description_path, strict=True)
+    check_method(method, description_path)
     if len(json.dumps(tree, indent=2)) > MOST_BYTES:
         raise FileError(description_path, f"classes: take more than {MOST_BYTES} bytes; shorten their names")
     write_tensors(tensors_path, net.task_tensors(), {"plan": tree["plan"]})  # so that their hash covers it, too

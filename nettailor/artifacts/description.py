@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, field
+from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,8 +23,9 @@ from blocks.assembly import HeadKind, PrefixError
 from blocks.norms import BatchNormPolicy
 from blocks.proxies import FORMS
 from blocks.top import TOPS, Top
+from nettailor.config.library import OLD_METHOD_NAMES, method_names
 from nettailor.data.task import check_name
-from nettailor.errors import DataError, FileError
+from nettailor.errors import DataError, FileError, VersionError, did_you_mean
 from nettailor.files import read_json
 from nettailor.pruning.graph import BlockGraph, GraphError, GraphFields
 from nettailor.schema import Channels, Interpolation, PositiveChannels, checked
@@ -114,21 +115,18 @@ def read_top(tree: dict[str, Any], path: Path) -> Top:
     """A top as a plan describes it: its kind, and the fields of that kind.
 
     Raises:
-        FileError: there is no such kind, or a field of it is wrong.
+        VersionError: there is no such kind or part.
+        FileError: a field of it is wrong.
     """
     own = dict(tree)
     kind = own.pop("kind", None)
     top = TOPS.get(kind) if isinstance(kind, str) else None
     if top is None:
         known = ", ".join(sorted(TOPS))
-        raise FileError(
-            path, f"plan.top.kind: is {repr(kind)[:40]}, this nettailor knows {known or 'none'}; update nettailor"
-        )
+        raise VersionError(path, f"plan.top.kind: is {repr(kind)[:40]}, this nettailor knows {known or 'none'}")
     made = checked(top, own, path, strict=True)
     if strange := _unknown(own, asdict(made)):
-        raise FileError(
-            path, f"plan.top.{strange}: this nettailor knows no such part of a {kind} top; update nettailor"
-        )
+        raise VersionError(path, f"plan.top.{strange}: this nettailor knows no such part of a {kind} top")
     return made
 
 
@@ -250,7 +248,8 @@ def read_description(folder: Path) -> Description:
     """Read `task.json` and hold it to its format's schema; the graph is checked against the backbone later.
 
     Raises:
-        FileError: the file is missing, too large, no JSON, of an unknown format, or a field of it is wrong.
+        VersionError: its format, its method or a part of its plan is none that this version knows.
+        FileError: the file is missing, too large, no JSON, or a field of it is wrong.
     """
     path = folder / DESCRIPTION
     tree = read_json(path, MOST_BYTES)
@@ -260,11 +259,32 @@ def read_description(folder: Path) -> Description:
     read = READERS.get(number) if type(number) is int else None
     if read is None:
         known = " and ".join(map(str, READERS))
-        raise FileError(path, f"format: is {repr(number)[:40]}, this nettailor reads {known}; update nettailor")
-    return read(tree, path)
+        raise VersionError(path, f"format: is {repr(number)[:40]}, this nettailor reads {known}")
+    description = read(tree, path)
+    check_method(description.method, path)
+    return description
+
+
+def check_method(name: str, path: Path) -> None:
+    """Refuse a method that this version doesn't have.
+
+    Raises:
+        VersionError: that it is none.
+    """
+    if name not in (known := [*OLD_METHOD_NAMES, *method_names()]):
+        hint = did_you_mean(name, known)
+        raise VersionError(path, f"method: this nettailor has no method {name[:40]!r}{hint}")
+
+
+def _unknown_parts(tree: dict[str, Any]) -> str | None:
+    """The first key of a plan that `PlanFields` does not have."""
+    plan, known = tree.get("plan"), {entry.name for entry in fields(PlanFields)}  # type: ignore[arg-type]
+    return next((str(key)[:40] for key in plan if key not in known), None) if isinstance(plan, dict) else None
 
 
 def _read_2(tree: Any, path: Path) -> Description:
+    if strange := _unknown_parts(tree):
+        raise VersionError(path, f"plan.{strange}: this nettailor knows no such part of a plan")
     description = checked(Description, tree, path, strict=True)
     if description.backbone.geometry_sha256 is None:
         raise FileError(path, "backbone.geometry_sha256: is missing; get the file anew")

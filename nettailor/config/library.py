@@ -1,11 +1,23 @@
-"""The recipes that come with the package, found by name; each opens with its command and its expected result."""
+"""What comes with the package, found by name and not imported: methods, and recipes, each of which opens with its command
+and its expected result."""
 
 from __future__ import annotations
 
+import pkgutil
 from importlib.resources import files
 from pathlib import Path
 
 from nettailor.errors import UsageError, did_you_mean
+
+
+def method_names() -> list[str]:
+    """Every method's name: that of its file in `nettailor/methods`."""
+    folder = Path(__file__).parents[1] / "methods"
+    return sorted(module.name for module in pkgutil.iter_modules([str(folder)]) if not module.name.startswith("_"))
+
+
+OLD_METHOD_NAMES = {"teacher": "finetune"}
+"""What version 0.1.0 called a method, in recipes, reports, deltas and commands."""
 
 
 def recipe_folder() -> Path:

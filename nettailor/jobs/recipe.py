@@ -21,6 +21,7 @@ from nettailor.artifacts.cost_table import Unit
 from nettailor.artifacts.delta import DESCRIPTION
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.backbones.config import BackboneConfig
+from nettailor.config.library import OLD_METHOD_NAMES
 from nettailor.config.loading import merge, parse, plain, read_trees
 from nettailor.data.config import DataConfig
 from nettailor.data.probe_pictures import ProbeConfig
@@ -165,7 +166,7 @@ def _method_of_old_run(tree: dict[str, Any], report: Path) -> str:
             name = json.loads(report.read_text(encoding="utf-8")).get("method")
         except (OSError, ValueError, AttributeError):
             return DEFAULT_METHOD  # a report that can't be read is named by whoever needs it
-        name = methods.OLD_NAMES.get(name, name)
+        name = OLD_METHOD_NAMES.get(name, name)
         return name if name in methods.names() else DEFAULT_METHOD
     return DEFAULT_METHOD
 

@@ -108,8 +108,8 @@ def read_study(path: Path, overrides: dict[str, Any] | None = None) -> StudyFile
     """Read and check a study's file; `overrides` are laid over what all cells share.
 
     Raises:
-        UsageError: no such file, no valid YAML; an unknown key or factor, with the nearest right one; an empty axis; a value
-            that no factor or pair can have.
+        UsageError: no such file, no valid YAML; an unknown key or factor, with the nearest right one; an empty axis, or one
+            with a value twice; a value that no factor or pair can have.
     """
     found = read_trees(path)
     if len(found) > 1 or "factors" not in found[0][0]:
@@ -122,6 +122,8 @@ def read_study(path: Path, overrides: dict[str, Any] | None = None) -> StudyFile
         _check_name(name, path)
         if not values:
             raise UsageError(f"{path}: factors.{name}: is empty; name at least one value, or leave the factor out")
+        if twice := [value for number, value in enumerate(values) if value in values[:number]]:
+            raise UsageError(f"{path}: factors.{name}: {twice[0]!r} stands there twice; name every value once")
     _check_pairs(study, path)
     _check_sources(study, path)
     return study

@@ -13,23 +13,19 @@ from __future__ import annotations
 
 import ast
 import importlib
-import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nettailor.config.library import OLD_METHOD_NAMES, method_names
 from nettailor.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from nettailor.methods._protocol import Method
 
 
-OLD_NAMES = {"teacher": "finetune"}
-"""What version 0.1.0 called a method, in recipes, reports and commands."""
-
-
 def names() -> list[str]:
     """Every method's name; nothing is imported for it."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return method_names()
 
 
 def summaries() -> dict[str, str]:
@@ -54,7 +50,7 @@ def find(name: str, origin: str = "method") -> Method:
     Raises:
         UsageError: there is no such method; the nearest name is given.
     """
-    known, name = names(), OLD_NAMES.get(name, name)
+    known, name = names(), OLD_METHOD_NAMES.get(name, name)
     if name not in known:
         hint = did_you_mean(name, known, f"; there are {', '.join(known)}")
         raise UsageError(f"{origin}: there is no method {name!r}{hint}")

@@ -34,7 +34,7 @@ from nettailor.artifacts.description import (
     read_description,
 )
 from nettailor.artifacts.lock import is_lock, lock_folder
-from nettailor.errors import FileError
+from nettailor.errors import FileError, VersionError
 from nettailor.files import copy_file, read_json, read_tensors, sha256_of, write_json
 from nettailor.schema import checked
 
@@ -124,15 +124,14 @@ class SuiteFolder:
         """Read the index.
 
         Raises:
-            FileError: there is no suite, it was written by a later version, or a field of it is wrong.
+            VersionError: another version wrote it.
+            FileError: there is no suite, or a field of it is wrong.
         """
         self._see()
         tree = read_json(self.index, MOST_BYTES)
         number = tree.get("format") if isinstance(tree, dict) else None
         if type(number) is not int or number != FORMAT:
-            raise FileError(
-                self.index, f"format: is {repr(number)[:40]}, this nettailor reads {FORMAT}; update nettailor"
-            )
+            raise VersionError(self.index, f"format: is {repr(number)[:40]}, this nettailor reads {FORMAT}")
         return checked(SuiteIndex, tree, self.index, strict=True)
 
     def write(self, index: SuiteIndex) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from nettailor.artifacts.board import Board
 from nettailor.artifacts.pareto import Front
 from nettailor.artifacts.report import CompactFigures, Report
+from nettailor.config.library import OLD_METHOD_NAMES
 from nettailor.errors import FileError
 from nettailor.jobs.board_rows import OURS
-from nettailor.methods import OLD_NAMES
 
 FINETUNE, SHALLOW = "finetune", "shallow"
 RAW = ("report.json", "front.json", "recipe.yaml")
@@ -70,13 +70,13 @@ def raw_files(folder: Path, seed: int) -> Iterator[tuple[str, str, Path]]:
 
 def _read(path: Path) -> Cells:
     board, folder = Board.read(path), path.parent
-    rows = [replace(row, name=OLD_NAMES.get(row.name, row.name)) for row in board.rows]
+    rows = [replace(row, name=OLD_METHOD_NAMES.get(row.name, row.name)) for row in board.rows]
     reports: dict[str, list[Report]] = {}
     fronts = []
     for seed in board.seeds:
         for method, kind, file in raw_files(folder, seed):
             if kind == "report.json":
-                reports.setdefault(OLD_NAMES.get(method, method), []).append(Report.read(file))
+                reports.setdefault(OLD_METHOD_NAMES.get(method, method), []).append(Report.read(file))
             elif kind == "front.json" and method == OURS:
                 fronts.append(Front.read(file))
     whole = {method: found for method, found in reports.items() if len(found) == len(board.seeds)}

@@ -10,7 +10,7 @@ import pytest
 
 from blocks import Path as NetPath
 from nettailor.artifacts.description import DESCRIPTION, Description, PlanFields, read_description
-from nettailor.errors import FileError
+from nettailor.errors import FileError, VersionError
 from nettailor.files import write_json
 
 EDGES = [
@@ -108,7 +108,6 @@ def test_format_1_is_the_same_network_of_a_backbone_whose_geometry_is_not_known(
         ("graph.edges.0.colour", "red", "graph.edges.0.colour: "),
         ("method", None, "method: "),
         ("colour", "red", "colour: "),
-        ("format", 3, "format: is 3, this nettailor reads 1 and 2; update nettailor"),
         ("format", True, "format: is True"),
     ],
 )
@@ -116,6 +115,28 @@ def test_a_field_that_is_wrong_is_named(tmp_path: Path, place: str, value: Any, 
     with pytest.raises(FileError) as raised:
         read(tmp_path, changed(place, value))
     assert str(raised.value).startswith(f"{tmp_path / DESCRIPTION}: {says}")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        ("format", 3, "format: is 3, this nettailor reads 1 and 2"),
+        ("method", "nettailer", "method: this nettailor has no method 'nettailer'; did you mean 'nettailor'?"),
+        ("plan.colour", "red", "plan.colour: this nettailor knows no such part of a plan"),
+        ("plan.top", {"kind": "crown"}, "plan.top.kind: is 'crown', this nettailor knows "),
+    ],
+)
+def test_what_a_later_version_wrote_is_refused_with_status_2(tmp_path: Path, place: str, value: Any, says: str) -> None:
+    path = tmp_path / DESCRIPTION
+    with pytest.raises(VersionError) as raised:
+        read(tmp_path, changed(place, value)).net_plan(path)
+    assert raised.value.exit_status == 2
+    assert str(raised.value).startswith(f"{path}: {says}")
+    assert str(raised.value).endswith("; update nettailor")
+
+
+def test_a_method_by_the_name_that_it_had_in_0_1_0_is_read(tmp_path: Path) -> None:
+    assert read(tmp_path, changed("method", "teacher")).method == "teacher"
 
 
 def test_a_list_is_no_description(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_pairs_are_a_factor_of_their_own(tmp_path: Path) -> None:
         ("seed: 3", "is no study: a mapping factors with the values of each factor is needed"),
         ("tasks: [{a: 1}, {b: 2}]", "is no study"),
         ("factors: {}", "factors: is empty; name at least one factor and its values"),
+        ("factors: {rate: [0.1, 0.2, 0.1]}", "factors.rate: 0.1 stands there twice; name every value once"),
         ("factors: {rate: []}", "factors.rate: is empty; name at least one value, or leave the factor out"),
         ("factors: {raet: [1]}", "factors.raet: there is no factor 'raet'; did you mean 'rate'?"),
         (
