@@ -52,6 +52,15 @@ def inherit(student: TailoredNet, teacher: Teacher) -> bool:
     return True
 
 
+def is_frozen_backbone(student: TailoredNet, teacher: Teacher) -> bool:
+    """Whether a teacher is the student's backbone as it came, but for its head: a linear probe, for one."""
+    theirs, backbone = chain_of(teacher), student.backbone
+    if theirs is None:
+        return False
+    pairs = [(tensors_of(a), tensors_of(b)) for a, b in zip(theirs, [backbone.stem, *backbone.blocks], strict=True)]
+    return all(a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) for a, b in pairs)
+
+
 def _take_over(student: TailoredNet, ours: fx.GraphModule, theirs: fx.GraphModule) -> None:
     """Give one segment what it can hold of the same segment of a teacher."""
     shared = {id(tensor) for tensor in student.backbone.tensors().values()}

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from blocks.bn_statistics import recalibrate_norms
+from blocks.bn_statistics import adopt_statistics, recalibrate_norms
 from blocks.paths import Path
 from blocks.precision import float64
 from blocks.proxies import Proxy
@@ -37,7 +37,7 @@ Batches = Callable[[], Iterable[Tensor]]
 
 
 @torch.no_grad()
-def warm_start(student: TailoredNet, batches: Batches) -> dict[str, float]:
+def warm_start(student: TailoredNet, batches: Batches, unchanged: bool = False) -> dict[str, float]:
     """Set every proxy that ends in a 1x1 convolution and a batch norm by least squares against the block beside it.
 
     The norms that the task owns get their statistics from the same pictures first.
@@ -45,6 +45,7 @@ def warm_start(student: TailoredNet, batches: Batches) -> dict[str, float]:
     Args:
         student: fresh.
         batches: called twice, once for the statistics and once for the least squares.
+        unchanged: whether its universal blocks go on computing what they did, with these statistics (`adopt_statistics`).
 
     Returns:
         The part of the block's variance that each warm-started proxy explains, by the key of its path.
@@ -52,7 +53,7 @@ def warm_start(student: TailoredNet, batches: Batches) -> dict[str, float]:
     was_training, before = student.training, student.gates.fade.clone()
     student.keep(path for path in student.paths if path.is_universal)
     counter = _Counter(batches)
-    recalibrate_norms(student, counter)
+    (adopt_statistics if unchanged else recalibrate_norms)(student, counter)
     student.gates.fade.copy_(before)
     student.eval()
     moments = _Moments(student, counter.pictures)

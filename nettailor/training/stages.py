@@ -15,7 +15,7 @@ from blocks import Backbone, Plan, TailoredNet
 from blocks.batching import batch_slices
 from blocks.bn_statistics import recalibrate_norms
 from blocks.counting import tensors_of
-from blocks.inherit import fit_classifier, inherit
+from blocks.inherit import fit_classifier, inherit, is_frozen_backbone
 from blocks.memory import map_large_tensors, pictures_at_once
 from blocks.teachers import Teacher
 from blocks.warm_start import warm_start
@@ -132,7 +132,9 @@ def begin(student: TailoredNet, task: Task, config: StudentConfig, run: Run, tea
         def batches() -> Iterator[Tensor]:
             return (normalise(task.train.batch(part), student.spec, run.device) for part in parts)
 
-        warm_start(student, batches)
+        # What the teacher's classifier reads must not change with the statistics, where they are not the task's yet.
+        probe = config.start == "teacher" and teacher is not None and is_frozen_backbone(student, teacher)
+        warm_start(student, batches, unchanged=probe and config.batch_norm == "affine")
         if answers is not None:
             fit_classifier(student, answers, batches())
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from blocks.bn_statistics import by_running_statistics, recalibrate_norms, statistics_kept
+from blocks.bn_statistics import adopt_statistics, by_running_statistics, recalibrate_norms, statistics_kept
 from tests.blocks.test_warm_start import fresh, pictures
 
 
@@ -26,6 +26,39 @@ def test_statistics_are_means_over_the_batches_and_only_the_tasks_own() -> None:
     before = {name: tensor.clone() for name, tensor in frozen.backbone.tensors().items()}
     recalibrate_norms(frozen, pictures().split(16))
     assert all(torch.equal(tensor, before[name]) for name, tensor in frozen.backbone.tensors().items())
+
+
+def test_adopted_statistics_change_nothing_that_the_net_computes() -> None:
+    student = fresh(batch_norm="affine")
+    student.keep(path for path in student.paths if path.is_universal)
+    norm, x = student._own_norms[0], pictures() * 3 + 1
+    student.eval()
+    seen: list[torch.Tensor] = []
+    with torch.no_grad():
+        before, off = student(x), copy.deepcopy(student).train()(x)
+        handle = norm.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
+        student.eval()
+        adopt_statistics(student, x.split(7))
+        handle.remove()
+        assert not student.training
+        assert torch.allclose(student(x), before, rtol=1e-4, atol=1e-4)
+        near = student.train()(x)
+    read = torch.cat(seen)
+    assert torch.allclose(norm.running_mean, read.mean((0, 2, 3)), atol=1e-5)  # type: ignore[arg-type]
+    assert torch.allclose(norm.running_var, read.var((0, 2, 3), unbiased=False), rtol=1e-3, atol=1e-6)  # type: ignore[arg-type]
+    assert float((near - before).abs().max()) < 0.02 * float((off - before).abs().max()), (
+        "as a batch of them is normalised"
+    )
+
+
+def test_only_norms_whose_scale_and_shift_are_trained_adopt() -> None:
+    for policy in ("source", "stats"):
+        frozen = fresh(batch_norm=policy)
+        before = {name: tensor.clone() for name, tensor in frozen.state_dict().items()}
+        frozen.keep(path for path in frozen.paths if path.is_universal)
+        adopt_statistics(frozen, pictures().split(16))
+        after = frozen.state_dict()
+        assert all(torch.equal(after[name], tensor) for name, tensor in before.items() if "running" in name)
 
 
 def test_other_pictures_are_normalised_by_themselves_and_leave_no_trace() -> None:

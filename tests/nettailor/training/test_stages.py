@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from blocks import Backbone
+from nettailor.data.batches import normalise
 from nettailor.data.task import Task
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.finetuning import finetune
@@ -46,12 +47,26 @@ def test_a_warm_start_looks_at_no_picture_alone(
     assert all(torch.isfinite(tensor).all() for tensor in student.task_tensors().values())
 
 
+def test_a_student_of_a_probe_begins_with_what_the_probe_reads(backbone: Backbone, task: Task) -> None:
+    probe = backbone.teacher(len(task.classes)).requires_grad_(False).eval()
+    student = tailor(backbone, task, StudentConfig(batch_norm="affine", warm_start=32), teacher=probe).eval()
+    student.keep(path for path in student.paths if path.is_universal)
+    x = normalise(task.val.batch(torch.arange(16)), backbone.spec, torch.device("cpu"))
+    with torch.no_grad():
+        assert torch.allclose(student(x), probe(x), rtol=1e-4, atol=1e-4)
+    statistics = [tensor for name, tensor in student.task_tensors().items() if name.endswith("running_mean")]
+    theirs = [tensor for name, tensor in probe.named_buffers() if name.endswith("running_mean")]
+    assert statistics
+    assert not any(torch.equal(own, old) for own in statistics for old in theirs), "and has statistics of its own"
+
+
 def test_a_warm_start_holds_no_more_pictures_than_fit(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts: list[int] = []
     monkeypatch.setattr(
-        "nettailor.training.stages.warm_start", lambda student, batches: counts.extend(len(x) for x in batches())
+        "nettailor.training.stages.warm_start",
+        lambda student, batches, unchanged: counts.extend(len(x) for x in batches()),
     )
     monkeypatch.setattr("blocks.memory.ACTIVATIONS_AT_ONCE", 1)
     tailor(backbone, task, StudentConfig(warm_start=40), Run())
