@@ -19,6 +19,7 @@ from blocks import Backbone, TailoredNet, compact
 from blocks.complexity import is_approximate
 from blocks.counting import count_params, tensors_of
 from blocks.gates import without_gates
+from blocks.inherit import is_frozen_backbone
 from blocks.teachers import Teacher
 from nettailor.artifacts.cost_table import CostTable, cost_model, measure_costs
 from nettailor.artifacts.pareto import FrontPoint
@@ -30,13 +31,14 @@ from nettailor.methods._protocol import Context, Plain, Sections, Trained
 from nettailor.methods._teachers import check_matching, stages_of_teacher, taken_by, teach, teach_in_folds
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop, answered_right
-from nettailor.pruning.folds import FoldJudge, wanted_folds
+from nettailor.pruning.folds import FoldJudge, Teach, wanted_folds
 from nettailor.pruning.prune import Pruned, check_budget, prune
 from nettailor.pruning.recover import Recovered, recover_leanest
 from nettailor.pruning.rounds import snapshot
 from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
+from nettailor.training.finetuning import frozen_with_probe
 from nettailor.training.loop import accuracy
 from nettailor.training.losses import expected_complexity
 from nettailor.training.passes import UsualPasses
@@ -140,7 +142,7 @@ class NetTailor(Plain):
             pruned = prune(student, teacher, task, after.prune, after.student, after.run)
         with run.timed("recover"):
             config, drop = recipe.recover, recipe.prune.drop
-            judge = _judge(context, after)
+            judge = _judge(context, after, frozen_with_probe if _is_probe(recipe, student, teacher) else None)
             recovered = recover_leanest(student, teacher, task, pruned, config, drop, after.student, after.run, judge)
             run.recorder.graph("after-pruning", student)
             run.recorder.text("graph", _as_markdown(recovered))
@@ -163,10 +165,19 @@ class NetTailor(Plain):
         return StageSettings(context.run, context.recipe.student, context.recipe.prune)
 
 
-def _judge(context: Context, after: StageSettings) -> FoldJudge | None:
-    """A judge over folds where validation pictures are too few, and teachers can be trained for them."""
+def _is_probe(recipe: Sections, student: TailoredNet, teacher: Teacher) -> bool:
+    """Whether fine-tuning only did harm, so that the teacher is the frozen backbone with a linear probe."""
+    return recipe.teacher.is_plain and is_frozen_backbone(student, teacher)
+
+
+def _judge(context: Context, after: StageSettings, teach: Teach | None = None) -> FoldJudge | None:
+    """A judge over folds where validation pictures are too few, and teachers can be trained for them.
+
+    Args:
+        teach: how; as the run's was, if left out.
+    """
     recipe, run = context.recipe, context.run
-    by = teach_in_folds(context)
+    by = teach or teach_in_folds(context)
     if by is None:
         if wanted_folds(recipe.prune, context.task):
             run.display.say(

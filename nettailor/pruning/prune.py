@@ -26,7 +26,7 @@ from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.fade import Fade
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.importance import kind_for, loss_left_with, option_losses, pictures_run
-from nettailor.pruning.rounds import Rounds, Trial, snapshot
+from nettailor.pruning.rounds import Rounds, Trial, recoverable, snapshot
 from nettailor.pruning.solver import cheapest, smaller, within_budget
 from nettailor.pruning.ways import WAYS, way
 from nettailor.training import passes
@@ -208,7 +208,8 @@ def _rounds(job: _Job) -> Pruned:
         gone = [path for path in graph.paths if path not in set(left.paths)]
         number, began = len(state.trials) + 1, state.at
         trial = job.without(f"prune-{number}", left, gone)
-        state.record(student, trial, least if goal is None else -math.inf, allowed)
+        reach = recoverable(trial.val_accuracy, len(job.task.val))
+        state.record(student, trial, least if goal is None else -math.inf, allowed, reach)
         undone = state.misses > 0 and not state.careful and left.price() < config.shrink * SMALLEST_STEP * graph.price()
         if undone:
             state.undo(student, began, start)

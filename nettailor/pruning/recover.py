@@ -17,7 +17,7 @@ from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import Pruned
-from nettailor.pruning.rounds import RECOVERABLE, snapshot
+from nettailor.pruning.rounds import recoverable, snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig
 from nettailor.training.run import Run
@@ -98,7 +98,8 @@ def recover_leanest(
     job = _Job(student, teacher, task, config, drop, settings, run or Run(), result, judge)
     candidates = [*_leaner(pruned), _choice(pruned, student)]
     ended: dict[int, tuple[Attempt, dict[str, Tensor]]] = {}
-    while (place := _next_place(candidates, ended, pruned.least, config.leaner)) is not None:
+    may = [each.val_accuracy + recoverable(each.val_accuracy, len(task.val)) >= pruned.least for each in candidates]
+    while (place := _next_place(may, ended, config.leaner)) is not None:
         ended[place] = job.attempt(candidates[place])
     accepted = [place for place, (attempt, _) in sorted(ended.items()) if attempt.accepted]
     taken = accepted[0] if accepted else max(ended, key=lambda place: (ended[place][0].after, -place))
@@ -109,17 +110,19 @@ def recover_leanest(
     return result
 
 
-def _next_place(
-    candidates: list[_Candidate], ended: dict[int, tuple[Attempt, dict[str, Tensor]]], least: float, leaner: int
-) -> int | None:
-    """Which candidate to recover next, by halves; None at the end. The leanest stands first, the choice last."""
-    last = len(candidates) - 1
+def _next_place(may: list[bool], ended: dict[int, tuple[Attempt, dict[str, Tensor]]], leaner: int) -> int | None:
+    """Which candidate to recover next, by halves; None at the end. The leanest stands first, the choice last.
+
+    Args:
+        may: which of them recovery may bring within the drop.
+    """
+    last = len(may) - 1
     accepted = [place for place, (attempt, _) in ended.items() if attempt.accepted]
     rejected = [place for place, (attempt, _) in ended.items() if not attempt.accepted]
     low, high = max(rejected, default=-1), min(accepted, default=last)
-    may = [place for place in range(low + 1, high) if candidates[place].val_accuracy + RECOVERABLE >= least]
-    if may and len(ended) < leaner:
-        return may[(len(may) - 1) // 2]
+    left = [place for place in range(low + 1, high) if may[place]]
+    if left and len(ended) < leaner:
+        return left[(len(left) - 1) // 2]
     return None if accepted or last in ended else last
 
 

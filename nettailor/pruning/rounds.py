@@ -5,6 +5,7 @@ Trial of a round -> Rounds.record -> best, misses -> (undo, redo) -> checkpoint 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,12 @@ from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
 
 RECOVERABLE = 0.06  # of accuracy: what recovery is expected to bring; 0.03 to 0.07 on traffic signs
+UNCERTAIN = 3  # standard errors of an accuracy: where few pictures judge, a network may have fallen less than it seems
+
+
+def recoverable(value: float, pictures: int) -> float:
+    """How far below the drop a network may be, by its accuracy on so many pictures, and still be worth recovering."""
+    return max(RECOVERABLE, UNCERTAIN * math.sqrt(value * (1 - value) / pictures))
 
 
 @dataclass
@@ -72,17 +79,22 @@ class Rounds:
     at: int = 0
     careful: bool = False
 
-    def record(self, student: TailoredNet, trial: Trial, least: float, allowed: float) -> None:
+    def record(
+        self, student: TailoredNet, trial: Trial, least: float, allowed: float, reach: float = RECOVERABLE
+    ) -> None:
         """Take a round's network for the best so far where it is within the drop: it is leaner than all before it.
 
         The first rounds may leave more than a network without any proxy costs.
+
+        Args:
+            reach: how far below the drop recovery may bring it back from.
         """
         value = trial.val_accuracy
         self.trials.append(trial)
         self.steps.append(snapshot(student))
         self.peak = max(self.peak, value)
         enough = least if self.peak >= least else self.peak - allowed
-        self.misses = 0 if value >= enough - RECOVERABLE else self.misses + 1
+        self.misses = 0 if value >= enough - reach else self.misses + 1
         if trial.price <= student.cost_model.blocks and value >= enough:
             self.best, self.best_value = self.steps[-1], value
         self.at = len(self.trials)

@@ -8,7 +8,7 @@ What a network learns from is an `Objective`: the labels alone, or with what els
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from blocks import Backbone, CompactNet, TailoredNet
+from blocks.bn_statistics import adopt_statistics
 from blocks.counting import tensors_of
 from blocks.shallow import ShallowNet
 from blocks.whole import WholeNet
+from nettailor.data.batches import normalise
 from nettailor.data.task import Task
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import TeacherConfig
@@ -31,6 +33,7 @@ from nettailor.training.run import BeforeStep, Fitted, Run
 
 Tuned = TypeVar("Tuned", Backbone, WholeNet)
 STAGE = "teacher"
+SEEN_FOR_STATISTICS, BATCH = 512, 32  # pictures
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,9 @@ def finetune(
 
     It is never worse than a linear probe on the validation split: where training only did harm, the frozen network with the
     probe is what is returned. Where `start` is auto it also begins with that probe, unless the rate is high: then features
-    change so much that a classifier of the old ones is in the way. The peak rate is kept as `run.rate`.
+    change so much that a classifier of the old ones is in the way. Norms that are trained then adopt the task's statistics
+    and go on computing what they did: a first step that normalises by the batch would change what the probe reads. The peak
+    rate is kept as `run.rate`.
     """
     config, run = config or TeacherConfig(), run or Run()
     first = (tuning or Tuning()).tuned_from
@@ -159,13 +164,37 @@ def finetune(
         return net
 
     def new_at(rate: float) -> Backbone:
-        return new(config.start == "probe" or rate < HIGH_RATE)
+        begins_with_probe = probe is not None and (config.start == "probe" or rate < HIGH_RATE)
+        net = new(begins_with_probe)
+        if begins_with_probe:
+            adopt_statistics(net, _some_batches(net, task, run))
+        return net
 
     teacher = tune(STAGE, new_at, task, config, run, tuning, objective)
     if probe is not None:
         _take_probe_if_better(teacher, new(with_probe=True), task, run)
     run.checkpoints.drop("probe")
     return teacher.requires_grad_(False).eval()
+
+
+def _some_batches(net: Backbone, task: Task, run: Run) -> Iterator[Tensor]:
+    """Training pictures (B, 3, H, W), unvaried, that statistics are taken from."""
+    rows = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(run.seed))[:SEEN_FOR_STATISTICS]
+    return (normalise(task.train.batch(part), net.spec, run.device) for part in rows.split(BATCH))
+
+
+def frozen_with_probe(backbone: Backbone, task: Task, config: TeacherConfig, run: Run) -> Backbone:
+    """What `finetune` gives where training only does harm, without the training: the backbone with a linear probe.
+
+    Where it can have no probe it is fine-tuned after all.
+    """
+    probe = _probe_to_begin_with(backbone, task, run)
+    if probe is None:
+        return finetune(backbone, task, config, run)
+    net = backbone.teacher(len(task.classes)).to(run.device)
+    probe.write(net.head, net.classifier_paths[0])
+    run.fitted[STAGE] = Fitted({"val_accuracy": accuracy(net, task.val)}, 0.0, 1)
+    return net.requires_grad_(False).eval()
 
 
 def _probe_to_begin_with(backbone: Backbone, task: Task, run: Run) -> Probe | None:

@@ -102,7 +102,7 @@ def test_where_no_round_is_within_the_drop_all_blocks_are_kept_and_no_proxy(back
 def test_rounds_go_on_below_the_drop_as_long_as_there_is_patience(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nettailor.pruning.rounds.RECOVERABLE", -1.0)  # every round is a miss
+    monkeypatch.setattr("nettailor.pruning.prune.recoverable", lambda *_: -1.0)  # every round is a miss
     parts = pruning._parts
     monkeypatch.setattr(pruning, "_parts", lambda shrink, careful: parts(shrink, True))  # no round is too long
     teacher = finetune(backbone, task, TeacherConfig(epochs=15, batch=16, start="fresh", lr=2e-3), Run())
@@ -129,7 +129,7 @@ def test_a_long_round_that_falls_too_far_is_undone_and_short_ones_follow(
     backbone: Backbone, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where a run is stopped right after the round that was undone."""
-    monkeypatch.setattr("nettailor.pruning.rounds.RECOVERABLE", -1.0)  # every round falls too far
+    monkeypatch.setattr("nettailor.pruning.prune.recoverable", lambda *_: -1.0)  # every round falls too far
     choice = PruneConfig(drop=0.0, epochs=1, patience=1, shrink=0.9, lr=1e-6, fade_epochs=0, largest_loss=99)
     teacher = finetune(backbone, task, TEACHER, Run())
     student = tailor(backbone, task, STUDENT, Run())
@@ -162,7 +162,7 @@ def test_a_long_round_that_falls_too_far_is_undone_and_short_ones_follow(
 def test_a_long_round_stands_where_a_short_one_leaves_the_same_network(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nettailor.pruning.rounds.RECOVERABLE", -1.0)  # every round falls too far
+    monkeypatch.setattr("nettailor.pruning.prune.recoverable", lambda *_: -1.0)  # every round falls too far
     monkeypatch.setattr("nettailor.pruning.prune._parts", lambda shrink, careful: [0.5])  # a short one is as long
     choice = PruneConfig(drop=0.0, epochs=1, patience=1, shrink=0.9, lr=1e-6, fade_epochs=0, largest_loss=0)
     teacher = finetune(backbone, task, TEACHER, Run())

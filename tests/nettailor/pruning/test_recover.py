@@ -27,7 +27,7 @@ from tests.nettailor.conftest import STUDENT
 def test_the_leanest_that_recovery_brings_within_the_drop_is_taken(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nettailor.pruning.recover.RECOVERABLE", 1.0)  # a net this small falls far
+    monkeypatch.setattr("nettailor.pruning.rounds.RECOVERABLE", 1.0)  # a net this small falls far
     teacher = finetune(backbone, task, TeacherConfig(epochs=15, batch=16, start="fresh", lr=2e-3), Run())
     student = tailor(backbone, task, STUDENT, Run(), teacher)
     train(student, teacher, task, StudentConfig(epochs=15, batch=8), Run())
@@ -70,7 +70,10 @@ def test_passes_of_an_undone_round_led_to_nothing_but_its_own_network(backbone: 
 
 
 class Pictures:
-    val = None
+    """A task of so many validation pictures; they are not looked at."""
+
+    def __init__(self, count: int = 1000) -> None:
+        self.val = range(count)
 
 
 class Scripted:
@@ -106,9 +109,9 @@ class Scripted:
         right = 0.905 if net is None else self.after[self.stages[-1]]
         return torch.arange(1000) < round(1000 * right)
 
-    def recover(self, leaner: int = 3, epochs: int = 4, judge: Any = None) -> Recovered:
+    def recover(self, leaner: int = 3, epochs: int = 4, judge: Any = None, pictures: int = 1000) -> Recovered:
         config = RecoverConfig(epochs=epochs, leaner=leaner)
-        return recover_leanest(self.student, None, Pictures(), self.pruned, config, 0.5, judge=judge)  # type: ignore[arg-type]
+        return recover_leanest(self.student, None, Pictures(pictures), self.pruned, config, 0.5, judge=judge)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +151,14 @@ def test_what_fell_too_far_is_not_tried(backbone: Backbone, monkeypatch: pytest.
     script.after = {"recover-1": 0.95}
     assert script.recover().graph.paths == script.graphs[1].paths
     assert script.stages == ["recover-1"]
+
+
+def test_few_pictures_may_show_a_network_lower_than_it_is(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    for pictures, stages in ((140, ["recover-2", "recover-1"]), (1000, ["recover"])):
+        script = Scripted(backbone, (0.9 - RECOVERABLE - 0.001, 0.83, 0.2), monkeypatch)
+        script.after = {"recover-2": 0.88, "recover-1": 0.95, "recover": 0.95}
+        script.recover(pictures=pictures)
+        assert script.stages == stages
 
 
 def test_a_network_that_recovery_does_not_help_stays_as_it_was(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 
 from blocks import Backbone
 from blocks.counting import tensors_of
+from nettailor.data.batches import normalise
 from nettailor.data.task import Task
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import TeacherConfig, TrainingConfig
-from nettailor.training.finetuning import Objective, Tuning, finetune, labels_alone, tuned_groups
+from nettailor.training.finetuning import Objective, Tuning, finetune, frozen_with_probe, labels_alone, tuned_groups
+from nettailor.training.loop import accuracy
 from nettailor.training.rates import RATES, SGD_RATES
 from nettailor.training.run import Run
 from tests.nettailor.conftest import TEACHER
@@ -94,3 +97,35 @@ def test_the_rates_that_are_tried_are_the_optimisers(
     run = Run(training=TrainingConfig(optimizer=optimizer))  # type: ignore[arg-type]
     finetune(backbone, task, replace(TEACHER, epochs=1, lr=None, start="fresh"), run)
     assert run.rate in rates
+
+
+def test_a_probe_can_be_had_without_the_training_that_would_only_harm_it(backbone: Backbone, task: Task) -> None:
+    run, harmed = Run(), Run()
+    net = frozen_with_probe(backbone, task, TEACHER, run)
+    taken = finetune(backbone, task, replace(TEACHER, lr=1e-9, epochs=1, start="probe"), harmed)
+    weights, theirs = tensors_of(net), tensors_of(taken)
+    (path,) = backbone.classifier_paths
+    assert torch.allclose(weights[f"head.{path}.weight"], theirs[f"head.{path}.weight"], atol=1e-6)
+    for ours, own in zip([net.stem, *net.blocks], [backbone.stem, *backbone.blocks], strict=True):
+        assert all(torch.equal(*pair) for pair in zip(tensors_of(ours).values(), tensors_of(own).values(), strict=True))
+    assert run.passes("teacher") == 1
+    assert run.fitted["teacher"].metrics["val_accuracy"] == accuracy(net, task.val)
+    assert not net.training
+
+
+def test_at_a_low_rate_it_begins_with_what_the_probe_reads_also_while_it_trains(backbone: Backbone, task: Task) -> None:
+    begun: list[tuple[Tensor, Tensor]] = []
+    x = normalise(task.train.batch(torch.arange(32)), backbone.spec, torch.device("cpu"))
+
+    def look(net: Backbone, task: Task, config: TeacherConfig, run: Run) -> Objective:
+        with torch.no_grad():
+            begun.append((net.eval()(x), copy.deepcopy(net).train()(x)))
+        return labels_alone(net, task, config, run)
+
+    finetune(backbone, task, replace(TEACHER, epochs=1, lr=1e-4, start="auto"), Run(), objective=look)
+    probe = frozen_with_probe(backbone, task, TEACHER, Run())
+    ((answers, while_training),) = begun
+    with torch.no_grad():
+        wanted, off = probe(x), copy.deepcopy(probe).train()(x)
+    assert torch.allclose(answers, wanted, rtol=1e-3, atol=1e-3)
+    assert float((while_training - wanted).norm()) < 0.5 * float((off - wanted).norm())
