@@ -120,7 +120,8 @@ class _Job:
         """Fade out what is not in `left`, train on, and measure."""
         config, run = self.config, self.run
         pictures, together = len(self.task.train), run.training.accumulate
-        epochs = passes.ROUND.over(pictures, self.settings.batch, config.epochs, accumulate=together)
+        rate = student_rate(config.lr, run)
+        epochs = passes.of_round(rate).over(pictures, self.settings.batch, config.epochs, accumulate=together)
         fade_epochs = epochs / 2 if config.fade_epochs is None else min(config.fade_epochs, epochs / 2)
         fade = Fade(self.student, left, fade_epochs, self.task.val)
         fitted = fit_student(
@@ -130,7 +131,7 @@ class _Job:
             self.task,
             self.settings,
             epochs,
-            student_rate(config.lr, run),
+            rate,
             run,
             fade,
         )

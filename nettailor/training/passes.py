@@ -2,7 +2,8 @@
 
 A pass over few pictures is of few steps, and what a network learns goes by its steps: passes are added until there are
 enough. The numbers of steps are those of the usual passes over a thousand pictures in batches of 64. On a hard task, where
-even the teacher is often wrong, a student learns to answer as its teacher more slowly: it is trained twice as long.
+even the teacher is often wrong, a student learns to answer as its teacher more slowly: it is trained twice as long. A
+round of removals takes three times the steps where the rate is one that keeps pretrained features.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 from nettailor.training.loop import Schedule
+from nettailor.training.rates import HIGH_RATE, STUDENT_FACTOR
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,15 @@ class UsualPasses:
 
 HARD = 0.8
 """A teacher's accuracy on the validation split, below which a task is hard."""
+
+
+def of_round(rate: float) -> UsualPasses:
+    """Of a round of removals, by the peak rate of the student's own tensors."""
+    return SLOW_ROUND if rate < STUDENT_FACTOR * HIGH_RATE else ROUND
+
+
 STUDENT = UsualPasses(6, 96)
 ROUND = UsualPasses(2, 32)
+SLOW_ROUND = UsualPasses(2, 96)
+"""Of a network that is trained at a low rate: a step brings back less of what a removal took."""
 RECOVERY = UsualPasses(12, 192)

@@ -88,3 +88,16 @@ def test_student_and_recovery_are_as_long_as_that(
 
 def test_left_out_is_the_default() -> None:
     assert (StudentConfig().epochs, PruneConfig().epochs, RecoverConfig().epochs) == (None, None, None)
+
+
+def test_a_round_at_a_low_rate_takes_more_steps(backbone: Backbone, task: Task) -> None:
+    def round_at(rate: float) -> int:
+        run = Run(rate=rate)
+        student = tailor(backbone, task, StudentConfig(batch=16, skips=1, warm_start=0), run)
+        teacher = backbone.teacher(len(task.classes)).requires_grad_(False).eval()
+        found = prune(student, teacher, task, PruneConfig(how="paper", remove=(1,)), StudentConfig(batch=16), run)
+        (trial,) = found.trials
+        return trial.epochs
+
+    assert round_at(2e-3) == 11, "32 steps, 3 a pass"
+    assert round_at(5e-4) == 32, "96 steps"
