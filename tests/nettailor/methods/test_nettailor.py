@@ -7,14 +7,18 @@ from pathlib import Path
 import pytest
 
 from blocks import Backbone
+from blocks.counting import tensors_of
 from nettailor.data.task import Task
 from nettailor.errors import FileError, UsageError
 from nettailor.jobs.recipe import Recipe
+from nettailor.methods import nettailor as module
 from nettailor.methods._protocol import Context
 from nettailor.methods.nettailor import METHOD
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.graph import GraphError
+from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+from nettailor.training.finetuning import frozen_with_probe
 from nettailor.training.run import Run
 
 
@@ -74,3 +78,25 @@ def test_a_budget_that_no_network_meets_is_refused_before_any_training(
     ):
         METHOD.train(context)
     assert trained == []
+
+
+def test_folds_have_probes_where_fine_tuning_did_only_harm(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught: list[bool] = []
+    monkeypatch.setattr(module, "_judge", lambda context, after, teach=None: taught.append(teach is frozen_with_probe))
+    quick = Recipe(
+        teacher=TeacherConfig(epochs=1, batch=16, start="probe", lr=1e-9),
+        student=StudentConfig(epochs=1, batch=16, warm_start=0),
+        prune=PruneConfig(how="paper", remove=(1,), epochs=1),
+        recover=RecoverConfig(epochs=0),
+    )
+    for harm in (True, False):
+
+        def settle(teacher: Backbone, start: Backbone, *_: object, harm: bool = harm) -> None:
+            if harm:
+                restore(tensors_of(teacher), tensors_of(start), "teacher")
+
+        monkeypatch.setattr("nettailor.training.finetuning._take_probe_if_better", settle)
+        METHOD.train(Context(quick, backbone, task, Run(), None, ""))  # type: ignore[arg-type]
+    assert taught == [True, False]
