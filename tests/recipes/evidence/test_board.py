@@ -13,6 +13,7 @@ import pytest
 from nettailor.artifacts.board import Board
 from nettailor.artifacts.report import Report
 from nettailor.errors import FileError
+from nettailor.jobs.board_rows import ALL
 from recipes.evidence import board as board_recipe
 from recipes.evidence._board_cells import Cells, read_boards
 from recipes.evidence._board_page import claims, cuts, differences, ease, page, removals
@@ -48,6 +49,12 @@ def run_layout(name: str, out: Path) -> Path:
 def test_the_committed_pages_are_what_their_raw_reports_say(committed: dict[str, Cells], old: dict[str, Cells]) -> None:
     assert page(committed) == (DOCS / "board.md").read_text(encoding="utf-8")
     assert page(old) == (DOCS / "0.1.0" / "board.md").read_text(encoding="utf-8")
+
+
+def test_every_row_that_all_stands_for_has_run_on_the_digits() -> None:
+    found = read_boards(DOCS / "every_method" / "board")
+    assert page(found) == (DOCS / "every_method" / "board.md").read_text(encoding="utf-8")
+    assert set(ALL) <= found["digits"].reports.keys()
 
 
 def test_the_committed_means_are_those_of_the_raw_reports(committed: dict[str, Cells], old: dict[str, Cells]) -> None:
