@@ -178,14 +178,19 @@ def test_deltas_that_are_wrong_fail_on_the_command_line(
     picture = next((digit_folder / "test").rglob("*.png"))
     path = Path("run/task/task.json")
     whole = path.read_text()
-    for change, says in (
-        ({"format": 7}, "format: is 7"),
-        ({"graph": {"nodes": [], "edges": []}}, "graph"),
-        ({"backbone": {"name": "resnet34_tiny", "sha256": "f" * 64, "geometry_sha256": "f" * 64}}, "backbone.sha256"),
+    for change, says, status in (
+        ({"format": 7}, "format: is 7", 2),
+        ({"method": "of_tomorrow"}, "method: this nettailor has no method 'of_tomorrow'", 2),
+        ({"graph": {"nodes": [], "edges": []}}, "graph", 1),
+        (
+            {"backbone": {"name": "resnet34_tiny", "sha256": "f" * 64, "geometry_sha256": "f" * 64}},
+            "backbone.sha256",
+            1,
+        ),
     ):
         path.write_text(json.dumps({**json.loads(whole), **change}))
         for words in (["eval", "run"], ["predict", "run", picture], ["show", "run"]):
-            said = nettailor.fails(*words)
+            said = nettailor.fails(*words, status=status)
             assert "task.json" in said
             assert says in said
     path.write_text(whole)

@@ -18,7 +18,7 @@ from nettailor.config.library import (
 from nettailor.jobs.recipe import Recipe, read_recipes
 from tests.conftest import CommandLine
 
-RECIPES = 4
+RECIPES = 5
 STUDIES = 1
 PROCEDURES = 13
 
