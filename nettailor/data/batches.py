@@ -118,3 +118,11 @@ def _ahead(split: Split, plan: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
             if place + 1 < len(plan):
                 waiting = pool.submit(split.batch, plan[place + 1])
             yield rows, images
+
+
+def sample_batches(
+    split: Split, count: int, seed: int, spec: InputSpec, device: torch.device, batch: int
+) -> Iterator[Tensor]:
+    """At most `count` pictures of a split, drawn by the seed and unvaried: normalised (B, 3, H, W)."""
+    rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count]
+    return (normalise(split.batch(rows[part]), spec, device) for part in batch_slices(len(rows), batch))

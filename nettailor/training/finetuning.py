@@ -8,7 +8,7 @@ What a network learns from is an `Objective`: the labels alone, or with what els
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from blocks.bn_statistics import adopt_statistics
 from blocks.counting import tensors_of
 from blocks.shallow import ShallowNet
 from blocks.whole import WholeNet
-from nettailor.data.batches import normalise
+from nettailor.data.batches import sample_batches
 from nettailor.data.task import Task
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import TeacherConfig
@@ -167,7 +167,9 @@ def finetune(
         begins_with_probe = probe is not None and (config.start == "probe" or rate < HIGH_RATE)
         net = new(begins_with_probe)
         if begins_with_probe:
-            adopt_statistics(net, _some_batches(net, task, run))
+            adopt_statistics(
+                net, sample_batches(task.train, SEEN_FOR_STATISTICS, run.seed, net.spec, run.device, BATCH)
+            )
         return net
 
     teacher = tune(STAGE, new_at, task, config, run, tuning, objective)
@@ -175,12 +177,6 @@ def finetune(
         _take_probe_if_better(teacher, new(with_probe=True), task, run)
     run.checkpoints.drop("probe")
     return teacher.requires_grad_(False).eval()
-
-
-def _some_batches(net: Backbone, task: Task, run: Run) -> Iterator[Tensor]:
-    """Training pictures (B, 3, H, W), unvaried, that statistics are taken from."""
-    rows = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(run.seed))[:SEEN_FOR_STATISTICS]
-    return (normalise(task.train.batch(part), net.spec, run.device) for part in rows.split(BATCH))
 
 
 def frozen_with_probe(backbone: Backbone, task: Task, config: TeacherConfig, run: Run) -> Backbone:

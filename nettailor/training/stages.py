@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 
 from blocks import Backbone, Plan, TailoredNet
-from blocks.batching import batch_slices
 from blocks.bn_statistics import recalibrate_norms
 from blocks.counting import tensors_of
 from blocks.inherit import fit_classifier, inherit, is_frozen_backbone
 from blocks.memory import map_large_tensors, pictures_at_once
 from blocks.teachers import Teacher
 from blocks.warm_start import warm_start
-from nettailor.data.batches import evaluation_batches, normalise
+from nettailor.data.batches import evaluation_batches, sample_batches
 from nettailor.data.task import Task
 from nettailor.errors import UsageError
 from nettailor.training import passes
@@ -125,12 +124,10 @@ def begin(student: TailoredNet, task: Task, config: StudentConfig, run: Run, tea
     if answers is not None and inherit(student, answers):
         answers = None  # it has the classifier
     if config.warm_start:
-        rows = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(run.seed))[: config.warm_start]
         size = pictures_at_once(student.backbone.shapes, WARM_BATCH, least=FEWEST_FOR_STATISTICS)
-        parts = [rows[part] for part in batch_slices(len(rows), size)]
 
         def batches() -> Iterator[Tensor]:
-            return (normalise(task.train.batch(part), student.spec, run.device) for part in parts)
+            return sample_batches(task.train, config.warm_start, run.seed, student.spec, run.device, size)
 
         # What the teacher's classifier reads must not change with the statistics, where they are not the task's yet.
         probe = config.start == "teacher" and teacher is not None and is_frozen_backbone(student, teacher)

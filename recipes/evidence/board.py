@@ -13,6 +13,10 @@
     python -m recipes.evidence.board boards --out docs          # publish boards that have just been made
     python -m recipes.evidence.board docs/board --out docs      # the page anew from the raw reports beside it
 
+    nettailor compare --methods all --seeds 1 machine.threads=1 source.data=data/tiny_imagenet_40.zip source.crop=0.8 \\
+        source.measured_on=200 --out every/digits
+    python -m recipes.evidence.board every --out docs/every_method
+
 `cifar_resnet` is tests/cifar_resnet.py on the Python path. The committed board ran with machine.threads=1, all methods of the
 list (`--methods`; without it fewer run).
 Expected: docs/board.md, a table per folder of `boards`, and its raw reports in docs/board/FOLDER; nothing is trained.
