@@ -23,7 +23,7 @@ from nettailor.backbones import resnet34_tiny as embedded
 from nettailor.backbones.load import load_backbone
 from nettailor.data.batches import normalise
 from nettailor.data.task import load_task
-from nettailor.errors import BackboneError, FileError
+from nettailor.errors import BackboneError, FileError, VersionError
 from nettailor.files import read_tensors, sha256_of, write_tensors
 from nettailor.pruning.graph import BlockGraph
 from tests import tiny
@@ -73,6 +73,15 @@ def test_on_real_pictures_pruning_equals_masking_and_loading_equals_saving(polic
     assert sum(t.numel() for t in owned.values()) == sum(t.numel() for t in net.task_tensors().values())
     assert not owned.keys() & net.backbone.tensors().keys()
     assert again.cost() == net.cost()
+
+
+def test_a_method_that_load_would_refuse_is_not_written(backbone: Backbone, tmp_path: Path) -> None:
+    net = compact(TailoredNet(backbone, 3, Plan()))
+    with pytest.raises(
+        VersionError, match="method: this nettailor has no method 'nettailer'; did you mean 'nettailor'"
+    ):
+        delta.save(net, tmp_path / "new", "three", ["a", "b", "c"], method="nettailer")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_fresh_process_gives_the_same_bits(saved: tuple[Path, torch.Tensor, torch.Tensor], tmp_path: Path) -> None:

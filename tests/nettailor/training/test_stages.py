@@ -60,6 +60,15 @@ def test_a_student_of_a_probe_begins_with_what_the_probe_reads(backbone: Backbon
     assert not any(torch.equal(own, old) for own in statistics for old in theirs), "and has statistics of its own"
 
 
+def test_where_scale_and_shift_are_not_its_own_statistics_are_estimated_anew(backbone: Backbone, task: Task) -> None:
+    probe = backbone.teacher(len(task.classes)).requires_grad_(False).eval()
+    student = tailor(backbone, task, StudentConfig(batch_norm="stats", warm_start=32), teacher=probe)
+    statistics = [tensor for name, tensor in student.task_tensors().items() if name.endswith("running_mean")]
+    theirs = [tensor for name, tensor in probe.named_buffers() if name.endswith("running_mean")]
+    assert statistics
+    assert not any(torch.equal(own, old) for own in statistics for old in theirs)
+
+
 def test_a_warm_start_holds_no_more_pictures_than_fit(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
