@@ -5,7 +5,8 @@
                 on gates instead of feature maps)
     measured    the loss itself, layer by layer: each set of paths that a layer may be left with is tried on pictures
     auto        taylor while the paths cost more than half of all blocks, then measured: the fewer paths are left, the more
-                it matters which of them go, and the less it costs to try them all
+                it matters which of them go, and the less it costs to try them all; measured from the start where training
+                is at a rate that keeps pretrained features, which brings back little of what a wrong choice took
 
 The first two give a number per path, and a layer loses the sum of what goes. `measured` sees that proxies can stand in for
 a block and for each other. All look at the same validation pictures.
@@ -26,6 +27,7 @@ from nettailor.data.batches import normalise
 from nettailor.data.task import Task
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.solver import Option, layer_options, options_from_paths
+from nettailor.training.rates import keeps_features
 
 Importance = Literal["auto", "measured", "gate", "taylor"]
 Pictures = tuple[Tensor, Tensor]
@@ -38,10 +40,16 @@ GRADIENT_COPIES = 6
 """A forward for gradients holds some six times the size of x_0..x_L: inside blocks, and what proxies give."""
 
 
-def kind_for(kind: Importance, student: TailoredNet, graph: BlockGraph) -> Importance:
-    """What `auto` means for a graph; every other kind is what it is."""
+def kind_for(kind: Importance, student: TailoredNet, graph: BlockGraph, rate: float) -> Importance:
+    """What `auto` means for a graph; every other kind is what it is.
+
+    Args:
+        rate: at which the student is trained while it is pruned.
+    """
     if kind != "auto":
         return kind
+    if keeps_features(rate):
+        return "measured"
     fixed = graph.fixed_price()
     many = graph.price() - fixed > MANY_PATHS * (student.cost_model.blocks - fixed)
     return "taylor" if many else "measured"

@@ -116,12 +116,16 @@ class _Job:
     run: Run
     floor: float
 
+    @property
+    def rate(self) -> float:
+        """Peak learning rate of every training between removals."""
+        return student_rate(self.config.lr, self.run)
+
     def without(self, stage: str, left: BlockGraph, chosen: list[Path]) -> Trial:
         """Fade out what is not in `left`, train on, and measure."""
         config, run = self.config, self.run
         pictures, together = len(self.task.train), run.training.accumulate
-        rate = student_rate(config.lr, run)
-        epochs = passes.of_round(rate).over(pictures, self.settings.batch, config.epochs, accumulate=together)
+        epochs = passes.of_round(self.rate).over(pictures, self.settings.batch, config.epochs, accumulate=together)
         fade_epochs = epochs / 2 if config.fade_epochs is None else min(config.fade_epochs, epochs / 2)
         fade = Fade(self.student, left, fade_epochs, self.task.val)
         fitted = fit_student(
@@ -131,7 +135,7 @@ class _Job:
             self.task,
             self.settings,
             epochs,
-            rate,
+            self.rate,
             run,
             fade,
         )
@@ -250,7 +254,7 @@ def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Bl
     """The next round's network, not cheaper than the goal; None where there is nothing left to do."""
     if goal is not None and graph.price() <= goal:
         return None
-    kind = kind_for(job.config.importance, job.student, graph)
+    kind = kind_for(job.config.importance, job.student, graph, job.rate)
     options = option_losses(job.student, job.task, kind, job.config.measured_on)
     pictures, training = min(job.config.measured_on, len(job.task.val)), len(job.task.train)
     state.importance_passes += pictures_run(options, kind, pictures) / training

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 from nettailor.training.loop import Schedule
-from nettailor.training.rates import HIGH_RATE, STUDENT_FACTOR
+from nettailor.training.rates import keeps_features
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ HARD = 0.8
 
 def of_round(rate: float) -> UsualPasses:
     """Of a round of removals, by the peak rate of the student's own tensors."""
-    return SLOW_ROUND if rate < STUDENT_FACTOR * HIGH_RATE else ROUND
+    return SLOW_ROUND if keeps_features(rate) else ROUND
 
 
 STUDENT = UsualPasses(6, 96)

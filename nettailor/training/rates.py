@@ -37,6 +37,11 @@ STUDENT_FACTOR = 2.0
 """A student's own tensors are few and new: twice the teacher's rate."""
 
 
+def keeps_features(student_rate: float) -> bool:
+    """Whether a peak rate of a student's own tensors goes with a teacher that kept its pretrained features."""
+    return student_rate < STUDENT_FACTOR * HIGH_RATE
+
+
 def rates_of(training: TrainingConfig) -> Sequence[float]:
     """The rates that are tried with an optimiser."""
     return SGD_RATES if training.optimizer == "sgd" else RATES
