@@ -61,6 +61,25 @@ class Display:
             yield lambda: bars.advance(bar)
 
 
+class PartDisplay(Display):
+    """Shows the stages of a part of a run on the run's display, under the part's name; what the part says is not shown.
+
+    Args:
+        whole: the run's display.
+        part: the part's name.
+    """
+
+    def __init__(self, whole: Display, part: str) -> None:
+        super().__init__(quiet=True)
+        self._whole, self._part = whole, part
+
+    @contextmanager
+    def stage(self, name: str, epochs: int, done: int, steps: int) -> Iterator[StageDisplay]:
+        """Show a stage of the part."""
+        with self._whole.stage(f"{self._part} {name}", epochs, done, steps) as shown:
+            yield shown
+
+
 class StageDisplay:
     """One stage; `step` after every batch, `epoch` after every pass."""
 

@@ -19,7 +19,7 @@ from blocks import Backbone, Path
 from blocks.teachers import Teacher
 from nettailor.data.folds import Folds
 from nettailor.data.task import Task
-from nettailor.progress import Display
+from nettailor.progress import PartDisplay
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.training.checkpoint import Checkpoints
@@ -102,6 +102,10 @@ class FoldJudge:
             passes: that every network is trained.
         """
         with self._run.timed("folds"):
+            self._run.display.say(
+                f"folds      {stage} is judged over {len(self)} folds of training and validation pictures, with a teacher "
+                "and a network for each; prune.folds=0 takes the validation pictures alone"
+            )
             teachers, nets = [], []
             for number in range(len(self._folds)):
                 by_teacher, by_net = self._answers(number, list(paths), stage, passes)
@@ -115,7 +119,7 @@ class FoldJudge:
         """Which of a fold's pictures its teacher gets right, and a network of these paths: (n,) bool each."""
         task = self._folds.task(number)
         teacher = self._teacher_of(number, task)
-        run = self._run_of(f"{number + 1}-{stage}")
+        run = self._run_of(number, stage)
         net = new_student(self._backbone, task, self._settings, run)
         begin(net, task, self._settings, run, start_for(net, teacher, task, self._teacher, self._settings, run))
         net.keep(paths)
@@ -126,7 +130,7 @@ class FoldJudge:
 
     def _teacher_of(self, number: int, task: Task) -> Teacher:
         if number not in self._teachers:
-            run = self._run_of(f"{number + 1}-teacher")
+            run = self._run_of(number, "teacher")
             self._teachers[number] = self._teach(self._backbone, task, self._teacher, run)
             self.passes += run.passes("teacher") * len(task.train) / self._pictures
         return self._teachers[number]
@@ -136,13 +140,13 @@ class FoldJudge:
         """Training pictures of the run itself, which its passes are counted in."""
         return self._folds.training_pictures
 
-    def _run_of(self, name: str) -> Run:
-        """A run for one training: like the run itself, and quiet; it goes on where it was."""
+    def _run_of(self, number: int, name: str) -> Run:
+        """A run for one training of a fold: like the run itself, with no word of its own; it goes on where it was."""
         folder = self._run.checkpoints.folder
         return replace(
             self._run,
-            checkpoints=Checkpoints(None if folder is None else folder / f"fold-{name}"),
-            display=Display(quiet=True),
+            checkpoints=Checkpoints(None if folder is None else folder / f"fold-{number + 1}-{name}"),
+            display=PartDisplay(self._run.display, f"fold {number + 1}/{len(self)}"),
             recorder=NoRecorder(),
             fitted={},
             targets=None,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from blocks import Backbone
 from nettailor.data.config import DataConfig
 from nettailor.data.task import Task
+from nettailor.progress import Display
 from nettailor.pruning import folds as folds_module
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop
@@ -67,6 +70,20 @@ def test_the_cheapest_network_loses_more_than_one_with_all(backbone: Backbone, t
     blocks = [path for path in graph.paths if path.is_universal]
     kept, cut = judge.drop(blocks, "blocks", 6), judge.drop(cheapest(graph).paths, "cheapest", 6)
     assert kept.points < cut.points
+
+
+def test_long_folds_show_how_far_they_are(backbone: Backbone, task: Task) -> None:
+    said = StringIO()
+    run = Run(display=Display(Console(file=said, width=120)))
+    graph = BlockGraph.of(new_student(backbone, task, STUDENT, run))
+    judge_of(backbone, task, run, count=2).drop(graph.paths, "recover-1", 2)
+    lines = [line for line in said.getvalue().splitlines() if line.startswith("fold ")]
+    trained = [f"fold {fold}/2 {stage}" for fold in (1, 2) for stage in ("teacher", "student")]
+    assert [" ".join(line.split()[:4]) for line in lines] == [f"{name} {done}/2" for name in trained for done in (1, 2)]
+    assert "left" in lines[0]
+    others = [line.split(":")[0] for line in said.getvalue().splitlines() if line not in lines]
+    assert others[0].startswith("folds      recover-1 is judged over 2 folds")
+    assert others[-2:] == ["folds      1 of 2", "folds      2 of 2"]
 
 
 def test_a_judgement_goes_on_where_it_was(backbone: Backbone, task: Task, tmp_path: Path) -> None:
