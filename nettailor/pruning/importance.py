@@ -14,7 +14,8 @@ a block and for each other. All look at the same validation pictures.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import torch
@@ -25,6 +26,7 @@ from blocks import Path, TailoredNet
 from blocks.memory import pictures_at_once
 from nettailor.data.batches import normalise
 from nettailor.data.task import Task
+from nettailor.progress import Display
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.solver import Option, layer_options, options_from_paths
 from nettailor.training.rates import keeps_features
@@ -32,6 +34,8 @@ from nettailor.training.rates import keeps_features
 Importance = Literal["auto", "measured", "gate", "taylor"]
 Pictures = tuple[Tensor, Tensor]
 """Pictures (B, 3, H, W) and their labels (B,)."""
+Tried = tuple[int, frozenset[Path], BlockGraph | None]
+"""An option: its layer, the paths that the layer keeps, and the graph that is left, None where all stays as it is."""
 
 TAYLOR_BATCH = 32
 MANY_PATHS = 0.5
@@ -55,12 +59,15 @@ def kind_for(kind: Importance, student: TailoredNet, graph: BlockGraph, rate: fl
     return "taylor" if many else "measured"
 
 
-def option_losses(student: TailoredNet, task: Task, kind: Importance, pictures: int) -> list[Option]:
+def option_losses(
+    student: TailoredNet, task: Task, kind: Importance, pictures: int, display: Display | None = None
+) -> list[Option]:
     """Every option for every layer of a student's live graph, with its loss.
 
     Args:
         kind: as `kind_for` answers.
         pictures: how many validation pictures to look at, at most; always the same ones.
+        display: where it is shown how far a measurement is, which takes minutes on large pictures.
     """
     graph = BlockGraph.of(student)
     if kind == "gate":
@@ -70,7 +77,10 @@ def option_losses(student: TailoredNet, task: Task, kind: Importance, pictures: 
         size = pictures_at_once(shapes, TAYLOR_BATCH, copies=GRADIENT_COPIES)
         return options_from_paths(graph, taylor(student, some_pictures(student, task, pictures, TAYLOR_BATCH), size))
     size = pictures_at_once(shapes, pictures)
-    return measured(student, graph, some_pictures(student, task, pictures, size))
+    tried = options_that_hold(graph)
+    turns = len(tried) * math.ceil(min(pictures, len(task.val)) / size)
+    with (display or Display(quiet=True)).turns("prune      measuring what may go", turns) as advance:
+        return measured(student, tried, some_pictures(student, task, pictures, size), advance)
 
 
 def pictures_run(options: list[Option], kind: Importance, pictures: int) -> int:
@@ -111,14 +121,19 @@ def taylor(student: TailoredNet, batches: Iterable[Pictures], size: int = TAYLOR
 
 
 @torch.no_grad()
-def measured(student: TailoredNet, graph: BlockGraph, batches: Iterable[Pictures]) -> list[Option]:
+def measured(
+    student: TailoredNet, tried: list[Tried], batches: Iterable[Pictures], advance: Callable[[], None] = lambda: None
+) -> list[Option]:
     """What each option adds to the loss on these pictures, all other layers left as they are.
 
     Layers before the one that an option changes are computed once for all options, batch by batch.
+
+    Args:
+        tried: options that hold together (`options_that_hold`).
+        advance: called when an option has been tried on a batch.
     """
     was_training, before = student.training, student.gates.fade.clone()
     student.eval()
-    tried = _left_by_options(graph)
     base, losses, seen = 0.0, [0.0] * len(tried), 0
     for x, labels in batches:
         student.gates.fade.copy_(before)
@@ -129,6 +144,7 @@ def measured(student: TailoredNet, graph: BlockGraph, batches: Iterable[Pictures
                 student.keep(left.paths)
                 logits = student.run(x, whole.activations[:layer]).logits
                 losses[place] += len(x) * float(cross_entropy(logits, labels))
+            advance()
         seen += len(x)
     student.gates.fade.copy_(before)
     student.train(was_training)
@@ -156,9 +172,9 @@ def loss_left_with(student: TailoredNet, left: BlockGraph, task: Task, pictures:
     return total / seen
 
 
-def _left_by_options(graph: BlockGraph) -> list[tuple[int, frozenset[Path], BlockGraph | None]]:
-    """Every option that holds together: its layer, the paths that the layer keeps, and the graph, None for all as it is."""
-    found: list[tuple[int, frozenset[Path], BlockGraph | None]] = []
+def options_that_hold(graph: BlockGraph) -> list[Tried]:
+    """Every option that holds together."""
+    found: list[Tried] = []
     for layer, sets in layer_options(graph).items():
         paths = {path for path in graph.paths if path.target == layer}
         for kept in sets:

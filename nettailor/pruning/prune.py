@@ -255,7 +255,7 @@ def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Bl
     if goal is not None and graph.price() <= goal:
         return None
     kind = kind_for(job.config.importance, job.student, graph, job.rate)
-    options = option_losses(job.student, job.task, kind, job.config.measured_on)
+    options = option_losses(job.student, job.task, kind, job.config.measured_on, job.run.display)
     pictures, training = min(job.config.measured_on, len(job.task.val)), len(job.task.train)
     state.importance_passes += pictures_run(options, kind, pictures) / training
     for part in _parts(job.config.shrink, state.careful):

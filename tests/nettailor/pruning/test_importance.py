@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from blocks import Backbone, TailoredNet
 from nettailor.data.task import Task
+from nettailor.progress import Display
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.importance import (
     GRADIENT_COPIES,
@@ -17,6 +20,7 @@ from nettailor.pruning.importance import (
     loss_left_with,
     measured,
     option_losses,
+    options_that_hold,
     some_pictures,
     taylor,
 )
@@ -84,6 +88,23 @@ def test_more_pictures_than_there_are_is_all_of_them(student: TailoredNet, task:
     assert len(next(some_pictures(student, task, 10**6, 10**6))[1]) == len(task.val)
 
 
+def test_a_measurement_shows_how_far_it_is(student: TailoredNet, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, display = [], Display(quiet=True)
+
+    @contextmanager
+    def turns(name: str, total: int) -> Iterator[Callable[[], None]]:
+        shown.append((name, total))
+        yield lambda: shown.append(("advance", 1))
+
+    monkeypatch.setattr(display, "turns", turns)
+    one = sum(math.prod(shape) for shape in student.backbone.shapes) * 4
+    monkeypatch.setattr("blocks.memory.ACTIVATIONS_AT_ONCE", 3 * one)
+    option_losses(student, task, "measured", 10, display)
+    (name, total), *advances = shown
+    assert name == "prune      measuring what may go"
+    assert total == len(advances) == 4 * len(options_that_hold(BlockGraph.of(student))), "ten pictures, three at once"
+
+
 @pytest.mark.parametrize("kind", ["measured", "taylor"])
 def test_losses_do_not_depend_on_how_many_pictures_fit_at_once(
     student: TailoredNet, task: Task, kind: Importance, monkeypatch: pytest.MonkeyPatch
@@ -129,6 +150,7 @@ def test_losses_of_partly_faded_paths_are_measured_against_the_fades_as_they_are
     graph = BlockGraph.of(student)
     pictures = next(some_pictures(student, task, 6, 6))
     halves = [(pictures[0][:3], pictures[1][:3]), (pictures[0][3:], pictures[1][3:])]
-    for one, other in zip(measured(student, graph, [pictures]), measured(student, graph, halves), strict=True):
+    tried = options_that_hold(graph)
+    for one, other in zip(measured(student, tried, [pictures]), measured(student, tried, halves), strict=True):
         assert one.loss == pytest.approx(other.loss, abs=1e-5)
     assert student.gates.fade[path.place] == 0.5

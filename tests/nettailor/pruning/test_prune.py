@@ -130,7 +130,9 @@ def test_a_long_round_that_falls_too_far_is_undone_and_short_ones_follow(
 ) -> None:
     """Also where a run is stopped right after the round that was undone."""
     monkeypatch.setattr("nettailor.pruning.prune.recoverable", lambda *_: -1.0)  # every round falls too far
-    choice = PruneConfig(drop=0.0, epochs=1, patience=1, shrink=0.9, lr=1e-6, fade_epochs=0, largest_loss=99)
+    choice = PruneConfig(
+        drop=0.0, epochs=1, patience=1, shrink=0.9, lr=1e-6, fade_epochs=0, importance="taylor", largest_loss=99
+    )
     teacher = finetune(backbone, task, TEACHER, Run())
     student = tailor(backbone, task, STUDENT, Run())
     whole, start = BlockGraph.of(student), snapshot(student)
