@@ -15,6 +15,7 @@ from nettailor.artifacts.confusion import Confusion
 from nettailor.backbones.load import load_backbone
 from nettailor.errors import FileError, UsageError
 from nettailor.files import write_json
+from nettailor.jobs.recipe import parse_recipe
 from nettailor.jobs.study_cells import plan
 from nettailor.jobs.study_file import read_study
 from recipes.evidence import _transfer_cells, transfer
@@ -32,7 +33,7 @@ from recipes.evidence._transfer_figures import (
     until_as_good_as,
 )
 from recipes.evidence._transfer_page import page
-from recipes.evidence._transfer_publish import publish
+from recipes.evidence._transfer_publish import differs, publish
 from recipes.evidence._transfer_rates import GRID, all_rate_cells, chosen_rates
 from recipes.evidence._transfer_studies import publish_studies, study_lines
 from recipes.evidence._transfer_table import groups
@@ -291,6 +292,15 @@ def test_only_runs_that_are_what_the_table_says_are_published(tmp_path: Path) ->
     assert publish([Group("Growth", "", "", [OURS], columns=(PROBE,), record="w.json")], out, docs, 20) == []
     assert (docs / "w.json").is_file()
     assert (OURS.folder(docs, 0).root / BESIDE).is_file()
+
+
+def test_a_teachers_settings_that_were_left_at_their_defaults_are_no_difference(tmp_path: Path) -> None:
+    cell = Cell("taught", "nettailor", {"teacher.method": "soft", "teacher.settings": {"new_lr": 10}}, rate="adamw")
+    filled = cell.recipe(0, tmp_path, tmp_path, RATES, 20).as_dict()
+    filled["teacher"]["settings"] |= {"until": 0.5}
+    assert differs(cell, parse_recipe(filled, "here"), RATES, 20) == []
+    filled["teacher"]["settings"] |= {"new_lr": 1.0}
+    assert differs(cell, parse_recipe(filled, "here"), RATES, 20) == ["teacher.settings"]
 
 
 def test_the_committed_page_is_what_its_raw_reports_say() -> None:
