@@ -58,7 +58,7 @@ def differs(cell: Cell, recipe: Recipe, rates: Mapping[str, float], epochs: int)
 
 
 def _has(found: Any, wanted: Any) -> bool:
-    """Whether a setting is what a cell wants; in a teacher's settings a run's recipe also has what was left at its default."""
+    """Whether a setting is what a cell wants; in a teacher's settings a recipe also has what was left at its default."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         return all(name in found and _has(found[name], value) for name, value in wanted.items())
     return bool(found == wanted)
