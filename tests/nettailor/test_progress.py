@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from nettailor import progress
-from nettailor.progress import Display, Event, Line, RemoteDisplay, StageProgress, TimeLeft, clock
+from nettailor.progress import Display, Event, Line, PartDisplay, RemoteDisplay, StageProgress, TimeLeft, clock
 
 
 def shown_on(terminal: bool) -> tuple[Display, io.StringIO]:
@@ -54,6 +55,16 @@ def test_what_is_said_is_no_markup_and_is_not_broken_into_lines() -> None:
     long = "[red]" + "word " * 50
     display.say(long)
     assert text.getvalue() == long + "\n"
+
+
+def test_a_part_shows_its_stages_under_its_name_and_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    part = PartDisplay(Display(), "fold 2/5")
+    part.say("a word of its own")
+    with part.stage("teacher", 2, 0, 1) as shown:
+        shown.epoch(1, {"ce": 0.5}, {"val_accuracy": 0.75})
+    assert re.fullmatch(
+        r"fold 2/5 teacher   1/2  ce 0\.500  val_accuracy 0\.750  \d:\d\d left\n", capsys.readouterr().out
+    )
 
 
 def test_a_quiet_display_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:

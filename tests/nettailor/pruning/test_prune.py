@@ -161,6 +161,27 @@ def test_a_long_round_that_falls_too_far_is_undone_and_short_ones_follow(
     assert [vars(trial) for trial in again.trials] == [vars(trial) for trial in result.trials]
 
 
+@pytest.mark.parametrize(("rate", "kind"), [(4e-3, "taylor"), (1e-3, "measured")])
+def test_what_goes_first_is_measured_where_the_rate_is_low(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, rate: float, kind: str
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    class Asked(Exception):
+        pass
+
+    def losses(*given: object) -> None:
+        asked.append(given)
+        raise Asked
+
+    monkeypatch.setattr("nettailor.pruning.prune.option_losses", losses)
+    student, teacher, run = tailor(backbone, task, STUDENT, Run()), backbone.teacher(len(task.classes)).eval(), Run()
+    with pytest.raises(Asked):
+        prune(student, teacher, task, PruneConfig(lr=rate), STUDENT, run)
+    assert asked[0][2] == kind
+    assert asked[0][4] is run.display, "where it shows how far it is"
+
+
 def test_a_long_round_stands_where_a_short_one_leaves_the_same_network(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
