@@ -32,14 +32,17 @@ def size_of(shape: Shape) -> int:
     return FLOAT * math.prod(shape)
 
 
-def pictures_at_once(shapes: Sequence[Shape], most: int, copies: int = 1, least: int = 1) -> int:
+def pictures_at_once(
+    shapes: Sequence[Shape], most: int, copies: int = 1, least: int = 1, size: int | None = None
+) -> int:
     """How many pictures may be looked at together, between `least` and `most`.
 
     Args:
         shapes: of x_0..x_L.
         copies: how many times the size of x_0..x_L is held: 1 where no gradient is wanted.
+        size: bytes that they may take; `ACTIVATIONS_AT_ONCE` if left out.
     """
-    fitting = ACTIVATIONS_AT_ONCE // (copies * sum(map(size_of, shapes)))
+    fitting = (size or ACTIVATIONS_AT_ONCE) // (copies * sum(map(size_of, shapes)))
     return max(least, min(most, fitting))
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from nettailor.pruning.importance import Importance
+from nettailor.pruning.refit import Cut
 from nettailor.pruning.ways import WAYS
 from nettailor.schema import STRICT, Count, Fraction, NotNegative, Positive, one_of
 
@@ -44,9 +45,12 @@ class PruneConfig:
         Field(gt=0, le=0.95, description="part of the paths' cost that a round leaves, about"),
     ] = 0.82
     largest_loss: Annotated[
-        NotNegative,
-        Field(description="a round takes up to four steps of shrink at once, where that adds no more loss untrained"),
-    ] = 2.5
+        NotNegative | None,
+        Field(
+            description="a round takes up to four steps of shrink at once, where that adds no more loss untrained; left out, "
+            "2.5, or 0.2 at a rate that keeps pretrained features"
+        ),
+    ] = None
     front: Annotated[
         bool, Field(description="go on below the choice, for the whole curve of accuracy against cost")
     ] = False
@@ -69,10 +73,17 @@ class PruneConfig:
             "pictures make few steps"
         ),
     ] = None
+    cut: Annotated[
+        Cut,
+        Field(
+            description="tolerance, budget: how paths go: refit (at once; proxies that stay are fitted anew by least "
+            "squares), fade (while the rest trains), or auto (refit at a rate that keeps pretrained features)"
+        ),
+    ] = "auto"
     fade_epochs: Annotated[
         NotNegative | None,
         Field(
-            description="of these, how many a removed path takes to fade out, at most half; 0 is at once, left out half"
+            description="fade: of these, how many a removed path takes to fade out, at most half; 0 is at once, left out half"
         ),
     ] = None
     lr: Annotated[Positive | None, Field(description="left out, as the teacher's search finds")] = None

@@ -1,0 +1,155 @@
+"""Refit: what a layer gave before a cut is what its proxies give after it, as nearly as least squares can."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from blocks import Path, Plan, TailoredNet
+from blocks.refit import refit
+from blocks.warm_start import warm_start
+from tests import tiny
+
+
+def trained(**settings: object) -> TailoredNet:
+    """A student whose proxies and gates are no fresh ones."""
+    torch.manual_seed(0)
+    student = TailoredNet(tiny.tiny_backbone(32), 5, Plan(**({"skips": 2, "proxies": "conv1x1"} | settings)))  # type: ignore[arg-type]
+    warm_start(student, lambda: [pictures()])
+    with torch.no_grad():
+        student.gates.logits.add_(0.5 * torch.randn_like(student.gates.logits))
+    return student.eval()
+
+
+def pictures(count: int = 48, seed: int = 1) -> torch.Tensor:
+    return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed)) - 0.5
+
+
+def without(student: TailoredNet, *keys: str) -> list[Path]:
+    assert set(keys) <= {path.key for path in student.live_paths()}
+    return [path for path in student.live_paths() if path.key not in keys]
+
+
+def key(path: Path) -> str:
+    return f"{path.source}-{path.target}"
+
+
+def before_act(student: TailoredNet, layer: int, x: torch.Tensor) -> torch.Tensor:
+    """What a layer gives before its activation, from the live paths."""
+    xs, gates = student.run(x).activations, student.gates().detach()
+    into = [path for path in student.live_paths() if path.target == layer]
+    return sum(gates[path.place] * student.module_of(path)(xs[path.source]) for path in into)  # type: ignore[return-value, misc]
+
+
+@torch.no_grad()
+def test_it_is_the_least_squares_change_of_all_proxies_of_a_layer() -> None:
+    student, x = trained(), pictures()
+    wanted = before_act(student, 3, x)
+    kept = without(student, "G3")
+    missing = refit(student, kept, x.split(16))
+    assert student.live_paths() == kept
+    xs = student.run(x).activations
+    sources = [path for path in kept if path.target == 3]
+    assert len(sources) == 2
+    read = [student.module_of(path).resample(xs[path.source]) for path in sources]  # type: ignore[union-attr, operator]
+    rows = torch.cat([part.permute(0, 2, 3, 1).flatten(0, 2).double() for part in read], 1)
+    rows = torch.cat([rows, torch.ones(len(rows), 1)], 1)
+    target, found = (each.permute(0, 2, 3, 1).flatten(0, 2).double() for each in (wanted, before_act(student, 3, x)))
+    least = float((rows @ torch.linalg.lstsq(rows, target).solution - target).square().mean())
+    error = float((found - target).square().mean())
+    assert least <= error <= 1.05 * least  # the ridge costs a little
+    assert missing[3] == pytest.approx(error / float((target - target.mean(0)).square().mean()), rel=0.01)
+
+
+@torch.no_grad()
+def test_answers_are_nearer_to_those_before_than_after_a_cut_alone_on_other_pictures_too() -> None:
+    student, other = trained(), pictures(seed=2)
+    wanted, state = student(other), {name: tensor.clone() for name, tensor in student.task_tensors().items()}
+    kept = without(student, "G3", "A2-4", "G5")
+    student.keep(kept)
+    alone = float((student(other) - wanted).norm())
+    for name, tensor in student.task_tensors().items():
+        tensor.copy_(state[name])
+    refit(student, kept, [pictures()])
+    assert float((student(other) - wanted).norm()) < 0.7 * alone
+
+
+@torch.no_grad()
+def test_layers_before_the_first_that_loses_a_path_and_the_backbone_stay_as_they_are() -> None:
+    student = trained()
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    missing = refit(student, without(student, "G3"), [pictures()])
+    changed = {name for name, tensor in student.state_dict().items() if not torch.equal(tensor, before[name])}
+    proxies = {
+        f"{path.source}-{path.target}" for path in student.live_paths() if not path.is_universal and path.target >= 3
+    }
+    assert {name.split(".")[1] for name in changed if name.startswith("proxies")} == proxies
+    assert all(name.startswith(("proxies", "gates.fade")) for name in changed)
+    assert set(missing) == set(range(3, student.depth + 1))
+
+
+@torch.no_grad()
+def test_nothing_to_cut_is_nothing_to_do() -> None:
+    student = trained()
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    assert refit(student, student.live_paths(), [pictures()]) == {}
+    assert all(torch.equal(tensor, before[name]) for name, tensor in student.state_dict().items())
+
+
+@torch.no_grad()
+def test_rows_keep_their_norm_and_statistics_are_those_of_the_pictures() -> None:
+    """Training goes on from there: in train mode a batch norm has to give what it gives in eval mode."""
+    student, x = trained(), pictures()
+    proxy = student.proxies["2-3"].transform
+    norms = proxy[0].weight.flatten(1).norm(dim=1).clone()  # type: ignore[index, union-attr, operator]
+    refit(student, without(student, "G3"), [x])
+    assert torch.allclose(proxy[0].weight.flatten(1).norm(dim=1), norms, rtol=1e-4)  # type: ignore[index, union-attr, operator]
+    read = student.proxies["2-3"].resample(student.run(x).activations[2])  # type: ignore[operator]
+    quiet = proxy(read)  # type: ignore[operator]
+    student.train()
+    assert torch.allclose(proxy(read), quiet, atol=1e-3 * float(quiet.abs().max()))  # type: ignore[operator]
+
+
+@torch.no_grad()
+def test_of_a_bottleneck_the_last_convolution_is_fitted() -> None:
+    student, x = trained(proxies="bottleneck"), pictures()
+    wanted, kept = student(x), without(student, "G3")
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    student.keep(kept)
+    alone = float((student(x) - wanted).norm())
+    student.load_state_dict(before)
+    missing = refit(student, kept, [x])
+    after = student.state_dict()
+    first, last = "proxies.2-3.transform.0.weight", "proxies.2-3.transform.3.weight"
+    assert torch.equal(after[first], before[first])
+    assert not torch.equal(after[last], before[last])
+    assert 3 in missing
+    assert float((student(x) - wanted).norm()) < alone
+
+
+@torch.no_grad()
+def test_a_proxy_that_has_no_weights_and_one_that_hardly_counts_are_left() -> None:
+    student = trained(proxies="identity")
+    bare = next(
+        p for p in student.paths if not p.is_universal and isinstance(student.proxies[key(p)].transform, nn.Identity)
+    )
+    others = [path.key for path in student.live_paths() if path.target == bare.target and path != bare]
+    assert bare.target not in refit(student, without(student, *others), [pictures()])
+    student = trained()
+    with torch.no_grad():
+        student.gates.logits[2, 1] = -8.0  # of A2-3
+    before = student.proxies["2-3"].transform[0].weight.clone()  # type: ignore[index, union-attr, operator]
+    refit(student, without(student, "A0-2"), [pictures()])
+    assert torch.equal(student.proxies["2-3"].transform[0].weight, before)  # type: ignore[index, union-attr, arg-type]
+
+
+@torch.no_grad()
+def test_a_layer_that_nothing_arrives_at_any_more_is_passed_over() -> None:
+    student = trained()
+    gone = [path.key for path in student.live_paths() if path.target == 3]
+    kept = without(student, *gone, "G4", "A3-4", "G5", "A3-5")
+    missing = refit(student, kept, [pictures()])
+    assert 3 not in missing
+    assert 4 in missing
+    assert torch.isfinite(student(pictures())).all()
