@@ -93,11 +93,9 @@ class _Layers:
             xs.pop(layer - max(skips, 1), None)
 
     def _mixture(self, terms: list[Path], xs: dict[int, Tensor | None]) -> Tensor:
-        prefix = terms[0].target <= self.student.plan.shared_prefix
         total: Tensor | None = None
         for path in terms:
-            out = self.student.module_of(path)(xs[path.source])
-            out = out if prefix else self.gates[path.place] * out
+            out = self.gates[path.place] * self.student.module_of(path)(xs[path.source])
             total = out if total is None else total + out
         assert total is not None
         return total
@@ -156,7 +154,7 @@ def _fit_layer(student: TailoredNet, layer: int, cut: _Layers, wanted: list[Tens
     """Fit the proxies of one layer together; returns the part of the variance that is missing then."""
     found = (_Linear.of(student, path, float(cut.gates[path.place])) for path in cut.terms(layer))
     linear = [each for each in found if each is not None]
-    if not linear or layer <= student.plan.shared_prefix:
+    if not linear:
         return None
     inputs, target, error = _seen(layer, cut, linear, wanted, count)
     mean, offset = inputs.mean(0), error.mean(0)

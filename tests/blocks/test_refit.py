@@ -153,3 +153,16 @@ def test_a_layer_that_nothing_arrives_at_any_more_is_passed_over() -> None:
     assert 3 not in missing
     assert 4 in missing
     assert torch.isfinite(student(pictures())).all()
+
+
+@torch.no_grad()
+def test_behind_a_shared_prefix_it_is_the_same() -> None:
+    student, x = trained(shared_prefix=2), pictures()
+    wanted, before = student(x), {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    kept = without(student, "G4")
+    student.keep(kept)
+    alone = float((student(x) - wanted).norm())
+    student.load_state_dict(before)
+    missing = refit(student, kept, x.split(16))
+    assert min(missing) == 4
+    assert float((student(x) - wanted).norm()) < 0.7 * alone

@@ -13,6 +13,7 @@ from blocks import Backbone, Path, TailoredNet
 from nettailor.data.task import Task
 from nettailor.pruning import folds as folds_module
 from nettailor.pruning import prune as pruning
+from nettailor.pruning import refit as refit_module
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
@@ -184,3 +185,20 @@ def test_networks_of_folds_lose_their_paths_as_the_runs_do(
         assert judge is not None
         judge.drop(left.paths, "recover-1", 1)
         assert cut == [[path.key for path in left.paths]] * (2 if refitted else 0), f"nothing twice, {again}"
+
+
+def test_so_many_pictures_are_looked_at_as_may_be_held(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[int]] = []
+    monkeypatch.setattr(refit_module, "refit", lambda student, kept, batches: seen.append([len(x) for x in batches]))
+    student = tailor(backbone, task, STUDENT, Run())
+    held = sum(4 * c * h * w for c, h, w in student.backbone.shapes)
+    monkeypatch.setattr(refit_module, "AT_ONCE", 4)
+    for most, pictures in ((512, len(task.train)), (10, 10)):
+        monkeypatch.setattr(refit_module, "PICTURES", most)
+        cut_and_refit(student, student.paths, task, Run())
+        assert sum(seen[-1]) == pictures
+    monkeypatch.setattr(refit_module, "HELD", 2 * 7 * held)
+    cut_and_refit(student, student.paths, task, Run())
+    assert seen[-1] == [4, 3]
