@@ -45,12 +45,9 @@ class PruneConfig:
         Field(gt=0, le=0.95, description="part of the paths' cost that a round leaves, about"),
     ] = 0.82
     largest_loss: Annotated[
-        NotNegative | None,
-        Field(
-            description="a round takes up to four steps of shrink at once, where that adds no more loss untrained; left out, "
-            "2.5, or 0.2 at a rate that keeps pretrained features"
-        ),
-    ] = None
+        NotNegative,
+        Field(description="a round takes up to four steps of shrink at once, where that adds no more loss untrained"),
+    ] = 2.5
     front: Annotated[
         bool, Field(description="go on below the choice, for the whole curve of accuracy against cost")
     ] = False

@@ -34,15 +34,10 @@ from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
 from nettailor.training.loop import accuracy
-from nettailor.training.rates import keeps_features
 from nettailor.training.run import BeforeStep, Run
 from nettailor.training.stages import fit_student, student_rate
 
 FAR_BELOW = 0.25  # under the teacher: where a front ends, its networks are of no use
-USUAL_LOSS = 2.5
-SLOW_LOSS = 0.2
-"""What a step may add to the loss untrained, at usual rates and at those that keep pretrained features. Textures at 160 px:
-from a loss of 0.49 a third of the paths' cost took 0.10 and came back, 45 % took 0.38 and did not."""
 SMALLEST_STEP = 0.97  # of the price: rounds that save less than 3 % are not worth their training
 
 
@@ -126,12 +121,6 @@ class _Job:
     def rate(self) -> float:
         """Peak learning rate of every training between removals."""
         return student_rate(self.config.lr, self.run)
-
-    @property
-    def largest_loss(self) -> float:
-        """What a long step may add to the loss untrained."""
-        configured = self.config.largest_loss
-        return configured if configured is not None else SLOW_LOSS if keeps_features(self.rate) else USUAL_LOSS
 
     def without(self, stage: str, left: BlockGraph, chosen: list[Path]) -> Trial:
         """Remove what is not in `left`, train on, and measure."""
@@ -284,7 +273,7 @@ def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Bl
         if part >= job.config.shrink:
             return left
         state.importance_passes += 2 * pictures / training  # with all paths, and with those that would be left
-        if loss_left_with(job.student, left, job.task, job.config.measured_on) <= job.largest_loss:
+        if loss_left_with(job.student, left, job.task, job.config.measured_on) <= job.config.largest_loss:
             return left
     if goal is not None:
         return within_budget(graph, options, goal)  # a last small step, or the reason why there is none

@@ -129,31 +129,6 @@ def test_a_stopped_round_is_cut_as_it_was(backbone: Backbone, task: Task, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("rate", "configured", "parts"), [(1e-3, None, 1), (4e-3, None, 4), (1e-3, 0.5, 4), (4e-3, 0.1, 1)]
-)
-def test_a_long_step_adds_less_loss_where_the_rate_is_low(
-    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, rate: float, configured: float | None, parts: int
-) -> None:
-    """0.3 of loss untrained: within the usual limit of a long step, not within that of a low rate."""
-    tried: list[float] = []
-
-    def left(graph: BlockGraph, options: object, part: float, goal: float) -> BlockGraph:
-        tried.append(part)
-        return graph
-
-    def without(job: object, stage: str, graph: BlockGraph, chosen: object) -> None:
-        raise Asked
-
-    monkeypatch.setattr(pruning, "smaller", left)
-    monkeypatch.setattr(pruning, "loss_left_with", lambda *_: 0.3)
-    monkeypatch.setattr(pruning._Job, "without", without)
-    student, teacher = tailor(backbone, task, STUDENT, Run()), backbone.teacher(len(task.classes)).eval()
-    with pytest.raises(Asked):
-        prune(student, teacher, task, PruneConfig(lr=rate, largest_loss=configured), STUDENT, Run())
-    assert tried[-1] == pytest.approx(0.82**parts)
-
-
-@pytest.mark.parametrize(
     ("rate", "settings", "refitted"),
     [(2e-4, {}, True), (2e-3, {}, False), (2e-4, {"cut": "fade"}, False), (2e-4, {"fade_epochs": 1.0}, False)],
 )
