@@ -120,7 +120,10 @@ class _Linear:
         *first, convolution, norm = (None, None, *proxy.transform)
         if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
             return None
-        if convolution.kernel_size != (1, 1) or convolution.groups != 1 or convolution.bias is not None:
+        is_point = convolution.kernel_size == convolution.stride == (1, 1) and convolution.padding == (0, 0)
+        if not is_point or convolution.groups != 1 or convolution.bias is not None:
+            return None
+        if not norm.affine or not norm.track_running_stats:
             return None
         before = nn.Sequential(proxy.resample, *(step for step in first if step is not None))
         return cls(path, before, convolution, norm, gate)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from blocks import Path, Plan, TailoredNet
+from blocks.proxies import FORMS, Site
 from blocks.refit import refit
 from blocks.warm_start import warm_start
 from tests import tiny
@@ -142,6 +145,37 @@ def test_a_proxy_that_has_no_weights_and_one_that_hardly_counts_are_left() -> No
     before = student.proxies["2-3"].transform[0].weight.clone()  # type: ignore[index, union-attr, operator]
     refit(student, without(student, "A0-2"), [pictures()])
     assert torch.equal(student.proxies["2-3"].transform[0].weight, before)  # type: ignore[index, union-attr, arg-type]
+
+
+@pytest.mark.parametrize(
+    ("convolution", "norm", "fits"),
+    [
+        ({}, {}, True),
+        ({"bias": True}, {}, False),
+        ({"kernel_size": 3, "padding": 1}, {}, False),
+        ({"groups": 2}, {}, False),
+        ({"stride": 2}, {}, False),
+        ({}, {"affine": False}, False),
+        ({}, {"track_running_stats": False}, False),
+    ],
+)
+@torch.no_grad()
+def test_a_users_own_form_is_fitted_where_it_ends_as_it_should_and_else_left(
+    monkeypatch: pytest.MonkeyPatch, convolution: dict[str, Any], norm: dict[str, Any], fits: bool
+) -> None:
+    def form(site: Site) -> nn.Module:
+        channels = site.target[0]
+        last = nn.Conv2d(channels, channels, **({"kernel_size": 1, "bias": False} | convolution))
+        first = nn.Conv2d(site.source[0], channels, 1)
+        wider = [nn.Upsample(scale_factor=2)] if last.stride == (2, 2) else []
+        return nn.Sequential(first, nn.ReLU(), *wider, last, nn.BatchNorm2d(channels))
+
+    monkeypatch.setitem(FORMS, "own", form)
+    student = trained(proxies="own")
+    for proxy in student.proxies.values():
+        proxy.transform[-1] = nn.BatchNorm2d(proxy.transform[-1].num_features, **norm).eval()  # type: ignore[operator, index, union-attr]
+    assert (3 in refit(student, without(student, "G3"), [pictures()])) is fits
+    assert torch.isfinite(student(pictures())).all()
 
 
 @torch.no_grad()
