@@ -87,6 +87,8 @@ class NetTailor(Plain):
             raise UsageError("cost_table: is read where cost is latency; add cost=latency, or leave it out")
         if recipe.prune.how == "budget" and recipe.prune.budget is None:
             raise UsageError("prune.budget: is missing; how=budget prunes down to it, for example prune.budget=0.5")
+        if recipe.prune.cut == "refit" and recipe.prune.how == "paper":
+            raise UsageError("prune.cut: how=paper retrains what a removal leaves; refit is for tolerance and budget")
         if recipe.prune.cut == "refit" and recipe.prune.fade_epochs is not None:
             raise UsageError("prune.fade_epochs: nothing fades with cut=refit; leave it out, or give prune.cut=fade")
         if recipe.prune.folds == 1:

@@ -38,7 +38,8 @@ class Trial:
         val_accuracy: after its training.
         removed: what this round took away.
         epochs: passes over the training pictures.
-        before_cut, after_cut: accuracy on the validation split just before and just after the faded paths were cut.
+        before_cut, after_cut: accuracy on the validation split just before and just after the paths were cut; where proxies
+            are fitted anew, after that.
         undone: whether the next round went on from where this one began.
     """
 

@@ -27,6 +27,7 @@ from nettailor.training.run import Run
     [
         (Recipe(prune=PruneConfig(how="budget")), "prune.budget: is missing"),
         (Recipe(prune=PruneConfig(folds=1)), "prune.folds: one fold leaves nothing to train on"),
+        (Recipe(prune=PruneConfig(how="paper", cut="refit")), "prune.cut: how=paper retrains"),
         (Recipe(prune=PruneConfig(cut="refit", fade_epochs=1)), "prune.fade_epochs: nothing fades with cut=refit"),
         (Recipe(cost_table="costs.json"), "cost_table: is read where cost is latency"),
         (Recipe(student=StudentConfig(proxies="conv1x2")), "student.proxies: there is no 'conv1x2'"),
