@@ -1,7 +1,7 @@
 """Torch modules, and how a CNN is cut: universal blocks, proxies, gates, complexity. Knows no task, file or command line.
 
 Read in this order: layer_types, trace, cut, counting, fuse, norms, adapters, paths, proxies, gates, backbone, assembly,
-student, complexity, warm_start, compact, fold, prepack; top, grown.
+student, complexity, least_squares, warm_start, refit, compact, fold, prepack; top, grown.
 """
 
 from blocks.assembly import NetPlan, Plan

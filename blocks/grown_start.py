@@ -23,9 +23,9 @@ from torch.nn.functional import adaptive_avg_pool2d, unfold
 from blocks.backbone import Backbone
 from blocks.grown import CLASSIFIER, CLASSIFIER_STD, GROWN, Grown, stride_between
 from blocks.head_layers import linear_layers
+from blocks.least_squares import LARGEST_SAMPLE, RIDGE, TINY
 from blocks.scaled_norm import ScaledNorm
 from blocks.top import NEW
-from blocks.warm_start import LARGEST_SAMPLE, RIDGE, TINY
 from blocks.whole import WholeNet
 
 Start = Literal["kaiming", "normal", "copy"]

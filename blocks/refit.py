@@ -13,16 +13,14 @@ section 3.1); its use for NetTailor's proxies is ours.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from blocks.least_squares import LARGEST_SAMPLE, LinearEnd, positions, ridge
 from blocks.paths import Path
-from blocks.precision import float64
-from blocks.proxies import Proxy
+from blocks.proxies import Proxy, Resampled
 from blocks.student import TailoredNet
-from blocks.warm_start import LARGEST_SAMPLE, RIDGE, TINY
 
 SMALLEST_GATE = 1e-3  # a proxy with a smaller one would need weights too large to train on from
 
@@ -41,158 +39,101 @@ def refit(student: TailoredNet, kept: Iterable[Path], pictures: Iterable[Tensor]
     Returns:
         The part of a layer's variance that is still missing, by layer, for those that were fitted.
     """
-    was_training = student.training
+    was_training, left, missing = student.training, set(kept), {}
     student.eval()
-    stems = [student.stem(x) for x in pictures]
-    count = sum(map(len, stems))
-    whole = _Layers(student, stems)
-    left = set(kept)
-    first = min((path.target for path in whole.live if path not in left), default=student.depth + 1)
-    student.keep(path for path in whole.live if path in left)
-    cut, missing = _Layers(student, stems), {}
-    for layer in range(1, student.depth + 1):
-        wanted = whole.given(layer)
-        error = _fit_layer(student, layer, cut, wanted, count) if layer >= first else None
-        if error is not None:
-            missing[layer] = error
-        cut.advance(layer, cut.given(layer))
-        whole.advance(layer, wanted)
+    whole = _Layers(student, [[student.stem(x)] for x in pictures])
+    gone = [path for path in whole.live if path not in left]
+    if gone:
+        for layer in range(1, min(path.target for path in gone)):
+            whole.advance(layer, whole.given(layer))
+        student.keep(path for path in whole.live if path in left)
+        cut = _Layers(student, [list(xs) for xs in whole.xs])
+        for layer in range(len(cut.xs[0]), student.depth + 1):
+            wanted = whole.given(layer)
+            error = _fit_layer(layer, cut, wanted)
+            if error is not None:
+                missing[layer] = error
+            cut.advance(layer, cut.given(layer))
+            whole.advance(layer, wanted)
     student.train(was_training)
     return missing
 
 
 class _Layers:
-    """A student's activations for all pictures, layer by layer, as its live paths at the start give them."""
+    """A student's activations for all pictures, layer by layer, by the paths that are live at the start.
 
-    def __init__(self, student: TailoredNet, stems: list[Tensor]) -> None:
-        self.student, self.live = student, student.live_paths()
-        self.gates = student.gates().detach().clone()
-        self._xs: list[dict[int, Tensor | None]] = [{0: x} for x in stems]
+    Args:
+        xs: x_0..x_l of every batch so far; None where nothing arrives, or where no later layer reads it.
+    """
+
+    def __init__(self, student: TailoredNet, xs: list[list[Tensor | None]]) -> None:
+        self.student, self.live, self.xs = student, student.live_paths(), xs
+        self.gates = student.gates().detach()
 
     def terms(self, layer: int) -> list[Path]:
         """The live paths into a layer that something arrives at."""
         into = [path for path in self.live if path.target == layer]
-        return [path for path in into if self._xs[0][path.source] is not None]
-
-    def of(self, source: int) -> list[Tensor]:
-        """x_source of every batch, where something arrives there."""
-        return [xs[source] for xs in self._xs]  # type: ignore[misc]
+        return [path for path in into if self.xs[0][path.source] is not None]
 
     def given(self, layer: int) -> list[Tensor | None]:
         """What a layer gives before its activation, by batch; None where nothing arrives."""
-        terms = self.terms(layer)
-        if not terms:
-            return [None] * len(self._xs)
-        return [self._mixture(terms, xs) for xs in self._xs]
+        terms, row = self.terms(layer), self.gates[layer - 1]
+        return [self.student.mixture(terms, row, xs, Resampled()) if terms else None for xs in self.xs]
 
     def advance(self, layer: int, given: list[Tensor | None]) -> None:
         """Go on to the layer's activation, and forget what no later layer reads."""
-        act, skips = self.student.acts[layer - 1], self.student.plan.skips
-        for xs, total in zip(self._xs, given, strict=True):
-            xs[layer] = None if total is None else act(total.clone())  # an activation in place would change the target
-            xs.pop(layer - max(skips, 1), None)
-
-    def _mixture(self, terms: list[Path], xs: dict[int, Tensor | None]) -> Tensor:
-        total: Tensor | None = None
-        for path in terms:
-            out = self.gates[path.place] * self.student.module_of(path)(xs[path.source])
-            total = out if total is None else total + out
-        assert total is not None
-        return total
+        act, unread = self.student.acts[layer - 1], layer - max(self.student.plan.skips, 1)
+        for xs, total in zip(self.xs, given, strict=True):
+            xs.append(None if total is None else act(total))
+            if unread >= 0:
+                xs[unread] = None
 
 
-@dataclass
-class _Linear:
-    """The 1x1 convolution and batch norm that a proxy ends in, and what comes before them."""
+def _fit_layer(layer: int, cut: _Layers, wanted: list[Tensor | None]) -> float | None:
+    """Fit the proxies of one layer together; returns the part of the variance that is missing then.
 
-    path: Path
-    before: nn.Module
-    convolution: nn.Conv2d
-    norm: nn.BatchNorm2d
-    gate: float
-
-    @classmethod
-    def of(cls, student: TailoredNet, path: Path, gate: float) -> _Linear | None:
-        """None where a path does not end so, or hardly counts."""
-        proxy = student.module_of(path)
-        if not isinstance(proxy, Proxy) or not isinstance(proxy.transform, nn.Sequential) or gate < SMALLEST_GATE:
-            return None
-        *first, convolution, norm = (None, None, *proxy.transform)
-        if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
-            return None
-        is_point = convolution.kernel_size == convolution.stride == (1, 1) and convolution.padding == (0, 0)
-        if not is_point or convolution.groups != 1 or convolution.bias is not None:
-            return None
-        if not norm.affine or not norm.track_running_stats:
-            return None
-        before = nn.Sequential(proxy.resample, *(step for step in first if step is not None))
-        return cls(path, before, convolution, norm, gate)
-
-    def write(self, change: Tensor, offset: Tensor | None, mean: Tensor, covariance: Tensor) -> None:
-        """Add a change (C', C) to what the proxy computes, and an offset (C',) to its constant part.
-
-        The convolution keeps the norm of its rows, for which the optimiser's steps have the right size; their scale goes into
-        the batch norm, whose statistics become those of the same positions.
-
-        Args:
-            mean, covariance: of what the convolution reads, (C,) and (C, C).
-        """
-        convolution, norm = self.convolution, self.norm
-        weight = float64(convolution.weight.flatten(1))
-        slope = float64(norm.weight) / (float64(norm.running_var) + norm.eps).sqrt()  # type: ignore[arg-type]
-        constant = float64(norm.bias) - slope * float64(norm.running_mean)  # type: ignore[arg-type]
-        matrix = slope.unsqueeze(1) * weight + change
-        scale = matrix.norm(dim=1).clamp(min=TINY) / weight.norm(dim=1).clamp(min=TINY)
-        rows = matrix / scale.unsqueeze(1)
-        variance = ((rows @ covariance) * rows).sum(1).clamp(min=0)
-        centre = rows @ mean
-        convolution.weight.copy_(rows.view_as(convolution.weight))
-        norm.running_mean.copy_(centre)  # type: ignore[union-attr]
-        norm.running_var.copy_(variance)  # type: ignore[union-attr]
-        norm.weight.copy_(scale * (variance + norm.eps).sqrt())
-        norm.bias.copy_(constant + scale * centre + (0 if offset is None else offset))
-
-
-def _fit_layer(student: TailoredNet, layer: int, cut: _Layers, wanted: list[Tensor | None], count: int) -> float | None:
-    """Fit the proxies of one layer together; returns the part of the variance that is missing then."""
-    found = (_Linear.of(student, path, float(cut.gates[path.place])) for path in cut.terms(layer))
-    linear = [each for each in found if each is not None]
-    if not linear:
+    Args:
+        wanted: what the layer is to give before its activation, by batch.
+    """
+    fitted: list[tuple[Path, LinearEnd, float]] = []
+    for path in cut.terms(layer):
+        proxy, gate = cut.student.module_of(path), float(cut.gates[path.place])
+        end = LinearEnd.of(proxy.transform) if isinstance(proxy, Proxy) and gate >= SMALLEST_GATE else None
+        if end is not None:
+            fitted.append((path, end, gate))
+    if not fitted:
         return None
-    inputs, target, error = _seen(layer, cut, linear, wanted, count)
+    inputs, target, error = _seen(layer, cut, [(path, end) for path, end, _ in fitted], wanted)
     mean, offset = inputs.mean(0), error.mean(0)
     inputs, error = inputs - mean, error - offset
     covariance = inputs.T @ inputs / len(inputs)
-    ridge = RIDGE * covariance.diagonal().mean() + TINY
-    identity = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
-    change = torch.linalg.solve(covariance + ridge * identity, inputs.T @ error / len(inputs)).T
-    constant: Tensor | None = (offset - change @ mean) / linear[0].gate  # the first one's share is all of it
+    change = ridge(covariance, inputs.T @ error / len(inputs))
     begin = 0
-    for each in linear:
-        here = slice(begin, begin + each.convolution.in_channels)
-        each.write(change[:, here] / each.gate, constant, mean[here], covariance[here, here])
-        begin, constant = here.stop, None
+    for number, (_, end, gate) in enumerate(fitted):
+        here = slice(begin, begin + end.convolution.in_channels)
+        begin = here.stop
+        matrix, constant = end.read()
+        matrix = matrix + change[:, here] / gate
+        if number == 0:  # one proxy takes the whole constant part
+            constant = constant + (offset - change @ mean) / gate
+        end.write(matrix, mean[here], covariance[here, here], constant + matrix @ mean[here])
     left, spread = (error - inputs @ change.T).square().sum(), (target - target.mean(0)).square().sum()
     return float(left / spread) if spread > 0 else 0.0
 
 
 def _seen(
-    layer: int, cut: _Layers, linear: list[_Linear], wanted: list[Tensor | None], count: int
+    layer: int, cut: _Layers, fitted: list[tuple[Path, LinearEnd]], wanted: list[Tensor | None]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """At evenly taken positions of `count` pictures: what the proxies read, side by side, the target, and what it lacks."""
-    reads: list[list[Tensor]] = [[] for _ in linear]
+    """At evenly taken positions of all pictures: what the proxies read, side by side, the target, and what it lacks."""
+    reads: list[list[Tensor]] = [[] for _ in fitted]
     targets, errors = [], []
-    for place, (mine, whole) in enumerate(zip(cut.given(layer), wanted, strict=True)):
+    count = sum(len(one) for one in wanted if one is not None)
+    for xs, mine, whole in zip(cut.xs, cut.given(layer), wanted, strict=True):
         assert mine is not None
         assert whole is not None
         step = -(-count * mine.shape[2] * mine.shape[3] // LARGEST_SAMPLE)
-        targets.append(_rows(whole, step))
-        errors.append(_rows(whole - mine, step))
-        for rows, each in zip(reads, linear, strict=True):
-            rows.append(_rows(each.before(cut.of(each.path.source)[place]), step))
+        targets.append(positions(whole, step))
+        errors.append(positions(whole - mine, step))
+        for rows, (path, end) in zip(reads, fitted, strict=True):
+            rows.append(positions(end.before(cut.student.module_of(path).resample(xs[path.source])), step))  # type: ignore[operator, union-attr]
     return torch.cat([torch.cat(rows) for rows in reads], 1), torch.cat(targets), torch.cat(errors)
-
-
-def _rows(x: Tensor, step: int) -> Tensor:
-    """Every `step`-th position of (B, C, H, W) as rows (N, C), float64."""
-    return float64(x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])[::step])

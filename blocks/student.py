@@ -148,12 +148,42 @@ class TailoredNet(nn.Module):
             if layer <= self.plan.shared_prefix and paths:
                 total: Tensor | None = self._block(paths[0])(xs[-1])
             else:
-                total = self._mixture(paths, rows[layer - 1], xs, resampled) if paths else None
+                total = self.mixture(paths, rows[layer - 1], xs, resampled) if paths else None
             xs.append(None if total is None else self.acts[layer - 1](total))
         last = xs[-1]
         if last is None:
             raise RuntimeError(NO_LIVE_PATH)
         return Activity(xs, self.head(last), gates, rows)
+
+    def mixture(self, paths: list[Path], row: Tensor, xs: list[Tensor | None], resampled: Resampled | None) -> Tensor:
+        """What paths into a layer give together, weighted by their gates, before the layer's activation.
+
+        Args:
+            paths: the universal block first, where it is among them.
+            row: the gates of the layer (1 + k).
+            xs: the activations; those that the paths read are there.
+            resampled: what was resampled for the layers before; None where the mixture is computed again in the backward
+                pass. The block is computed once in any case.
+        """
+        modules = [self.module_of(path) for path in paths]
+        inputs = [xs[path.source] for path in paths]
+        if paths[0].is_universal:
+            inputs[0] = self._block(paths[0])(inputs[0])
+
+        def mix(row: Tensor, *inputs: Tensor) -> Tensor:
+            weights, shared = row.unbind(0), resampled or Resampled()
+            total: Tensor | None = None
+            for path, module, x in zip(paths, modules, inputs, strict=True):
+                given = shared.through(module, path.source, x) if isinstance(module, Proxy) else x
+                out = weights[path.slot] * given
+                total = out if total is None else total + out
+            assert total is not None
+            return total
+
+        proxies = [module for module in modules if isinstance(module, Proxy)]
+        if resampled is None and proxies:
+            return recomputed(proxies, mix, row, *inputs)  # type: ignore[arg-type]
+        return mix(row, *inputs)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.run(x).logits
@@ -243,34 +273,6 @@ class TailoredNet(nn.Module):
 
     def _into(self, layer: int) -> Iterator[Path]:
         return (path for path in self.paths if path.target == layer)
-
-    def _mixture(self, paths: list[Path], row: Tensor, xs: list[Tensor | None], resampled: Resampled | None) -> Tensor:
-        """What the paths into a layer give, weighted by their gates.
-
-        Args:
-            row: the gates of the layer (1 + k).
-            resampled: what was resampled for the layers before; None where the mixture is computed again in the backward
-                pass. The block is computed once in any case.
-        """
-        modules = [self.module_of(path) for path in paths]
-        inputs = [xs[path.source] for path in paths]
-        if paths[0].is_universal:
-            inputs[0] = self._block(paths[0])(inputs[0])
-
-        def mix(row: Tensor, *inputs: Tensor) -> Tensor:
-            weights, shared = row.unbind(0), resampled or Resampled()
-            total: Tensor | None = None
-            for path, module, x in zip(paths, modules, inputs, strict=True):
-                given = shared.through(module, path.source, x) if isinstance(module, Proxy) else x
-                out = weights[path.slot] * given
-                total = out if total is None else total + out
-            assert total is not None
-            return total
-
-        proxies = [module for module in modules if isinstance(module, Proxy)]
-        if resampled is None and proxies:
-            return recomputed(proxies, mix, row, *inputs)  # type: ignore[arg-type]
-        return mix(row, *inputs)  # type: ignore[arg-type]
 
     def _block(self, path: Path) -> nn.Module:
         """The universal block of a path as it is run now."""

@@ -23,14 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from blocks.bn_statistics import adopt_statistics, recalibrate_norms
+from blocks.least_squares import LARGEST_SAMPLE, LinearEnd, positions, ridge
 from blocks.paths import Path
-from blocks.precision import float64
 from blocks.proxies import Proxy
 from blocks.student import TailoredNet
-
-TINY = 1e-12
-RIDGE = 1e-3  # of the mean variance of the inputs
-LARGEST_SAMPLE = 16384  # positions; more do not move the solution
 
 Batches = Callable[[], Iterable[Tensor]]
 """Gives the same batches of pictures (B, 3, H, W) whenever it is called."""
@@ -120,7 +116,7 @@ class _Moments:
         here = x.shape[2] * x.shape[3]
         step = -(-self._pictures * here // LARGEST_SAMPLE)
         first = -self._seen * here % step
-        return float64(x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])[first::step])
+        return positions(x, step, first)
 
     def _proxy(self, path: Path) -> Proxy:
         module = self.student.module_of(path)
@@ -132,11 +128,14 @@ class _Moments:
 
     def solve(self, path: Path) -> float:
         """Write the least squares into one proxy; returns the variance explained."""
-        layers = _closed_form(self._proxy(path))
+        end = _closed_form(self._proxy(path))
         a, b = self._inputs[self._place(path)], self._wanted[path.target]
-        assert layers is not None
+        assert end is not None
         product = self._products.pop(path) / a.count - torch.outer(a.mean(), b.mean())
-        return _write(*layers, a.mean(), a.variance(), product, b.mean(), b.variance())
+        solved = ridge(a.variance(), product)
+        given, spread = end.write(solved, a.mean(), a.variance(), b.mean()), b.variance().sum()
+        left = spread - 2 * (solved.T * product).sum() + given.sum()
+        return float(1 - left / spread) if spread > 0 else 0.0
 
 
 @dataclass
@@ -167,46 +166,7 @@ class _Rows:
         return self.products / self.count - (torch.outer(mean, mean) if self.products.ndim == 2 else mean.square())
 
 
-def _closed_form(proxy: nn.Module) -> tuple[nn.Conv2d, nn.BatchNorm2d] | None:
+def _closed_form(module: nn.Module) -> LinearEnd | None:
     """The convolution and norm of a proxy that is just these two."""
-    if not isinstance(proxy, Proxy):
-        return None
-    steps = list(proxy.transform) if isinstance(proxy.transform, nn.Sequential) else []
-    if len(steps) == 2 and isinstance(steps[0], nn.Conv2d) and isinstance(steps[1], nn.BatchNorm2d):
-        return (steps[0], steps[1]) if steps[0].kernel_size == (1, 1) and steps[0].groups == 1 else None
-    return None
-
-
-def _write(
-    convolution: nn.Conv2d,
-    norm: nn.BatchNorm2d,
-    a_mean: Tensor,
-    gram: Tensor,
-    product: Tensor,
-    b_mean: Tensor,
-    b_variance: Tensor,
-) -> float:
-    """Ridge regression of a block's output (C') on a proxy's input (C), from their moments; returns the variance explained.
-
-    The norm undoes any scale of the convolution, and the optimiser's steps have one size for all weights; so the solution is
-    written with the norms of a fresh convolution, and its scale into the batch norm.
-
-    Args:
-        gram: covariance of the inputs (C, C).
-        product: of inputs and output (C, C').
-        b_variance: of the output (C').
-    """
-    ridge = RIDGE * gram.diagonal().mean() + TINY
-    solved = torch.linalg.solve(gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), product).T
-    given = ((solved @ gram) * solved).sum(1).clamp(min=0)  # variance of what the convolution gives
-    fresh = float64(convolution.weight.flatten(1).norm(dim=1))
-    scale = solved.norm(dim=1).clamp(min=TINY) / fresh
-    variance = given / scale**2
-    convolution.weight.copy_((solved / scale.unsqueeze(1)).view_as(convolution.weight))
-    norm.running_mean.copy_(solved @ a_mean / scale)  # type: ignore[union-attr]
-    norm.running_var.copy_(variance)  # type: ignore[union-attr]
-    norm.weight.copy_(scale * (variance + norm.eps).sqrt())
-    norm.bias.copy_(b_mean)
-    spread = b_variance.sum()
-    left = spread - 2 * (solved.T * product).sum() + given.sum()
-    return float(1 - left / spread) if spread > 0 else 0.0
+    end = LinearEnd.of(module.transform) if isinstance(module, Proxy) else None
+    return end if end is not None and not end.before else None

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from blocks import Plan, TailoredNet
-from blocks.warm_start import RIDGE, warm_start
+from blocks.least_squares import RIDGE
+from blocks.warm_start import warm_start
 from tests import tiny
 
 
