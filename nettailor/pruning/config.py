@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from nettailor.pruning.importance import Importance
-from nettailor.pruning.refit import Cut
 from nettailor.pruning.ways import WAYS
 from nettailor.schema import STRICT, Count, Fraction, NotNegative, Positive, one_of
+from nettailor.training.rates import keeps_features
 
 
 @dataclass(config=STRICT, frozen=True)
@@ -71,7 +71,7 @@ class PruneConfig:
         ),
     ] = None
     cut: Annotated[
-        Cut,
+        Literal["auto", "refit", "fade"],
         Field(
             description="tolerance, budget: how paths go: refit (at once; proxies that stay are fitted anew by least "
             "squares), fade (while the rest trains), or auto (refit at a rate that keeps pretrained features)"
@@ -84,3 +84,17 @@ class PruneConfig:
         ),
     ] = None
     lr: Annotated[Positive | None, Field(description="left out, as the teacher's search finds")] = None
+
+    def refits(self, rate: float) -> bool:
+        """Whether proxies are fitted anew after a cut, and nothing fades.
+
+        At a rate that keeps pretrained features training brings back little of what a removal took.
+
+        Args:
+            rate: at which the student is trained while it is pruned.
+        """
+        if self.how == "paper":
+            return False
+        if self.cut == "auto":
+            return self.fade_epochs is None and keeps_features(rate)
+        return self.cut == "refit"

@@ -1,11 +1,15 @@
-"""Removed paths fade out while a student trains, and are then cut: an instance of `training.loop.BeforeStep`."""
+"""Removed paths fade out while a student trains, or not, and are then cut: an instance of `training.loop.BeforeStep`."""
 
 from __future__ import annotations
 
-from blocks import TailoredNet
+from collections.abc import Callable, Iterable
+
+from blocks import Path, TailoredNet
 from nettailor.data.task import Split
 from nettailor.pruning.graph import BlockGraph
 from nettailor.training.loop import accuracy
+
+Cut = Callable[[TailoredNet, Iterable[Path]], None]
 
 
 class Fade:
@@ -15,11 +19,14 @@ class Fade:
         left: what stays.
         epochs: how long the fading takes; 0 is at once.
         val: where accuracy is measured just before and just after the cut.
+        cut: leaves the student with what stays; removes the rest and no more, if left out.
     """
 
-    def __init__(self, student: TailoredNet, left: BlockGraph, epochs: float, val: Split) -> None:
+    def __init__(
+        self, student: TailoredNet, left: BlockGraph, epochs: float, val: Split, cut: Cut = TailoredNet.keep
+    ) -> None:
         self.memory: dict[str, float] = {}
-        self._student, self._left, self._epochs, self._val = student, left, epochs, val
+        self._student, self._left, self._epochs, self._val, self._cut = student, left, epochs, val, cut
         kept = set(left.paths)
         self._gone = [path for path in student.live_paths() if path not in kept]
 
@@ -37,5 +44,5 @@ class Fade:
                 self._student.gates.fade[path.place] = (1 - epoch / self._epochs) ** 2  # the last step is the smallest
             return
         self.memory["before_cut"] = accuracy(self._student, self._val)
-        self._student.keep(self._left.paths)
+        self._cut(self._student, self._left.paths)
         self.memory["after_cut"] = accuracy(self._student, self._val)

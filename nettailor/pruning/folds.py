@@ -22,7 +22,7 @@ from nettailor.data.task import Task
 from nettailor.progress import PartDisplay
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop, answered_right
-from nettailor.pruning.refit import Cut, cut_and_refit, refits
+from nettailor.pruning.refit import cut_and_refit
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.finetuning import finetune
@@ -52,7 +52,7 @@ class FoldJudge:
         settings: how the student was trained; the complexity term is off.
         run: whose learning rate is known by now; checkpoints of the folds lie beside its own.
         teach: how teachers are trained.
-        cut: how a network loses the paths that are gone, before its training.
+        config: how a network loses the paths that are gone, before its training.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class FoldJudge:
         settings: StudentConfig,
         run: Run,
         teach: Teach = finetune,
-        cut: Cut = "auto",
+        config: PruneConfig | None = None,
     ) -> None:
-        self._backbone, self._run, self._teach, self._cut = backbone, run, teach, cut
+        self._backbone, self._run, self._teach, self._config = backbone, run, teach, config or PruneConfig()
         self._folds = Folds(task, count, run.augmentation.group, run.seed)
         self._teacher = replace(teacher, lr=run.rate)
         self._settings = replace(settings, complexity_weight=0.0)
@@ -91,8 +91,7 @@ class FoldJudge:
         count = wanted_folds(config, task)
         if count == 0:
             return None
-        cut = config.cut if config.fade_epochs is None else "fade"
-        judge = cls(backbone, task, count, teacher, settings, run, teach, cut)
+        judge = cls(backbone, task, count, teacher, settings, run, teach, config)
         return judge if len(judge) > 1 else None
 
     def __len__(self) -> int:
@@ -127,7 +126,7 @@ class FoldJudge:
         net = new_student(self._backbone, task, self._settings, run)
         begin(net, task, self._settings, run, start_for(net, teacher, task, self._teacher, self._settings, run))
         rate = student_rate(self._settings.lr, run)
-        if not run.checkpoints.has("student") and refits(self._cut, rate):
+        if not run.checkpoints.has("student") and self._config.refits(rate):
             cut_and_refit(net, paths, task, run)
         net.keep(paths)
         fit_student("student", net, teacher, task, self._settings, passes, rate, run)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from torch import Tensor
 
@@ -26,7 +27,7 @@ from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.fade import Fade
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.importance import kind_for, loss_left_with, option_losses, pictures_run
-from nettailor.pruning.refit import Refit, refits
+from nettailor.pruning.refit import cut_and_refit
 from nettailor.pruning.rounds import Rounds, Trial, recoverable, snapshot
 from nettailor.pruning.solver import cheapest, smaller, within_budget
 from nettailor.pruning.ways import WAYS, way
@@ -34,7 +35,7 @@ from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
 from nettailor.training.loop import accuracy
-from nettailor.training.run import BeforeStep, Run
+from nettailor.training.run import Run
 from nettailor.training.stages import fit_student, student_rate
 
 FAR_BELOW = 0.25  # under the teacher: where a front ends, its networks are of no use
@@ -147,12 +148,11 @@ class _Job:
         before, after = removal.memory.get("before_cut"), removal.memory.get("after_cut")
         return Trial(paths, left.macs(), left.price(), value, removed, fitted.epochs, before, after)
 
-    def _removal(self, left: BlockGraph, epochs: int) -> BeforeStep:
-        config = self.config
-        if config.how != "paper" and refits(config.cut, self.rate, config.fade_epochs):
-            return Refit(self.student, left, self.task, self.run)
-        fade_epochs = epochs / 2 if config.fade_epochs is None else min(config.fade_epochs, epochs / 2)
-        return Fade(self.student, left, fade_epochs, self.task.val)
+    def _removal(self, left: BlockGraph, epochs: int) -> Fade:
+        if self.config.refits(self.rate):
+            return Fade(self.student, left, 0, self.task.val, partial(cut_and_refit, task=self.task, run=self.run))
+        wanted = self.config.fade_epochs
+        return Fade(self.student, left, epochs / 2 if wanted is None else min(wanted, epochs / 2), self.task.val)
 
 
 def weakest_blocks(graph: BlockGraph, count: int) -> list[Path]:

@@ -1,25 +1,28 @@
-"""Removed paths that are cut at once, with proxies fitted anew: when, and what is measured."""
+"""Removed paths that are cut at once, with proxies fitted anew: when, on what, and that a round goes on behind a stop."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path as FilePath
 
 import pytest
 import torch
 
 from blocks import Backbone, Path, TailoredNet
-from nettailor.data.task import Task
+from nettailor.data.task import Split, Task
 from nettailor.pruning import folds as folds_module
 from nettailor.pruning import prune as pruning
 from nettailor.pruning import refit as refit_module
 from nettailor.pruning.config import PruneConfig
+from nettailor.pruning.fade import Fade
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import prune
-from nettailor.pruning.refit import Refit, cut_and_refit, refits
+from nettailor.pruning.refit import cut_and_refit
 from nettailor.pruning.rounds import snapshot
+from nettailor.training import stages
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig
 from nettailor.training.finetuning import finetune
@@ -29,71 +32,53 @@ from nettailor.training.stages import new_student, tailor, train
 from tests.nettailor.conftest import STUDENT, TEACHER
 
 
-class Asked(Exception):
-    """Instead of a training."""
-
-
 @pytest.mark.parametrize(
-    ("cut", "rate", "fade_epochs", "answer"),
+    ("config", "rate", "answer"),
     [
-        ("auto", 1e-3, None, True),
-        ("auto", 4e-3, None, False),
-        ("auto", 1e-3, 1.0, False),
-        ("refit", 4e-3, None, True),
-        ("fade", 1e-3, None, False),
+        (PruneConfig(), 1e-3, True),
+        (PruneConfig(), 4e-3, False),
+        (PruneConfig(fade_epochs=0), 1e-3, False),
+        (PruneConfig(cut="refit"), 4e-3, True),
+        (PruneConfig(cut="fade"), 1e-3, False),
+        (PruneConfig(how="budget", budget=0.5), 1e-3, True),
+        (PruneConfig(how="paper"), 1e-3, False),
+        (PruneConfig(how="paper", cut="refit"), 1e-3, False),
     ],
 )
-def test_refit_is_for_low_rates_unless_told_otherwise(
-    cut: str, rate: float, fade_epochs: float | None, answer: bool
+def test_refit_is_for_low_rates_unless_told_otherwise(config: PruneConfig, rate: float, answer: bool) -> None:
+    assert config.refits(rate) is answer
+
+
+@pytest.mark.parametrize(("rate", "refitted"), [(1e-3, True), (4e-3, False)])
+def test_a_round_removes_as_its_rate_says(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, rate: float, refitted: bool
 ) -> None:
-    assert refits(cut, rate, fade_epochs) is answer  # type: ignore[arg-type]
+    cut: list[list[Path]] = []
 
+    def counted(student: TailoredNet, kept: Iterable[Path], task: Task, run: Run) -> None:
+        cut.append(list(kept))
+        cut_and_refit(student, cut[-1], task, run)
 
-@pytest.mark.parametrize(
-    ("config", "way"),
-    [
-        (PruneConfig(lr=1e-3), "Refit"),
-        (PruneConfig(lr=4e-3), "Fade"),
-        (PruneConfig(lr=4e-3, cut="refit"), "Refit"),
-        (PruneConfig(lr=1e-3, fade_epochs=0), "Fade"),
-        (PruneConfig(lr=1e-3, how="budget", budget=0.5), "Refit"),
-        (PruneConfig(lr=1e-3, how="paper", cut="refit"), "Fade"),
-    ],
-)
-def test_a_round_removes_as_the_settings_and_the_rate_say(
-    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, config: PruneConfig, way: str
-) -> None:
-    asked = []
-
-    def asks(name: str) -> object:
-        def ask(*_: object) -> None:
-            asked.append(name)
-            raise Asked
-
-        return ask
-
-    monkeypatch.setattr(pruning, "Refit", asks("Refit"))
-    monkeypatch.setattr(pruning, "Fade", asks("Fade"))
+    monkeypatch.setattr(pruning, "cut_and_refit", counted)
     student, teacher = tailor(backbone, task, STUDENT, Run()), backbone.teacher(len(task.classes)).eval()
-    with pytest.raises(Asked):
-        prune(student, teacher, task, config, STUDENT, Run())
-    assert asked == [way]
+    config = PruneConfig(lr=rate, epochs=1, patience=0, shrink=0.5, largest_loss=0, drop=0.0)
+    result = prune(student, teacher, task, config, STUDENT, Run())
+    assert [[path.key for path in kept] for kept in cut] == [trial.paths for trial in result.trials if refitted]
 
 
-def trained(backbone: Backbone, task: Task) -> tuple[TailoredNet, BlockGraph, object]:
+def trained(backbone: Backbone, task: Task) -> tuple[TailoredNet, BlockGraph]:
     """A student that begins as a teacher, and what is left of its paths without two blocks."""
     teacher = finetune(backbone, task, TEACHER, Run())
     student = tailor(backbone, task, STUDENT, Run(), teacher)
     train(student, teacher, task, STUDENT, Run())
     gone = [path for path in student.paths if path.key in ("G3", "G5")]
-    return student, BlockGraph.of(student).without(gone), teacher
+    return student, BlockGraph.of(student).without(gone)
 
 
 def test_it_cuts_once_before_the_first_step_and_measures_both_sides(backbone: Backbone, task: Task) -> None:
-    student, left, _ = trained(backbone, task)
+    student, left = trained(backbone, task)
     before, start = accuracy(student, task.val), snapshot(student)
-    cut = Refit(student, left, task, Run())
-    assert not cut.is_over
+    cut = Fade(student, left, 0, task.val, partial(cut_and_refit, task=task, run=Run()))
     cut(0.0)
     assert cut.is_over
     assert student.live_paths() == left.paths
@@ -105,27 +90,34 @@ def test_it_cuts_once_before_the_first_step_and_measures_both_sides(backbone: Ba
     assert all(torch.equal(tensor, once[name]) for name, tensor in snapshot(student).items())
 
 
-def test_where_nothing_goes_it_is_over_at_once(backbone: Backbone, task: Task) -> None:
-    student = tailor(backbone, task, STUDENT, Run())
-    idle = Refit(student, BlockGraph.of(student), task, Run())
-    assert idle.is_over
-    idle(0.0)
-    assert idle.memory == {}
+def test_a_round_that_is_stopped_goes_on_to_the_same_end(
+    backbone: Backbone, task: Task, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PruneConfig(drop=0.0, epochs=2, patience=0, shrink=0.6, lr=1e-3, largest_loss=0)
+    whole, passes = stages.accuracy, []
 
+    def stopped(net: TailoredNet, split: Split) -> float:
+        passes.append(net)
+        if len(passes) == 2:  # behind the first pass of the first round, which is kept
+            raise KeyboardInterrupt
+        return whole(net, split)
 
-def test_a_stopped_round_is_cut_as_it_was(backbone: Backbone, task: Task, tmp_path: FilePath) -> None:
-    config = PruneConfig(drop=0.0, epochs=1, patience=0, shrink=0.6, lr=1e-3, largest_loss=0)
-    ended = []
-    for folder in (tmp_path, tmp_path, None):  # the second goes on where all is done
-        torch.manual_seed(0)
+    def ended(folder: FilePath | None) -> tuple[list[dict[str, object]], dict[str, torch.Tensor]]:
         teacher = finetune(backbone, task, TEACHER, Run())
         student = tailor(backbone, task, STUDENT, Run(), teacher)
         result = prune(student, teacher, task, config, STUDENT, Run(checkpoints=Checkpoints(folder)))
-        ended.append(([vars(trial) for trial in result.trials], snapshot(student)))
-    assert ended[0][0] == ended[1][0] == ended[2][0]
-    assert all(trial["before_cut"] is not None and trial["after_cut"] is not None for trial in ended[0][0])
-    for _, tensors in ended[1:]:
-        assert all(torch.equal(tensor, tensors[name]) for name, tensor in ended[0][1].items())
+        return [vars(trial) for trial in result.trials], snapshot(student)
+
+    trials, tensors = ended(None)
+    monkeypatch.setattr(stages, "accuracy", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        ended(tmp_path)
+    assert {path.stem for path in tmp_path.glob("*.safetensors")} == {"prune-1"}
+    monkeypatch.setattr(stages, "accuracy", whole)
+    again, their = ended(tmp_path)
+    assert again == trials
+    assert all(trial["before_cut"] is not None and trial["after_cut"] is not None for trial in trials)
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in their.items())
 
 
 @pytest.mark.parametrize(
