@@ -107,6 +107,7 @@ class Cell:
             "task": self.data,
             "machine.threads": 1,
             "teacher.start": "fresh",
+            "prune.cut": "fade",
             **self.choices(rates, epochs),
         }
         if self.begins is not None:
