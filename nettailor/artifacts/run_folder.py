@@ -117,9 +117,9 @@ class RunFolder:
         if self.recipe.is_file():
             there = type(recipe).read(self.recipe)
             if changed := differences(there.as_dict(), recipe.as_dict()):
-                shown = ", ".join(changed[:3])
+                shown = ", ".join(list(changed.values())[:3])
                 raise FileError(
-                    self.root, f"holds another run ({shown} differs); choose another --out, or remove the folder"
+                    self.root, f"holds another run (with {shown}); choose another --out, or remove the folder"
                 )
             return Report.read(self.report) if self.report.is_file() else None
         if self.root.is_dir() and all(_is_leftover(path) or is_lock(path) for path in self.root.iterdir()):

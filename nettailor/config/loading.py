@@ -9,6 +9,7 @@ all of them, what stands in an entry for that task alone.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -122,11 +123,19 @@ WHERE_AND_HOW_FAST = ("machine.", "data.workers")
 """Keys, by how they begin, that no result depends on."""
 
 
-def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """The keys in which two recipes, as trees, differ; where and how fast they run does not count."""
+def differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, str]:
+    """The keys in which two recipes, as trees, differ, each with what the first one has, as it is typed on a command line.
+
+    Where and how fast they run does not count.
+    """
     mine, theirs = dict(_leaves(one)), dict(_leaves(other))
     keys = [*mine, *(key for key in theirs if key not in mine)]
-    return [key for key in keys if _differs(key, mine, theirs) and not key.startswith(WHERE_AND_HOW_FAST)]
+    different = [key for key in keys if _differs(key, mine, theirs) and not key.startswith(WHERE_AND_HOW_FAST)]
+    return {key: _typed(key, mine[key]) if key in mine else f"no {key}" for key in different}
+
+
+def _typed(key: str, value: Any) -> str:
+    return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
 
 
 def _differs(key: str, mine: dict[str, Any], theirs: dict[str, Any]) -> bool:

@@ -104,7 +104,7 @@ def test_an_output_folder_that_holds_another_run_or_something_else(
     shutil.copytree(linear_run, "run")
     before = {p: p.stat().st_mtime_ns for p in Path("run").rglob("*")}
     said = nettailor.fails("adapt", "--data", digit_folder, "--out", "run", *LINEAR, "student.epochs=2")
-    assert "holds another run (student.epochs differs)" in said
+    assert "holds another run (with student.epochs=1); choose another --out" in said
     assert {p: p.stat().st_mtime_ns for p in Path("run").rglob("*")} == before
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("precious")

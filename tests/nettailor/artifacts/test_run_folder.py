@@ -75,7 +75,7 @@ def test_a_folder_of_something_else_is_refused(folder: RunFolder) -> None:
 def test_a_run_that_has_begun_goes_on_wherever_it_runs_and_another_is_refused(begun: RunFolder) -> None:
     assert begun.look(RECIPE) is None
     assert begun.look(replace(RECIPE, machine=MachineConfig(device="cpu"))) is None
-    with pytest.raises(FileError, match=r"holds another run \(seed differs\); choose another --out"):
+    with pytest.raises(FileError, match=r"holds another run \(with seed=0\); choose another --out"):
         begun.look(replace(RECIPE, seed=1))
 
 

@@ -115,14 +115,18 @@ def test_tasks_are_mappings_and_there_is_one_at_least(tmp_path: Path, text: str)
         read_trees(tmp_path / "many.yaml")
 
 
-def test_differences_name_the_keys_and_leave_the_machine_out() -> None:
-    other = parse_recipe({"student": {"epochs": 1}, "machine": {"device": "cpu"}}, "test")
-    assert differences(Recipe().as_dict(), other.as_dict()) == ["student.epochs"]
+def test_differences_say_what_the_first_recipe_has_and_leave_the_machine_out() -> None:
+    other = parse_recipe({"student": {"epochs": 1}, "prune": {"cut": "fade"}, "machine": {"device": "cpu"}}, "test")
+    there = differences(other.as_dict(), Recipe().as_dict())
+    assert there == {"student.epochs": "student.epochs=1", "prune.cut": "prune.cut=fade"}
+    assert merge(Recipe().as_dict(), parse_overrides(list(there.values())))["student"]["epochs"] == 1
+    assert differences(Recipe().as_dict(), other.as_dict())["student.epochs"] == "student.epochs=null"
 
 
 def test_keys_that_only_one_of_two_recipes_has_are_differences() -> None:
     thin = parse_recipe({"data": {"thin": {"3": 0.1}}}, "test").as_dict()
-    assert differences(thin, Recipe().as_dict()) == differences(Recipe().as_dict(), thin) == ["data.thin.3"]
+    assert differences(thin, Recipe().as_dict()) == {"data.thin.3": "data.thin.3=0.1"}
+    assert differences(Recipe().as_dict(), thin) == {"data.thin.3": "no data.thin.3"}
     assert "method.name" in differences(parse_recipe({"method": "shallow"}, "test").as_dict(), Recipe().as_dict())
 
 

@@ -62,7 +62,9 @@ def test_recipes_of_older_runs_have_no_prefix(tmp_path: Path) -> None:
     there = Recipe.read(RunFolder(tmp_path).recipe)
     assert there.student.shared_prefix == 0
     assert not differences(there.as_dict(), Recipe().as_dict())
-    assert differences(there.as_dict(), Recipe(student=SHARED).as_dict()) == ["student.shared_prefix"]
+    assert differences(there.as_dict(), Recipe(student=SHARED).as_dict()) == {
+        "student.shared_prefix": "student.shared_prefix=0"
+    }
 
 
 def test_more_blocks_than_there_are_is_a_plain_error_before_any_training(backbone: Backbone, task: Task) -> None:
