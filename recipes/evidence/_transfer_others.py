@@ -224,8 +224,9 @@ def teachers() -> Group:
     return Group(
         "Teachers",
         "No paper: whether a better network to learn from makes a better student.",
-        "NetTailor's student before pruning, and the compact net, on gtsrb. Without a teacher there are none of its passes "
-        "either, so `none` is trained for less long.",
+        "NetTailor's student before pruning, and the compact net, on gtsrb. `none` learns from the labels alone, so it is "
+        "trained for less long: there are none of a teacher's passes. The teacher that stands in its row is what its drop "
+        "is counted against, and no more.",
         list(by_name.values()),
         claims,
         columns=(TEACHER, STUDENT, TEST, MACS),
