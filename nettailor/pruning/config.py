@@ -10,7 +10,6 @@ from pydantic.dataclasses import dataclass
 from nettailor.pruning.importance import Importance
 from nettailor.pruning.ways import WAYS
 from nettailor.schema import STRICT, Count, Fraction, NotNegative, Positive, one_of
-from nettailor.training.rates import keeps_features
 
 
 @dataclass(config=STRICT, frozen=True)
@@ -85,16 +84,15 @@ class PruneConfig:
     ] = None
     lr: Annotated[Positive | None, Field(description="left out, as the teacher's search finds")] = None
 
-    def refits(self, rate: float) -> bool:
+    def refits(self, keeps_features: bool) -> bool:
         """Whether proxies are fitted anew after a cut, and nothing fades.
 
-        At a rate that keeps pretrained features training brings back little of what a removal took.
-
         Args:
-            rate: at which the student is trained while it is pruned.
+            keeps_features: whether the student is trained at a rate that keeps pretrained features while it is pruned: that
+                brings back little of what a removal took.
         """
         if self.how == "paper":
             return False
         if self.cut == "auto":
-            return self.fade_epochs is None and keeps_features(rate)
+            return self.fade_epochs is None and keeps_features
         return self.cut == "refit"

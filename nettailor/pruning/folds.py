@@ -26,6 +26,7 @@ from nettailor.pruning.refit import cut_and_refit
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.finetuning import finetune
+from nettailor.training.rates import students_teacher_keeps_features
 from nettailor.training.recorder import NoRecorder
 from nettailor.training.run import Run
 from nettailor.training.stages import begin, fit_student, new_student, start_for, student_rate
@@ -126,7 +127,8 @@ class FoldJudge:
         net = new_student(self._backbone, task, self._settings, run)
         begin(net, task, self._settings, run, start_for(net, teacher, task, self._teacher, self._settings, run))
         rate = student_rate(self._settings.lr, run)
-        if not run.checkpoints.has("student") and self._config.refits(rate):
+        refits = self._config.refits(students_teacher_keeps_features(rate, run.training))
+        if refits and not run.checkpoints.has("student"):
             cut_and_refit(net, paths, task, run)
         net.keep(paths)
         fit_student("student", net, teacher, task, self._settings, passes, rate, run)

@@ -29,7 +29,6 @@ from nettailor.data.task import Task
 from nettailor.progress import Display
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.solver import Option, layer_options, options_from_paths
-from nettailor.training.rates import keeps_features
 
 Importance = Literal["auto", "measured", "gate", "taylor"]
 Pictures = tuple[Tensor, Tensor]
@@ -44,15 +43,15 @@ GRADIENT_COPIES = 6
 """A forward for gradients holds some six times the size of x_0..x_L: inside blocks, and what proxies give."""
 
 
-def kind_for(kind: Importance, student: TailoredNet, graph: BlockGraph, rate: float) -> Importance:
+def kind_for(kind: Importance, student: TailoredNet, graph: BlockGraph, keeps_features: bool) -> Importance:
     """What `auto` means for a graph; every other kind is what it is.
 
     Args:
-        rate: at which the student is trained while it is pruned.
+        keeps_features: whether the student is trained at a rate that keeps pretrained features while it is pruned.
     """
     if kind != "auto":
         return kind
-    if keeps_features(rate):
+    if keeps_features:
         return "measured"
     fixed = graph.fixed_price()
     many = graph.price() - fixed > MANY_PATHS * (student.cost_model.blocks - fixed)

@@ -35,6 +35,7 @@ from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
 from nettailor.training.loop import accuracy
+from nettailor.training.rates import students_teacher_keeps_features
 from nettailor.training.run import Run
 from nettailor.training.stages import fit_student, student_rate
 
@@ -123,11 +124,18 @@ class _Job:
         """Peak learning rate of every training between removals."""
         return student_rate(self.config.lr, self.run)
 
+    @property
+    def keeps_features(self) -> bool:
+        """Whether that is one that keeps pretrained features."""
+        return students_teacher_keeps_features(self.rate, self.run.training)
+
     def without(self, stage: str, left: BlockGraph, chosen: list[Path]) -> Trial:
         """Remove what is not in `left`, train on, and measure."""
         config, run = self.config, self.run
         pictures, together = len(self.task.train), run.training.accumulate
-        epochs = passes.of_round(self.rate).over(pictures, self.settings.batch, config.epochs, accumulate=together)
+        epochs = passes.of_round(self.keeps_features).over(
+            pictures, self.settings.batch, config.epochs, accumulate=together
+        )
         removal = self._removal(left, epochs)
         fitted = fit_student(
             stage,
@@ -149,7 +157,7 @@ class _Job:
         return Trial(paths, left.macs(), left.price(), value, removed, fitted.epochs, before, after)
 
     def _removal(self, left: BlockGraph, epochs: int) -> Fade:
-        if self.config.refits(self.rate):
+        if self.config.refits(self.keeps_features):
             return Fade(self.student, left, 0, self.task.val, partial(cut_and_refit, task=self.task, run=self.run))
         wanted = self.config.fade_epochs
         return Fade(self.student, left, epochs / 2 if wanted is None else min(wanted, epochs / 2), self.task.val)
@@ -261,7 +269,7 @@ def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Bl
     """The next round's network, not cheaper than the goal; None where there is nothing left to do."""
     if goal is not None and graph.price() <= goal:
         return None
-    kind = kind_for(job.config.importance, job.student, graph, job.rate)
+    kind = kind_for(job.config.importance, job.student, graph, job.keeps_features)
     options = option_losses(job.student, job.task, kind, job.config.measured_on, job.run.display)
     pictures, training = min(job.config.measured_on, len(job.task.val)), len(job.task.train)
     state.importance_passes += pictures_run(options, kind, pictures) / training

@@ -28,7 +28,7 @@ from nettailor.training.layerwise import layerwise_groups
 from nettailor.training.loop import Schedule, accuracy, fit, parameter_groups
 from nettailor.training.losses import Step, label_loss, weights_of_classes
 from nettailor.training.probe import Probe, fit_probe
-from nettailor.training.rates import HIGH_RATE, loss_on, rates_of, search_rate, trial_epochs
+from nettailor.training.rates import keeps_features, loss_on, rates_of, search_rate, trial_epochs
 from nettailor.training.run import BeforeStep, Fitted, Run
 
 Tuned = TypeVar("Tuned", Backbone, WholeNet)
@@ -164,7 +164,7 @@ def finetune(
         return net
 
     def new_at(rate: float) -> Backbone:
-        begins_with_probe = probe is not None and (config.start == "probe" or rate < HIGH_RATE)
+        begins_with_probe = probe is not None and (config.start == "probe" or keeps_features(rate, run.training))
         net = new(begins_with_probe)
         if begins_with_probe:
             adopt_statistics(

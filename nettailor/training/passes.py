@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass
 
 from nettailor.training.loop import Schedule
-from nettailor.training.rates import keeps_features
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,9 @@ HARD = 0.8
 """A teacher's accuracy on the validation split, below which a task is hard."""
 
 
-def of_round(rate: float) -> UsualPasses:
-    """Of a round of removals, by the peak rate of the student's own tensors."""
-    return SLOW_ROUND if keeps_features(rate) else ROUND
+def of_round(keeps_features: bool) -> UsualPasses:
+    """Of a round of removals, by whether it is trained at a rate that keeps pretrained features."""
+    return SLOW_ROUND if keeps_features else ROUND
 
 
 STUDENT = UsualPasses(6, 96)

@@ -28,23 +28,33 @@ from nettailor.training.recorder import NoRecorder
 from nettailor.training.run import Fitted, Run
 
 RATES = (2e-3, 5e-4, 1.25e-4)
-USUAL = RATES[0]
 SGD_RATES = (0.05, 0.01, 0.002)
-HIGH_RATE = 1e-3
+"""That are tried with AdamW and with SGD, the usual one first."""
+HIGH_RATE, SGD_HIGH_RATE = 1e-3, 0.015
 """From here on fine-tuning replaces pretrained features rather than keeping them."""
 TRIAL_STEPS, MOST_TRIAL_EPOCHS = 30, 4
 STUDENT_FACTOR = 2.0
 """A student's own tensors are few and new: twice the teacher's rate."""
 
 
-def keeps_features(student_rate: float) -> bool:
-    """Whether a peak rate of a student's own tensors goes with a teacher that kept its pretrained features."""
-    return student_rate < STUDENT_FACTOR * HIGH_RATE
-
-
 def rates_of(training: TrainingConfig) -> Sequence[float]:
     """The rates that are tried with an optimiser."""
     return SGD_RATES if training.optimizer == "sgd" else RATES
+
+
+def usual_rate(training: TrainingConfig) -> float:
+    """A teacher's peak rate where none was configured or found."""
+    return rates_of(training)[0]
+
+
+def keeps_features(rate: float, training: TrainingConfig) -> bool:
+    """Whether a network that is fine-tuned at this peak rate keeps its pretrained features."""
+    return rate < (SGD_HIGH_RATE if training.optimizer == "sgd" else HIGH_RATE)
+
+
+def students_teacher_keeps_features(student_rate: float, training: TrainingConfig) -> bool:
+    """Whether a peak rate of a student's own tensors goes with a teacher that kept its pretrained features."""
+    return keeps_features(student_rate / STUDENT_FACTOR, training)
 
 
 def search_rate(

@@ -31,7 +31,7 @@ from nettailor.training.losses import (
     expected_complexity,
 )
 from nettailor.training.proxy_forms import find_form
-from nettailor.training.rates import STUDENT_FACTOR, USUAL
+from nettailor.training.rates import STUDENT_FACTOR, usual_rate
 from nettailor.training.run import BeforeStep, Fitted, Run
 from nettailor.training.targets import TeacherTargets
 
@@ -64,7 +64,7 @@ def start_for(
         return teacher
     torch.manual_seed(run.seed)
     net = student.backbone.teacher(len(task.classes), shared + 1).to(run.device)
-    rate = config.lr if config.lr is not None else run.rate or USUAL
+    rate = config.lr if config.lr is not None else run.rate or usual_rate(run.training)
     groups, schedule = tuned_groups(net, rate, config), Schedule(config.epochs, config.batch)
     fit_to_labels("start", net, tensors_of(net), groups, schedule, task, run, config.label_smoothing)
     return net.requires_grad_(False).eval()
@@ -159,7 +159,7 @@ def train(
 
 def student_rate(configured: float | None, run: Run) -> float:
     """The peak rate of a student's own tensors: the configured one, or by the rate that was found for the teacher."""
-    return configured if configured is not None else STUDENT_FACTOR * (run.rate or USUAL)
+    return configured if configured is not None else STUDENT_FACTOR * (run.rate or usual_rate(run.training))
 
 
 def recover(

@@ -34,7 +34,7 @@ from nettailor.files import write_json
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.loop import LARGEST_GRADIENT, parameter_groups
 from nettailor.training.losses import backward
-from nettailor.training.rates import STUDENT_FACTOR, USUAL
+from nettailor.training.rates import RATES, STUDENT_FACTOR
 from nettailor.training.stages import live_parameters, plan_of
 
 PLAIN = "plain"
@@ -62,7 +62,7 @@ def training_step(net: nn.Module, groups: list[dict[str, Any]], gradients: Calla
 def plain_step(teacher: Backbone, x: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
     """A step of fine-tuning a whole copy of the backbone."""
     config = TeacherConfig()
-    groups = parameter_groups(list(teacher.parameters()), USUAL, config.weight_decay)
+    groups = parameter_groups(list(teacher.parameters()), RATES[0], config.weight_decay)
     return training_step(teacher, groups, lambda: cross_entropy(teacher(x), labels).backward())
 
 
@@ -71,7 +71,7 @@ def student_step(
 ) -> Callable[[], None]:
     """A step of training a student, the teacher's forward included."""
     teacher = teacher.frozen_copy()
-    groups = parameter_groups(live_parameters(student), STUDENT_FACTOR * USUAL, config.weight_decay)
+    groups = parameter_groups(live_parameters(student), STUDENT_FACTOR * RATES[0], config.weight_decay)
     groups.append({"params": [student.gates.logits], "lr": config.gate_lr, "weight_decay": 0.0})
     return training_step(student, groups, lambda: backward(student, teacher, x, labels, config))
 

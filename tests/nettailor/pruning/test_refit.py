@@ -33,20 +33,20 @@ from tests.nettailor.conftest import STUDENT, TEACHER
 
 
 @pytest.mark.parametrize(
-    ("config", "rate", "answer"),
+    ("config", "keeps_features", "answer"),
     [
-        (PruneConfig(), 1e-3, True),
-        (PruneConfig(), 4e-3, False),
-        (PruneConfig(fade_epochs=0), 1e-3, False),
-        (PruneConfig(cut="refit"), 4e-3, True),
-        (PruneConfig(cut="fade"), 1e-3, False),
-        (PruneConfig(how="budget", budget=0.5), 1e-3, True),
-        (PruneConfig(how="paper"), 1e-3, False),
-        (PruneConfig(how="paper", cut="refit"), 1e-3, False),
+        (PruneConfig(), True, True),
+        (PruneConfig(), False, False),
+        (PruneConfig(fade_epochs=0), True, False),
+        (PruneConfig(cut="refit"), False, True),
+        (PruneConfig(cut="fade"), True, False),
+        (PruneConfig(how="budget", budget=0.5), True, True),
+        (PruneConfig(how="paper"), True, False),
+        (PruneConfig(how="paper", cut="refit"), True, False),
     ],
 )
-def test_refit_is_for_low_rates_unless_told_otherwise(config: PruneConfig, rate: float, answer: bool) -> None:
-    assert config.refits(rate) is answer
+def test_refit_is_for_low_rates_unless_told_otherwise(config: PruneConfig, keeps_features: bool, answer: bool) -> None:
+    assert config.refits(keeps_features) is answer
 
 
 @pytest.mark.parametrize(("rate", "refitted"), [(1e-3, True), (4e-3, False)])

@@ -70,12 +70,12 @@ def test_a_round_takes_its_part_of_what_may_go(backbone: Backbone) -> None:
 def test_the_kind_of_importance_goes_by_what_may_go(backbone: Backbone) -> None:
     student = student_of(backbone)
     graph = BlockGraph.of(student)
-    assert kind_for("auto", student, graph, rate=4e-3) == "taylor"
-    assert kind_for("auto", student, graph, rate=1e-3) == "measured", "a low rate brings little back"
-    assert kind_for("gate", student, graph, rate=1e-3) == "gate"
+    assert kind_for("auto", student, graph, keeps_features=False) == "taylor"
+    assert kind_for("auto", student, graph, keeps_features=True) == "measured", "a low rate brings little back"
+    assert kind_for("gate", student, graph, keeps_features=True) == "gate"
     left = smaller(graph, options_from_paths(graph, dict.fromkeys(graph.paths, 1.0)), 0.3)
     assert left.price() > 0.5 * student.cost_model.blocks, "most of it is the prefix"
-    assert kind_for("auto", student, left, rate=4e-3) == "measured"
+    assert kind_for("auto", student, left, keeps_features=False) == "measured"
 
 
 def test_a_budget_below_the_prefix_is_refused_before_any_training_and_says_why(backbone: Backbone) -> None:

@@ -18,7 +18,7 @@ from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import TeacherConfig, TrainingConfig
 from nettailor.training.finetuning import Objective, Tuning, finetune, frozen_with_probe, labels_alone, tuned_groups
 from nettailor.training.loop import accuracy
-from nettailor.training.rates import RATES, SGD_RATES
+from nettailor.training.rates import RATES, SGD_RATES, rates_of
 from nettailor.training.run import Run
 from tests.nettailor.conftest import TEACHER
 from tests.nettailor.training.conftest import Stopping
@@ -113,7 +113,10 @@ def test_a_probe_can_be_had_without_the_training_that_would_only_harm_it(backbon
     assert not net.training
 
 
-def test_at_a_low_rate_it_begins_with_what_the_probe_reads_also_while_it_trains(backbone: Backbone, task: Task) -> None:
+@pytest.mark.parametrize("training", [TrainingConfig(), TrainingConfig(optimizer="sgd")])
+def test_at_a_low_rate_it_begins_with_what_the_probe_reads_also_while_it_trains(
+    backbone: Backbone, task: Task, training: TrainingConfig
+) -> None:
     begun: list[tuple[Tensor, Tensor]] = []
     x = normalise(task.train.batch(torch.arange(32)), backbone.spec, torch.device("cpu"))
 
@@ -122,7 +125,8 @@ def test_at_a_low_rate_it_begins_with_what_the_probe_reads_also_while_it_trains(
             begun.append((net.eval()(x), copy.deepcopy(net).train()(x)))
         return labels_alone(net, task, config, run)
 
-    finetune(backbone, task, replace(TEACHER, epochs=1, lr=1e-4, start="auto"), Run(), objective=look)
+    config = replace(TEACHER, epochs=1, lr=rates_of(training)[-1], start="auto")
+    finetune(backbone, task, config, Run(training=training), objective=look)
     probe = frozen_with_probe(backbone, task, TEACHER, Run())
     ((answers, while_training),) = begun
     with torch.no_grad():

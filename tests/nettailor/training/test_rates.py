@@ -14,8 +14,21 @@ from nettailor.data.batches import evaluation_batches
 from nettailor.data.task import Task
 from nettailor.errors import TrainingError
 from nettailor.training.checkpoint import Checkpoints
-from nettailor.training.rates import RATES, loss_on, search_rate, trial_epochs
+from nettailor.training.config import TrainingConfig
+from nettailor.training.rates import (
+    RATES,
+    SGD_RATES,
+    keeps_features,
+    loss_on,
+    search_rate,
+    students_teacher_keeps_features,
+    trial_epochs,
+    usual_rate,
+)
 from nettailor.training.run import Run
+from nettailor.training.stages import student_rate
+
+ADAMW, SGD = TrainingConfig(), TrainingConfig(optimizer="sgd")
 
 
 def test_the_rate_of_the_least_loss_is_taken_and_kept(task: Task, tmp_path: Path) -> None:
@@ -50,6 +63,17 @@ def test_a_rate_that_diverges_is_not_taken_and_can_be_written_down(task: Task, t
     kept = run.checkpoints.load("teacher-rate")
     assert kept is not None
     assert kept[1]["tried"][f"{RATES[0]:g}"] is None
+
+
+@pytest.mark.parametrize(("training", "rates"), [(ADAMW, RATES), (SGD, SGD_RATES)])
+def test_of_each_optimisers_rates_the_usual_one_replaces_features_and_the_others_keep_them(
+    training: TrainingConfig, rates: tuple[float, ...]
+) -> None:
+    assert [keeps_features(rate, training) for rate in rates] == [False, True, True]
+    assert usual_rate(training) == rates[0]
+    students = [student_rate(None, Run(training=training, rate=rate)) for rate in rates]
+    assert [students_teacher_keeps_features(rate, training) for rate in students] == [False, True, True]
+    assert student_rate(None, Run(training=training)) == 2 * rates[0], "nothing was found: as at the usual rate"
 
 
 @pytest.mark.parametrize("pictures", [1, 20, 48, 500, 5000])
