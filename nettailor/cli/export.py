@@ -48,15 +48,12 @@ def export(options: ExportOptions) -> int:
         raise UsageError(f"nettailor export: --to is missing; there are {', '.join(formats.names())}")
     formats.find(options.to).need()
 
-    import logging
-
     from nettailor.artifacts.delta import load
     from nettailor.jobs.export import ExportWish, check_finished
     from nettailor.jobs.export import export as exported
     from nettailor.progress import Display
     from nettailor.views.export_tables import export_table
 
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no GPU matters to no export
     check_finished(options.run)
     delta = load(options.run, backbone_of(options))
     display = Display()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import warnings
 from collections.abc import Callable
@@ -54,6 +55,21 @@ def test_an_error_is_a_plain_line_and_an_exit_status(
 ) -> None:
     verb(raising(error))
     assert nettailor("some") == (status, "", says)
+
+
+def test_a_machine_with_the_tools_of_a_gpu_but_none_hears_nothing_of_it(
+    nettailor: CommandLine, verb: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    told = logging.getLogger("torch.utils.cpp_extension")
+
+    def do(options: Nothing) -> int:
+        told.warning("No CUDA runtime is found")
+        told.error("broken")
+        return 0
+
+    verb(do)
+    assert nettailor("some")[0] == 0
+    assert [record.message for record in caplog.records] == ["broken"]
 
 
 def test_debug_adds_the_traceback_wherever_it_stands(nettailor: CommandLine, verb: Callable[..., None]) -> None:
