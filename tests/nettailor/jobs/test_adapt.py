@@ -127,7 +127,7 @@ def test_a_run_that_fails_is_not_finished_and_keeps_its_checkpoints(
 def test_a_folder_of_another_run_is_left_as_it_is(prepared: list[Trained], tmp_path: Path) -> None:
     adapt(Recipe(), tmp_path / "run", QUIET)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-    with pytest.raises(FileError, match=r"holds another run \(seed differs\)"):
+    with pytest.raises(FileError, match=r"holds another run \(with seed=0\)"):
         adapt(Recipe(seed=1), tmp_path / "run", QUIET)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
 
