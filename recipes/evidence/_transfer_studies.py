@@ -45,7 +45,7 @@ def publish_studies(out: Path, docs: Path) -> None:
     """Copy what finished studies have written; their runs stay where they are."""
     for name in MEASURED:
         folder = out / "studies" / name
-        if (folder / LINES).is_file():
+        if (folder / REPORT).is_file():  # it is written last
             for pattern in PUBLISHED:
                 for file in sorted(folder.glob(pattern)):
                     copy_file(file, docs / "studies" / name / file.name)
@@ -59,7 +59,7 @@ def study_lines(docs: Path) -> list[str]:
 def _study(name: str, folder: Path) -> str:
     text, over, read = MEASURED[name]
     file = f"[{name}.yaml](evidence/studies/{name}.yaml)"
-    if not (folder / LINES).is_file():
+    if not (folder / REPORT).is_file():
         return f"* **{NOT_RUN}**: {text} ({file})"
     lines = [json.loads(line) for line in (folder / LINES).read_text(encoding="utf-8").splitlines()]
     places: dict[Any, list[tuple[float, float]]] = {}

@@ -246,6 +246,8 @@ def test_studies_are_published_and_the_page_says_what_they_show(tmp_path: Path) 
     ]
     lines.append(study_line({"pair": "0", "far": 0.0}, 0.5, 0.0, baseline=True))
     (out / "studies" / "pairs" / "cells.jsonl").write_text("".join(lines))
+    publish_studies(out, docs)
+    assert not docs.exists(), "there are lines while a study runs, and the report at its end"
     (out / "studies" / "pairs" / "report.md").write_text("a report")
     publish_studies(out, docs)
     assert {path.name for path in (docs / "studies" / "pairs").iterdir()} == {"cells.jsonl", "report.md"}
@@ -256,6 +258,7 @@ def test_studies_are_published_and_the_page_says_what_they_show(tmp_path: Path) 
     (out / "studies" / "sources").mkdir()
     few = [study_line({"source_classes": count}, count / 1000) for count in (25, 50, 100, 200)]
     (out / "studies" / "sources" / "cells.jsonl").write_text("".join(few))
+    (out / "studies" / "sources" / "report.md").write_text("a report")
     publish_studies(out, docs)
     _, sources = study_lines(docs)
     assert sources.startswith("* **not shown**: the more source categories")
