@@ -64,7 +64,7 @@ def start_for(
         return teacher
     torch.manual_seed(run.seed)
     net = student.backbone.teacher(len(task.classes), shared + 1).to(run.device)
-    rate = config.lr if config.lr is not None else run.rate or usual_rate(run.training)
+    rate = config.lr if config.lr is not None else teacher_rate(run)
     groups, schedule = tuned_groups(net, rate, config), Schedule(config.epochs, config.batch)
     fit_to_labels("start", net, tensors_of(net), groups, schedule, task, run, config.label_smoothing)
     return net.requires_grad_(False).eval()
@@ -157,9 +157,14 @@ def train(
     return fit_student("student", student, teacher, task, config, epochs, student_rate(config.lr, run), run)
 
 
+def teacher_rate(run: Run) -> float:
+    """The peak rate that the run's teacher was trained at, or the optimiser's usual one where that says nothing."""
+    return run.rate or usual_rate(run.training)
+
+
 def student_rate(configured: float | None, run: Run) -> float:
     """The peak rate of a student's own tensors: the configured one, or by the rate that was found for the teacher."""
-    return configured if configured is not None else STUDENT_FACTOR * (run.rate or usual_rate(run.training))
+    return configured if configured is not None else STUDENT_FACTOR * teacher_rate(run)
 
 
 def recover(

@@ -80,7 +80,8 @@ def test_every_cell_is_a_recipe_and_a_name_stands_for_one(tmp_path: Path) -> Non
     for cell in [*all_rate_cells(), *(cell for group in groups().values() for cell in group.cells)]:
         assert seen.setdefault(cell.key, cell) == cell
         recipe = cell.recipe(2, tmp_path, tmp_path, RATES, 20)
-        assert (recipe.seed, recipe.machine.threads, recipe.teacher.start) == (2, 1, "fresh")
+        held = recipe.seed, recipe.machine.threads, recipe.teacher.start, recipe.prune.cut
+        assert held == (2, 1, "fresh", "fade")
         assert recipe.teacher.epochs == 20 * cell.longer
         assert (cell.longer > 1) == ("twice-as-long" in cell.name), "all others have the same passes"
         assert recipe.teacher.lr == (RATES[cell.rate] if cell.rate else cell.settings["teacher.lr"])
