@@ -24,7 +24,7 @@ def publish(groups: Iterable[Group], out: Path, docs: Path, epochs: int) -> list
     Args:
         epochs: passes of every fine-tuning.
     """
-    runs, rates = Runs(out), chosen_rates(out)
+    runs, rates = Runs(out), chosen_rates(out, docs)
     wanted: dict[str, tuple[Cell, set[str]]] = {}
     for cell in all_rate_cells():
         wanted[cell.key] = cell, {REPORT}

@@ -29,13 +29,14 @@ def rate_cells(optimizer: str) -> dict[float, Cell]:
     return found
 
 
-def chosen_rates(out: Path) -> dict[str, float]:
-    """The rates of the optimisers all of whose runs are finished."""
-    found = {}
-    for optimizer in GRID:
-        files = {rate: cell.folder(out, 0).report for rate, cell in rate_cells(optimizer).items()}
-        if all(file.is_file() for file in files.values()):
-            found[optimizer] = within_one_error({rate: Report.read(file) for rate, file in files.items()})
+def chosen_rates(*folders: Path) -> dict[str, float]:
+    """The rates of the optimisers all of whose runs are finished in one of these folders, the first that has them."""
+    found: dict[str, float] = {}
+    for folder in folders:
+        for optimizer in GRID:
+            files = {rate: cell.folder(folder, 0).report for rate, cell in rate_cells(optimizer).items()}
+            if optimizer not in found and all(file.is_file() for file in files.values()):
+                found[optimizer] = within_one_error({rate: Report.read(file) for rate, file in files.items()})
     return found
 
 

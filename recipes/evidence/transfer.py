@@ -3,6 +3,7 @@
     python -m recipes.evidence.transfer --out runs/evidence --data DIR                 train, group by group
     python -m recipes.evidence.transfer --out runs/evidence --data DIR --workers 2     the same, two runs at a time
     python -m recipes.evidence.transfer --out runs/evidence --data DIR --only kind     a group alone; may be repeated
+    python -m recipes.evidence.transfer --out runs/evidence --data DIR --unpublished   what docs/evidence has no report of
     python -m recipes.evidence.transfer --out runs/evidence --page                     write the page; train nothing
     python -m recipes.evidence.transfer --page                                         the page anew from docs/evidence
 
@@ -54,6 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds of each cell, at most")
     parser.add_argument("--epochs", type=int, default=20, help="passes of every fine-tuning")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time")
+    parser.add_argument(
+        "--unpublished", action="store_true", help="train only what has no report in the page's folder; its rates hold"
+    )
     parser.add_argument(
         "--page", action="store_true", help="publish what is finished and write the page; train nothing"
     )
@@ -114,6 +118,13 @@ def chosen_cells(names: Sequence[str] | None) -> dict[str, list[Cell]]:
     return {name: cells for name, cells in known.items() if not names or name in names}
 
 
+def unpublished(wanted: Sequence[tuple[Cell, int]], docs: Path) -> list[tuple[Cell, int]]:
+    """The runs that have no report among the published ones, and those with whose networks they begin."""
+    lacking = [(cell, seed) for cell, seed in wanted if not cell.folder(docs, seed).report.is_file()]
+    first = [(cell.begins, seed) for cell, seed in lacking if cell.begins is not None]
+    return [*first, *lacking]
+
+
 @dataclass
 class Plan:
     """What is run.
@@ -141,9 +152,11 @@ def plan_of(wanted: Mapping[str, Iterable[Cell]], options: argparse.Namespace, d
     Raises:
         UsageError: a rate is not chosen yet.
     """
-    rates, plan = chosen_rates(options.out), Plan(options.out)
+    docs, plan = options.docs / "evidence", Plan(options.out)
+    rates = chosen_rates(options.out, *([docs] if options.unpublished else []))
     for cells in wanted.values():
-        for cell, seed in seed_major(cells, options.seeds):
+        listed = list(seed_major(cells, options.seeds))
+        for cell, seed in unpublished(listed, docs) if options.unpublished else listed:
             if cell.rate is not None and cell.rate not in rates:
                 raise UsageError(f"--only: the rate of {cell.rate} is not chosen yet; run --only {RATES} first")
             begins = cell.begins

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from recipes.evidence._transfer_publish import differs, publish
 from recipes.evidence._transfer_rates import GRID, all_rate_cells, chosen_rates
 from recipes.evidence._transfer_studies import publish_studies, study_lines
 from recipes.evidence._transfer_table import groups
+from recipes.evidence.transfer import plan_of
 from tests.fabricated import without_teacher
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -129,7 +131,7 @@ def test_the_lowest_rate_within_one_error_of_the_best_is_taken_when_all_have_run
         finished(tmp_path, cell, [0.1], [accuracy])
     assert chosen_rates(tmp_path) == {}
     finished(tmp_path, cells[-1], [0.99], [0.6])
-    assert chosen_rates(tmp_path) == {"sgd": GRID["sgd"][taken]}
+    assert chosen_rates(tmp_path) == chosen_rates(tmp_path / "fresh", tmp_path) == {"sgd": GRID["sgd"][taken]}
 
 
 @pytest.mark.parametrize(
@@ -328,6 +330,30 @@ def test_wrong_use_is_told_before_anything_runs(tmp_path: Path, capsys: pytest.C
     (tmp_path / "omniglot242.zip").touch()
     assert "the rate of sgd is not chosen yet" in refused("--out", out, "--only", "kind", "--data", str(tmp_path))
     assert not (tmp_path / "runs").exists()
+
+
+def test_only_what_has_no_published_report_is_run_and_the_network_that_it_begins_with(tmp_path: Path) -> None:
+    out, docs = tmp_path / "runs", tmp_path / "docs"
+    first = Cell("first", "finetune", rate=None, seeds=1)
+    cells = [first, Cell("second", "finetune", rate=None, seeds=1), Cell("third", "finetune", rate=None, begins=first)]
+    for cell in cells[:2]:
+        finished(docs / "evidence", cell, [0.5])
+    options = Namespace(out=out, docs=docs, seeds=1, epochs=20, unpublished=True)
+    assert list(plan_of({"some": cells}, options, tmp_path).cells) == ["gtsrb/first/seed-0", "gtsrb/third/seed-0"]
+    assert list(plan_of({"some": cells[:2]}, options, tmp_path).cells) == []
+    options.unpublished = False
+    assert len(plan_of({"some": cells}, options, tmp_path).cells) == 3
+
+
+def test_the_published_rates_hold_for_what_is_added_to_them_alone(tmp_path: Path) -> None:
+    for cell in all_rate_cells():
+        finished(tmp_path / "docs" / "evidence", cell, [0.5], [0.9 if "0.01" in cell.name else 0.5])
+    options = Namespace(out=tmp_path / "runs", docs=tmp_path / "docs", seeds=1, epochs=20, unpublished=True)
+    (job,) = plan_of({"some": [OURS]}, options, tmp_path).jobs
+    assert job.recipe.teacher.lr == 0.01
+    options.unpublished = False
+    with pytest.raises(UsageError, match="the rate of sgd is not chosen yet"):
+        plan_of({"some": [OURS]}, options, tmp_path)
 
 
 def test_what_is_not_there_yet_is_skipped_with_a_line(
