@@ -28,7 +28,7 @@ from nettailor.pruning.fade import Fade
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.importance import kind_for, loss_left_with, option_losses, pictures_run
 from nettailor.pruning.refit import cut_and_refit
-from nettailor.pruning.rounds import Rounds, Trial, recoverable, snapshot
+from nettailor.pruning.rounds import Rounds, Trial, Whole, recoverable, snapshot
 from nettailor.pruning.solver import cheapest, smaller, within_budget
 from nettailor.pruning.ways import WAYS, way
 from nettailor.training import passes
@@ -47,7 +47,8 @@ SMALLEST_STEP = 0.97  # of the price: rounds that save less than 3 % are not wor
 class Pruned:
     """The chosen network: its graph and accuracy, the least accuracy that is within the drop, and all that was tried.
 
-    `steps` is what the task owned in each of them: points of the accuracy-against-cost curve.
+    `steps` is what the task owned in each of them: points of the accuracy-against-cost curve. `whole` is what is left where
+    recovery brings none of them within the drop; None for what is pruned to a cost or as in the paper.
     """
 
     graph: BlockGraph
@@ -57,6 +58,7 @@ class Pruned:
     epochs: int = 0
     importance_passes: float = 0.0
     steps: list[dict[str, Tensor]] = field(default_factory=list)
+    whole: Whole | None = None
 
 
 def prune(
@@ -215,7 +217,8 @@ def _rounds(job: _Job) -> Pruned:
     goal = student.cost_model.limit(config.budget) if config.how == "budget" and config.budget is not None else None
     allowed = config.drop / 100 + ROUNDING
     least = job.floor - allowed
-    state, start = Rounds.resume(student, job.task, job.run)
+    whole = Whole.of(student, job.task)
+    state, start = Rounds.resume(student, job.task, job.run, whole)
     while not state.over:
         graph = BlockGraph.of(student)
         left = _next(job, state, graph, goal)
@@ -245,7 +248,14 @@ def _rounds(job: _Job) -> Pruned:
     restore(student.task_tensors(), state.best, "student")
     epochs = sum(trial.epochs for trial in state.trials)
     return Pruned(
-        BlockGraph.of(student), least, state.best_value, state.trials, epochs, state.importance_passes, state.steps
+        BlockGraph.of(student),
+        least,
+        state.best_value,
+        state.trials,
+        epochs,
+        state.importance_passes,
+        state.steps,
+        whole=whole if goal is None else None,
     )
 
 

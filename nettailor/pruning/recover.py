@@ -2,6 +2,7 @@
 
 Pruned.trials, steps -> the chosen network, and the leaner ones that are a little below -> recover one after the other
                      -> the leanest that is within the drop, judged picture by picture (`criterion`) -> Recovered
+                     -> where none is, the same with the costlier ones, up to all blocks without a proxy
 """
 
 from __future__ import annotations
@@ -84,8 +85,11 @@ def recover_leanest(
 
     Of what pruning passed, the networks that recovery may bring within the drop are searched by halves: the middle one; where
     it is accepted, the leaner half next, else the more costly one. At most `config.leaner` below the choice are tried, and
-    the choice itself only where none of them is accepted. Where that is not either, the most accurate of all is taken. A
-    network that recovery does not help stays as it was.
+    the choice itself only where none of them is accepted. Where that is not either, at most as many of those between it and
+    the network of all blocks without a proxy are searched so, and where none of them is accepted, that network is recovered
+    and taken: more than is allowed is not lost for a smaller one. The most accurate of all is taken in place of it where
+    validation shows that it is better (the 95 % interval), as where blocks are frozen as they are; and of what was pruned to
+    a cost, or as in the paper, which keeps to it. A network that recovery does not help stays as it was.
 
     Args:
         drop: in points.
@@ -96,34 +100,48 @@ def recover_leanest(
     if config.epochs == 0:
         return result
     job = _Job(student, teacher, task, config, drop, settings, run or Run(), result, judge)
-    candidates = [*_leaner(pruned), _choice(pruned, student)]
-    ended: dict[int, tuple[Attempt, dict[str, Tensor]]] = {}
+    leaner, costlier = _leaner(pruned), _costlier(pruned, student)
+    candidates = [*leaner, _choice(pruned, student), *costlier]
+    ended: dict[int, _Ended] = {}
     may = [each.val_accuracy + recoverable(each.val_accuracy, len(task.val)) >= pruned.least for each in candidates]
-    while (place := _next_place(may, ended, config.leaner)) is not None:
+    accepted: dict[int, bool] = {}
+    while (place := _next_place(may, accepted, len(leaner), config.leaner)) is not None:
         ended[place] = job.attempt(candidates[place])
-    accepted = [place for place, (attempt, _) in sorted(ended.items()) if attempt.accepted]
-    taken = accepted[0] if accepted else max(ended, key=lambda place: (ended[place][0].after, -place))
-    attempt, tensors = ended[taken]
+        accepted[place] = ended[place].attempt.accepted
+    if any(accepted.values()):
+        taken = ended[min(place for place in ended if accepted[place])]
+    else:
+        taken = ended[max(ended, key=lambda place: (ended[place].attempt.after, -place))]
+        if pruned.whole is not None:
+            whole = ended[len(candidates) - 1]
+            if not Drop.between(taken.right, whole.right).is_surely_beyond(0.0):
+                taken = whole
+                job.run.display.say("recover    nothing leaner is within the drop: all blocks stay, without a proxy")
+    attempt, tensors = taken.attempt, taken.tensors
     result.taken = attempt
     restore(student.task_tensors(), tensors, "student")
     result.graph, result.val_accuracy = BlockGraph.of(student), attempt.after
     return result
 
 
-def _next_place(may: list[bool], ended: dict[int, tuple[Attempt, dict[str, Tensor]]], leaner: int) -> int | None:
-    """Which candidate to recover next, by halves; None at the end. The leanest stands first, the choice last.
+def _next_place(may: list[bool], accepted: dict[int, bool], choice: int, most: int) -> int | None:
+    """Which candidate to recover next, by halves; None at the end. The leanest stands first.
 
     Args:
         may: which of them recovery may bring within the drop.
+        accepted: of those that are recovered, whether each was.
+        choice: where the network stands that pruning chose: after all below it, and before all above it.
+        most: of those below the choice, and of those between it and the last one, that are recovered.
     """
-    last = len(may) - 1
-    accepted = [place for place, (attempt, _) in ended.items() if attempt.accepted]
-    rejected = [place for place, (attempt, _) in ended.items() if not attempt.accepted]
-    low, high = max(rejected, default=-1), min(accepted, default=last)
+    if accepted.get(choice):
+        return None
+    last = len(may) - 1 if choice in accepted else choice
+    low = max((place for place, well in accepted.items() if not well), default=-1)
+    high = min((place for place, well in accepted.items() if well), default=last)
     left = [place for place in range(low + 1, high) if may[place]]
-    if left and len(ended) < leaner:
+    if left and sum((place > choice) == (last > choice) for place in accepted if place != choice) < most:
         return left[(len(left) - 1) // 2]
-    return None if accepted or last in ended else last
+    return None if any(accepted.values()) or last in accepted else last
 
 
 @dataclass
@@ -151,16 +169,43 @@ def _choice(pruned: Pruned, student: TailoredNet) -> _Candidate:
     return _Candidate("recover", price, snapshot(student), pruned.val_accuracy, passes)
 
 
-def _leaner(pruned: Pruned) -> list[_Candidate]:
-    """The networks that cost less than the chosen one, the leanest first."""
+def _steps(pruned: Pruned) -> list[_Candidate]:
+    """The networks that pruning passed, in order."""
     found, passes = [], 0
     for number, (trial, tensors) in enumerate(zip(pruned.trials, pruned.steps, strict=True), 1):
-        if trial.price < pruned.graph.price():
-            found.append(
-                _Candidate(f"recover-{number}", trial.price, tensors, trial.val_accuracy, passes + trial.epochs)
-            )
+        found.append(_Candidate(f"recover-{number}", trial.price, tensors, trial.val_accuracy, passes + trial.epochs))
         passes += 0 if trial.undone else trial.epochs
-    return sorted(found, key=lambda candidate: candidate.price)
+    return found
+
+
+def _leaner(pruned: Pruned) -> list[_Candidate]:
+    """The networks that cost less than the chosen one, the leanest first."""
+    price = pruned.graph.price()
+    return sorted((each for each in _steps(pruned) if each.price < price), key=lambda each: each.price)
+
+
+def _costlier(pruned: Pruned, student: TailoredNet) -> list[_Candidate]:
+    """The networks between the chosen one and all blocks without a proxy, and that one, in the order of their prices.
+
+    There are none without `pruned.whole`, or where that is the choice.
+    """
+    whole, chosen, most = pruned.whole, pruned.graph.price(), student.cost_model.blocks
+    if whole is None or set(pruned.graph.paths) == {path for path in student.paths if path.is_universal}:
+        return []
+    between = [each for each in _steps(pruned) if chosen < each.price < most]
+    return [
+        *sorted(between, key=lambda each: each.price),
+        _Candidate("recover-whole", most, whole.tensors, whole.val_accuracy, 0),
+    ]
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """A network that was recovered: what the task owns of it, and which validation pictures it gets right."""
+
+    attempt: Attempt
+    tensors: dict[str, Tensor]
+    right: Tensor
 
 
 @dataclass
@@ -180,8 +225,8 @@ class _Job:
     def __post_init__(self) -> None:
         self._right = answered_right(self.teacher, self.task.val)
 
-    def attempt(self, candidate: _Candidate) -> tuple[Attempt, dict[str, Tensor]]:
-        """Recover one network; returns what came of it, and its state."""
+    def attempt(self, candidate: _Candidate) -> _Ended:
+        """Recover one network."""
         student, before = self.student, candidate.val_accuracy
         restore(student.task_tensors(), candidate.tensors, "student")
         macs = BlockGraph.of(student).macs()
@@ -192,7 +237,8 @@ class _Job:
             self.run.display.say(said)
             after, tensors = before, candidate.tensors
             restore(student.task_tensors(), tensors, "student")
-        drop, folds = self._drop(candidate, fitted.epochs)
+        right = answered_right(student, self.task.val)
+        drop, folds = self._drop(candidate, right, fitted.epochs)
         accepted = drop.is_within(self.drop)
         self.run.display.say(
             f"recover    {macs / 1e6:.2f} M MACs in paths: {drop.points:+.2f} points below the teacher, standard error "
@@ -200,11 +246,11 @@ class _Job:
         )
         attempt = Attempt(macs, before, after, drop.points, drop.error, drop.pictures, accepted, fitted.epochs, folds)
         self.result.attempts.append(attempt)
-        return attempt, tensors
+        return _Ended(attempt, tensors, right)
 
-    def _drop(self, candidate: _Candidate, recovery: int) -> tuple[Drop, int]:
+    def _drop(self, candidate: _Candidate, right: Tensor, recovery: int) -> tuple[Drop, int]:
         """What the network that is now in the student loses, and over how many folds that was judged, with as many passes."""
-        on_validation = Drop.between(self._right, answered_right(self.student, self.task.val))
+        on_validation = Drop.between(self._right, right)
         if self.judge is None or on_validation.is_surely_beyond(self.drop):
             return on_validation, 0
         run = self.run

@@ -59,6 +59,23 @@ def snapshot(student: TailoredNet) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in student.task_tensors().items()}
 
 
+@dataclass(frozen=True)
+class Whole:
+    """What the task owns of the student with all blocks and no proxy, which costs what the teacher costs."""
+
+    tensors: dict[str, Tensor]
+    val_accuracy: float
+
+    @classmethod
+    def of(cls, student: TailoredNet, task: Task) -> Whole:
+        """Of an unpruned student, which is left as it is."""
+        before = snapshot(student)
+        student.keep(path for path in student.paths if path.is_universal)
+        found = cls(snapshot(student), accuracy(student, task.val))
+        restore(student.task_tensors(), before, "student")
+        return found
+
+
 @dataclass
 class Rounds:
     """Where a gradual pruning stands; saved after every round.
@@ -123,21 +140,24 @@ class Rounds:
         restore(student.task_tensors(), self.steps[-1], "student")
 
     @classmethod
-    def fresh(cls, student: TailoredNet, task: Task) -> Rounds:
-        """Before the first round the best is the student without its proxies, which costs what the teacher costs."""
-        whole, peak = snapshot(student), accuracy(student, task.val)
-        student.keep(path for path in student.paths if path.is_universal)
-        without = snapshot(student)
-        value = accuracy(student, task.val)
-        restore(student.task_tensors(), whole, "student")
-        return cls(without, value, max(peak, value))
+    def fresh(cls, student: TailoredNet, task: Task, whole: Whole | None = None) -> Rounds:
+        """Before the first round the best is the student without its proxies, which costs what the teacher costs.
+
+        Args:
+            whole: that one; left out, it is looked at here.
+        """
+        whole = whole or Whole.of(student, task)
+        value = whole.val_accuracy
+        return cls(whole.tensors, value, max(accuracy(student, task.val), value))
 
     @classmethod
-    def resume(cls, student: TailoredNet, task: Task, run: Run) -> tuple[Rounds, dict[str, Tensor]]:
+    def resume(
+        cls, student: TailoredNet, task: Task, run: Run, whole: Whole | None = None
+    ) -> tuple[Rounds, dict[str, Tensor]]:
         """The state at the last finished round, also put into the student, or a fresh one; and the tensors it began with."""
         kept, start = run.checkpoints.load("prune"), snapshot(student)
         if kept is None:
-            return cls.fresh(student, task), start
+            return cls.fresh(student, task, whole), start
         tensors, notes = kept
         device = student.gates.fade.device
         trials = [Trial(**trial) for trial in notes.pop("trials")]

@@ -184,6 +184,7 @@ class RecoverConfig:
         int,
         Field(
             ge=0,
-            description="so many networks below the choice are recovered, by halves: the leanest within the drop is taken",
+            description="so many networks below the choice are recovered, by halves: the leanest within the drop is taken; "
+            "where none is, nor the choice, as many above it",
         ),
     ] = 3

@@ -117,6 +117,8 @@ def _judged_on(drop: DropFigures) -> str:
 def _what_is_known(prune: PruneFigures) -> str | None:
     """How much the network loses by the pictures that it was chosen by, and what those can tell."""
     lines = [] if prune.within_drop else [f"none was found within {prune.drop_allowed} points of the teacher"]
+    if not prune.within_drop and prune.how == "tolerance":
+        lines.append("nettailor prune RUN --drop POINTS takes a smaller one that loses more")
     if (drop := prune.drop) is not None:
         lines.append(
             f"{_judged_on(drop)} {0.0 - drop.points:+.2f} points, 95 % interval {-drop.high:+.2f} to {-drop.low:+.2f}"

@@ -14,7 +14,7 @@ from nettailor.pruning.criterion import Drop
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import Pruned, prune
 from nettailor.pruning.recover import Recovered, _leaner, recover_leanest
-from nettailor.pruning.rounds import RECOVERABLE, Trial, snapshot
+from nettailor.pruning.rounds import RECOVERABLE, Trial, Whole, snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
 from nettailor.training.finetuning import finetune
@@ -45,8 +45,10 @@ def test_the_leanest_that_recovery_brings_within_the_drop_is_taken(
             if accepted:
                 taken = min(accepted, key=lambda attempt: attempt.macs)
             else:
-                taken = max(result.attempts, key=lambda attempt: (attempt.after, -attempt.macs))
-                assert result.attempts[-1].macs == pruned.graph.macs(), "the choice itself is tried before giving up"
+                taken = result.attempts[-1]
+                assert {path.key for path in result.graph.paths} == {
+                    f"G{layer}" for layer in range(1, len(backbone) + 1)
+                }
             assert result.graph.macs() == taken.macs
             assert result.val_accuracy == taken.after == accuracy(student, task.val)
             assert student.live_paths() == result.graph.paths
@@ -77,14 +79,26 @@ class Pictures:
 
 
 class Scripted:
-    """A student without training: networks of three sizes below the choice, and a recovery that gives known accuracies."""
+    """A student without training: networks of three sizes below it, and a recovery that gives known accuracies.
 
-    def __init__(self, backbone: Backbone, before: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    Args:
+        before: what rounds 1 to 3 gave.
+        choice: after which round it is as chosen; 0: before the first.
+        whole: what it gives without proxies; None: it is pruned to a cost.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        before: tuple[float, ...],
+        monkeypatch: pytest.MonkeyPatch,
+        choice: int = 0,
+        whole: float | None = None,
+    ) -> None:
         self.student = TailoredNet(backbone, 4, Plan(skips=2))
         self.stages: list[str] = []
         self.after: dict[str, float] = {}
-        chosen = BlockGraph.of(self.student)
-        start, trials, steps, self.graphs = snapshot(self.student), [], [], [chosen]
+        start, trials, steps, self.graphs = snapshot(self.student), [], [], [BlockGraph.of(self.student)]
         for key, value in zip(("G2", "G3", "G4"), before, strict=True):
             last = self.graphs[-1]
             left = last.without([path for path in last.paths if path.key == key])
@@ -93,7 +107,10 @@ class Scripted:
             steps.append(snapshot(self.student))
             self.graphs.append(left)
         restore(self.student.task_tensors(), start, "student")
-        self.pruned = Pruned(chosen, 0.9, 0.92, trials, steps=steps)
+        self.student.keep(path for path in self.student.paths if path.is_universal)
+        all_blocks = None if whole is None else Whole(snapshot(self.student), whole)
+        restore(self.student.task_tensors(), [start, *steps][choice], "student")
+        self.pruned = Pruned(self.graphs[choice], 0.9, 0.92, trials, steps=steps, whole=all_blocks)
         monkeypatch.setattr("nettailor.pruning.recover.recover", self._train)
         monkeypatch.setattr("nettailor.pruning.recover.answered_right", self._answered)
 
@@ -140,6 +157,80 @@ def test_halves_are_searched_for_the_leanest_within_the_drop(
     assert script.stages == stages
     assert result.graph.paths == script.graphs[number].paths == script.student.live_paths()
     assert result.epochs == 4 * len(stages)
+
+
+@pytest.mark.parametrize(
+    ("after", "leaner", "stages", "blocks_kept"),
+    [  # round 3 is below the choice, round 1 above it
+        ({"recover-3": 0.89, "recover": 0.91}, 3, ["recover-3", "recover"], "G1 G4 G5 G6"),
+        (
+            {"recover-3": 0.89, "recover": 0.89, "recover-1": 0.91},
+            3,
+            ["recover-3", "recover", "recover-1"],
+            "G1 G3 G4 G5 G6",
+        ),
+        ({"recover": 0.89, "recover-whole": 0.91}, 0, ["recover", "recover-whole"], "G1 G2 G3 G4 G5 G6"),
+        (
+            {"recover-3": 0.895, "recover": 0.89, "recover-1": 0.89, "recover-whole": 0.894},
+            3,
+            ["recover-3", "recover", "recover-1", "recover-whole"],
+            "G1 G2 G3 G4 G5 G6",
+        ),
+    ],
+)
+def test_where_the_choice_is_refused_costlier_ones_follow_and_at_last_all_blocks_stay(
+    backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+    after: dict[str, float],
+    leaner: int,
+    stages: list[str],
+    blocks_kept: str,
+) -> None:
+    script = Scripted(backbone, (0.91, 0.92, 0.886), monkeypatch, choice=2, whole=0.87)
+    script.after = after
+    result = script.recover(leaner)
+    assert script.stages == stages
+    kept = result.graph.paths
+    assert " ".join(path.key for path in kept if path.is_universal) == blocks_kept
+    assert all(path.is_universal for path in kept) == (stages[-1] == "recover-whole")
+    assert result.taken is result.attempts[-1]
+
+
+@pytest.mark.parametrize(("whole", "all_stay"), [(0.884, True), (0.85, False)])
+def test_all_blocks_do_not_stay_where_they_are_shown_to_be_worse(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, whole: float, all_stay: bool
+) -> None:
+    script = Scripted(backbone, (0.1, 0.92, 0.1), monkeypatch, choice=2, whole=0.5)
+    script.pruned.val_accuracy = 0.5
+    script.after = {"recover": 0.885, "recover-whole": whole}  # 0.1 +- 0.2 and 3.5 +- 1.1 points below
+    result = script.recover()
+    assert script.stages == ["recover", "recover-whole"]
+    assert result.taken is result.attempts[1 if all_stay else 0]
+    assert result.val_accuracy == (whole if all_stay else 0.885)
+
+
+def test_what_is_pruned_to_a_cost_keeps_to_it(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Scripted(backbone, (0.91, 0.92, 0.886), monkeypatch, choice=2)
+    script.after = {"recover-3": 0.895, "recover": 0.89}
+    result = script.recover()
+    assert script.stages == ["recover-3", "recover"]
+    assert result.graph.paths == script.graphs[2].paths
+
+
+@pytest.mark.parametrize("whole", [0.92, None])
+def test_all_blocks_that_were_chosen_are_recovered_once(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, whole: float | None
+) -> None:
+    script = Scripted(backbone, (0.9, 0.9, 0.9), monkeypatch, whole=whole)
+    script.pruned.val_accuracy = 0.88
+    if whole is not None:
+        restore(script.student.task_tensors(), script.pruned.whole.tensors, "student")
+        script.pruned.graph = BlockGraph.of(script.student)
+    script.after = {f"recover-{number}": 0.899 for number in (1, 2, 3)} | {"recover": 0.898}
+    result = script.recover()
+    assert script.stages.count("recover") == 1
+    assert "recover-whole" not in script.stages
+    assert (result.taken is result.attempts[-1]) == (whole is not None)
 
 
 def test_what_fell_too_far_is_not_tried(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,8 +93,12 @@ def test_a_report_without_a_teacher_is_set_against_the_backbone() -> None:
 def test_a_report_says_where_no_network_was_good_enough() -> None:
     report = fabricated.report()
     assert report.prune is not None
-    missed = replace(report, prune=replace(report.prune, within_drop=False))
+    missed = replace(report, prune=replace(report.prune, within_drop=False, how="budget"))
     assert report_table(missed).caption == "none was found within 0.5 points of the teacher"
+    missed = replace(report, prune=replace(report.prune, within_drop=False, how="tolerance"))
+    assert str(report_table(missed).caption).endswith(
+        "\nnettailor prune RUN --drop POINTS takes a smaller one that loses more"
+    )
 
 
 def test_balanced_accuracy_stands_below_accuracy_where_it_was_measured() -> None:
