@@ -63,17 +63,20 @@ def per_class(layout: Layout, seed: int, total: int | None = None, each: int | N
     return [member for label, name in enumerate(classes) for member in ordered[wanted[name]] if member[1] == label]
 
 
-def sampled(config: DataConfig, spec: InputSpec, count: int, seed: int, fetch: bool = True) -> Split:
+def sampled(
+    config: DataConfig, spec: InputSpec, count: int, seed: int, fetch: bool = True, named: str = "data"
+) -> Split:
     """At most `count` training pictures of a data set, drawn by the seed, whatever their classes; none is decoded yet.
 
     Args:
         config: which pictures; those that it leaves out of training (`per_class`, `thin`) are drawn as well.
         fetch: download a data set of torchvision that is not there.
+        named: the section of the recipe that names the pictures, for messages.
 
     Raises:
         DataError, FileError: the data is missing or unfit; the message names the folder or file.
     """
-    layout = find_layout(config, fetch)
+    layout = find_layout(config, fetch, named)
     check(layout)
     members = carve(layout, replace(config, per_class=None, thin={}), seed)["train"]
     return drawn(layout.source, members, spec, count, seed)

@@ -24,6 +24,7 @@ from nettailor.artifacts.weight_of_tasks import weigh
 from nettailor.errors import NettailorError, UsageError
 from nettailor.jobs.board_rows import OURS, PAPER, SHORT, TEACHER, BoardRow, in_order
 from nettailor.jobs.context import resolve
+from nettailor.jobs.early_checks import EarlyChecks
 from nettailor.jobs.many import Job, run_jobs
 from nettailor.jobs.recipe import Recipe
 from nettailor.methods._beside import TIMED_AS
@@ -79,6 +80,7 @@ def compare(
     recipe = resolve(recipe, of_board=True)
     over = range(recipe.seed, recipe.seed + seeds)
     jobs = [job for seed in over for job in cells(replace(recipe, seed=seed), rows, out / f"seed-{seed}")]
+    _check_rows(jobs)
     outcome = run_jobs(jobs, display, workers, on, take_size)
     if outcome.failed:
         name, reason = next(iter(outcome.failed.items()))
@@ -99,6 +101,15 @@ def _with_pictures(rows: list[BoardRow], recipe: Recipe, display: Display) -> li
     for row in lacking:
         display.say(f"{row.label}: left out, because no source pictures are named (source.data=DIR|ZIP|NAME)")
     return [row for row in rows if row not in lacking]
+
+
+def _check_rows(jobs: Sequence[Job]) -> None:
+    """Refuse rows that the backbone or the pictures don't allow, before one is trained; those of the first seed, as far as
+    they have not begun yet."""
+    checks = EarlyChecks()
+    for job in jobs:
+        if job.recipe.seed == jobs[0].recipe.seed and not RunFolder(job.out).recipe.is_file():
+            checks.check(job.recipe)
 
 
 def _check_ours(recipe: Recipe) -> None:

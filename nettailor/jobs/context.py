@@ -75,10 +75,9 @@ def _opened(
     task = load_task(recipe.data, backbone.spec, recipe.seed, recipe.task, record)
     for problem in task.skipped:
         display.say(f"left out: {problem}")
-    source, probe = _beside(recipe, task, backbone)
-    recipe.find_method().check_with(recipe, backbone, task)
-    if not (folder.checkpoints.has("teacher") or Checkpoints(begin_with).has("teacher")):
-        check_teacher_with(recipe, backbone, task)
+    source, probe = pictures_beside(recipe, task, backbone)
+    has_teacher = folder.checkpoints.has("teacher") or Checkpoints(begin_with).has("teacher")
+    check_recipe(recipe, backbone, task, has_teacher)
     with ExitStack() as stack:
         if not stack.enter_context(folder.owned(recipe)):
             display.say(f"{folder.root}: its file system has no locks; let no second process work on it")
@@ -108,7 +107,29 @@ def _opened(
         yield Context(recipe, backbone.to(device), task, run, folder, data_hash, source, probe)
 
 
-def _beside(recipe: Recipe, task: Task, backbone: Backbone) -> tuple[SourcePictures | None, ProbePictures | None]:
+def check_recipe(
+    recipe: Recipe, backbone: Backbone, task: Task, has_teacher: bool = False, untrained: bool = False
+) -> None:
+    """Refuse a recipe that this backbone or these pictures don't allow.
+
+    Args:
+        has_teacher: it is trained already, so where it came from does not matter any more.
+        untrained: the backbone's weights are still to be made, so that they say nothing.
+
+    Raises:
+        UsageError: settings that do not go with them.
+    """
+    method = recipe.find_method()
+    method.check_with(recipe, backbone, task)
+    if not untrained:
+        method.check_weights(recipe, backbone)
+    if not has_teacher:
+        check_teacher_with(recipe, backbone, task, untrained)
+
+
+def pictures_beside(
+    recipe: Recipe, task: Task, backbone: Backbone
+) -> tuple[SourcePictures | None, ProbePictures | None]:
     """Pictures of source and probe, which are refused before anything is written."""
     spec, crop = backbone.spec, backbone.source_crop or backbone.spec.crop
     source = load_source(recipe.source, recipe.data, task, spec, crop, recipe.seed)

@@ -7,16 +7,15 @@ A run that is finished is not run again and one that was stopped goes on. The be
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from blocks import Backbone
 from nettailor.artifacts.freezing import Freezing
 from nettailor.artifacts.run_folder import RunFolder
-from nettailor.backbones.load import load_backbone
-from nettailor.data.task import load_task
 from nettailor.errors import NettailorError, UsageError
 from nettailor.jobs.context import resolve
+from nettailor.jobs.early_checks import EarlyChecks
 from nettailor.jobs.many import Job, run_jobs
 from nettailor.jobs.recipe import Recipe
 from nettailor.methods._tuned import ALL, HEAD, NEW, Tunes, TuneSettings
@@ -51,9 +50,9 @@ def search_freezing(
     _check(recipe, out, every)
     need_matplotlib()
     recipe = resolve(recipe)
-    backbone = load_backbone(**asdict(recipe.backbone))
-    task = load_task(recipe.data, backbone.spec, recipe.seed, recipe.task)
-    recipe.find_method().check_with(recipe, backbone, task)  # refused before anything is written
+    checks = EarlyChecks()
+    backbone = checks.backbone(recipe.backbone)
+    checks.check(recipe)  # refused before anything is written
     jobs = [
         Job(layer, replace(recipe, method=replace(recipe.method, tune_from=layer)), out / layer)  # type: ignore[call-arg]
         for layer in first_layers(recipe, backbone, every)

@@ -19,25 +19,24 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from blocks import Backbone
 from nettailor.artifacts.lock import lock_folder
 from nettailor.artifacts.report import Report
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.artifacts.study import CellFigures, Distance, LayerChanges, SourceFigures, write_cells
 from nettailor.backbones.config import BackboneConfig
-from nettailor.backbones.load import load_backbone
 from nettailor.data.config import DataConfig
 from nettailor.data.datasets import DIGITS, is_named
 from nettailor.data.layout import check
 from nettailor.data.splits import carve
 from nettailor.data.task import find_layout
-from nettailor.errors import FileError, NettailorError
+from nettailor.errors import FileError, NettailorError, UsageError
 from nettailor.files import copy_file
+from nettailor.jobs.early_checks import EarlyChecks
 from nettailor.jobs.job import Job
 from nettailor.jobs.many import run_jobs
-from nettailor.jobs.study_cells import Cell, plan
+from nettailor.jobs.study_cells import Cell, choice_of, plan, recipe_key
 from nettailor.jobs.study_file import StudyFile, read_study
-from nettailor.jobs.study_jobs import DISTANCE, CellJob, DistanceJob, is_finished
+from nettailor.jobs.study_jobs import DISTANCE, CellJob, DistanceJob, is_finished, named_by
 from nettailor.jobs.study_sources import RECORD, PretrainJob, short_hash
 from nettailor.methods._tuned import TuneSettings, first_tuned
 from nettailor.progress import Display
@@ -113,12 +112,13 @@ def study(
     need_matplotlib()
     cells = plan(file, folders.sources, str(path))
     _check_pictures(cells)
-    _check_backbones(cells)
+    _check_cells(cells, folders, str(path))
     jobs, runs = _jobs(file, cells, folders), {cell.name for cell in cells}
     ready = sum(is_finished(folders.cells / name) for name in runs)
     display.say(f"{file.name}: {len(runs)} runs, {ready} of them finished; {len(jobs)} jobs to do, in {folders.root}")
     _own(folders.root)
     with lock_folder(folders.root):
+        _clear(folders.root)
         copy_file(path, folders.root / "study.yaml")
         lines = _Lines(file, cells, folders)
         try:
@@ -136,7 +136,7 @@ def study(
 
 
 def _own(root: Path) -> None:
-    """Make the folder, or see that it is a study's; what a killed write left in it is removed.
+    """Make the folder, or see that it is a study's.
 
     Raises:
         FileError: it holds something else, or can't be made.
@@ -151,6 +151,10 @@ def _own(root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(root, f"can't be made ({error.strerror}); choose another --out") from error
+
+
+def _clear(root: Path) -> None:
+    """Remove what a killed write left; no other process may be at work in the folder."""
     for pattern in (".*.tmp", "sources/*/.*.tmp", "distances/*/.*.tmp", "cells/*/.layers.json.*.tmp"):
         for path in root.glob(pattern):
             path.unlink(missing_ok=True)
@@ -166,19 +170,34 @@ def _check_pictures(cells: Sequence[Cell]) -> None:
             layout = find_layout(data)
             check(layout)
             carve(layout, data, cell.recipe.seed)
+        own = cell.source
+        if own is not None and cell.net is None and not is_named(own.data):
+            check(find_layout(DataConfig(source=own.data, classes=own.classes), named=named_by(own, cell.recipe)))
 
 
-def _check_backbones(cells: Sequence[Cell]) -> None:
-    """Refuse backbones that are not there, and layers that they do not have."""
-    loaded: dict[BackboneConfig, Backbone] = {}
+def _check_cells(cells: Sequence[Cell], folders: Folders, origin: str) -> None:
+    """Refuse cells that their backbone or pictures don't allow, as far as they have not begun yet; each choice once,
+    whatever its seed.
+
+    Pictures of torchvision's are fetched when they are read: of cells with them the layers alone are looked at.
+    """
+    checks, seen = EarlyChecks(), set[str]()
     for cell in cells:
-        config = cell.recipe.backbone
-        if config not in loaded:
-            given = asdict(config) if cell.net is None else {**asdict(config), "weights": None}
-            loaded[config] = load_backbone(**given, untrained=cell.net is not None)
-        own = cell.recipe.method
-        if isinstance(own, TuneSettings):
-            first_tuned(own.tune_from, loaded[config])
+        recipe, own = cell.recipe, cell.recipe.method
+        where = f"{origin}: cell of {choice_of(cell.factors)}"
+        key = recipe_key(replace(recipe, seed=0))
+        if key in seen or RunFolder(folders.cells / cell.name).recipe.is_file():
+            continue
+        seen.add(key)
+        backbone = checks.backbone(recipe.backbone, untrained=cell.net is not None)
+        fetched = recipe.data.source != DIGITS and is_named(recipe.data.source)
+        try:
+            if not fetched:
+                checks.check(recipe, untrained=cell.net is not None)
+            elif isinstance(own, TuneSettings):
+                first_tuned(own.tune_from, backbone)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from error
 
 
 def _jobs(file: StudyFile, cells: Sequence[Cell], folders: Folders) -> list[Job]:

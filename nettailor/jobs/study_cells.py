@@ -115,8 +115,7 @@ def _cell(study: StudyFile, chosen: Mapping[str, Any], sources: Path, origin: st
             for part in reversed(key.split(".")):
                 value = {part: value}
             tree = merge(tree, value)
-    about = ", ".join(f"{name} {value}" for name, value in factors.items() if value is not None)
-    where = f"{origin}: cell of {about}"
+    where = f"{origin}: cell of {choice_of(factors)}"
     net = _source_net(study, chosen, tree, where)
     if net is not None:
         tree = merge(tree, {"backbone": {"name": net.name, "weights": str(sources / net.key / WEIGHTS)}})
@@ -124,7 +123,16 @@ def _cell(study: StudyFile, chosen: Mapping[str, Any], sources: Path, origin: st
     recipe = parse_recipe(tree, where)
     source = _pretrained_on(pictures, net, recipe, where)
     at = tuple(factors[name] for name in factors if is_where(name))
-    return Cell(factors, resolve(recipe.without_unread()), at, source, net)
+    try:
+        recipe = resolve(recipe.without_unread())
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+    return Cell(factors, recipe, at, source, net)
+
+
+def choice_of(factors: Mapping[str, Value]) -> str:
+    """What a cell's factors are, in words."""
+    return ", ".join(f"{name} {value}" for name, value in factors.items() if value is not None)
 
 
 def _has(named: Any, key: str, origin: str) -> bool:

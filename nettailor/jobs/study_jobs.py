@@ -31,7 +31,7 @@ from nettailor.environment import pick_device
 from nettailor.errors import DataError
 from nettailor.jobs.job import Job
 from nettailor.jobs.recipe import Recipe
-from nettailor.jobs.study_file import DistanceFile, PretrainedOn
+from nettailor.jobs.study_file import PRETRAINED_ON, DistanceFile, PretrainedOn
 from nettailor.jobs.study_sources import SourceNet
 from nettailor.progress import Display
 from nettailor.training.layer_change import changes
@@ -125,7 +125,12 @@ class DistanceJob(Job):
             layout, members = self.net.pictures()
             return drawn(layout.source, members, framed, count, seed)
         data = DataConfig(source=own.data, root=self.recipe.data.root, classes=own.classes)
-        return sampled(data, framed, count, seed)
+        return sampled(data, framed, count, seed, named=named_by(own, self.recipe))
+
+
+def named_by(source: PretrainedOn, recipe: Recipe) -> str:
+    """The section that names the pictures which a backbone was pretrained on."""
+    return "source" if recipe.source.data == source.data else PRETRAINED_ON
 
 
 @torch.no_grad()

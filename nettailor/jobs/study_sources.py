@@ -119,7 +119,7 @@ def short_hash(tree: Any) -> str:
 
 @lru_cache(maxsize=8)
 def _layout(data: str) -> Layout:
-    layout = find_layout(DataConfig(source=data))
+    layout = find_layout(DataConfig(source=data), named="pretrain")
     check(layout)
     return layout
 

@@ -188,6 +188,14 @@ class Method(Protocol):
         """
         ...
 
+    def check_weights(self, recipe: Sections, backbone: Backbone) -> None:
+        """Refuse a recipe that the backbone's weights don't allow, before anything is written.
+
+        Raises:
+            UsageError: settings that do not go with them.
+        """
+        ...
+
     def pictures(self, own: MethodSettings) -> tuple[str, ...]:
         """Those of `reads` that it reads with these settings."""
         ...
@@ -241,6 +249,9 @@ class Plain:
                 )
 
     def check_with(self, recipe: Sections, backbone: Backbone, task: Task) -> None:
+        """Refuse nothing."""
+
+    def check_weights(self, recipe: Sections, backbone: Backbone) -> None:
         """Refuse nothing."""
 
     def pictures(self, own: MethodSettings) -> tuple[str, ...]:

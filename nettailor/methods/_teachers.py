@@ -102,8 +102,11 @@ def check_matching(recipe: Sections) -> None:
         raise UsageError(_answers_alone(f"teacher.method: {config.method}"))
 
 
-def check_teacher_with(recipe: Sections, backbone: Backbone, task: Task) -> None:
+def check_teacher_with(recipe: Sections, backbone: Backbone, task: Task, untrained: bool = False) -> None:
     """Refuse a teacher for this backbone and this task, before anything is written.
+
+    Args:
+        untrained: the backbone's weights are still to be made, so that they say nothing.
 
     Raises:
         UsageError: it is of other classes or another backbone, has seen pictures that choose or test here, or can't be had.
@@ -112,12 +115,15 @@ def check_teacher_with(recipe: Sections, backbone: Backbone, task: Task) -> None
     if config.is_plain:
         return
     if config.run is None:
-        methods.find(config.method).check_with(recipe_of_teacher(recipe), backbone, task)
+        method, own = methods.find(config.method), recipe_of_teacher(recipe)
+        method.check_with(own, backbone, task)
+        if not untrained:
+            method.check_weights(own, backbone)
         return
     net, _ = _read_run(config.run, backbone, task)
     if recipe.student.matching_weight and not gives_activations(net):
         raise UsageError(_answers_alone(f"teacher.run: {config.run}"))
-    _check_pictures(Path(config.run), task)
+    _check_pictures(config.run, task)
 
 
 def teach(context: Context, gives: tuple[str, ...] = ("answers",)) -> Taught:
@@ -285,13 +291,14 @@ def _read_run(where: str, backbone: Backbone, task: Task) -> tuple[CompactNet, s
     return found.net, found.description.method
 
 
-def _check_pictures(run: Path, task: Task) -> None:
+def _check_pictures(run: str, task: Task) -> None:
     """Refuse a teacher that was trained on pictures which choose or test here, as far as its run says which it saw.
 
     Raises:
         UsageError: it was.
     """
-    record = RunFolder(run).split
+    folder = delta.delta_folder(run)
+    record = RunFolder(folder.parent if folder.name == RunFolder(folder).delta.name else folder).split
     if not record.is_file():
         return  # a delta by itself
     tree = read_json(record)

@@ -69,13 +69,16 @@ class KeepClassifier(TunedTop):
     }
 
     def check_with(self, recipe: Sections, backbone: Backbone, task: Task) -> None:
-        """Refuse a head that has no such top, and to keep a source classifier that nobody trained, too."""
+        """Refuse a head that has no such top, too."""
         super().check_with(recipe, backbone, task)
         try:
             with torch.device("meta"):
                 _own(recipe).top().build(backbone, len(task.classes))
         except TopError as error:
             raise UsageError(f"method {self.name}: {error}") from error
+
+    def check_weights(self, recipe: Sections, backbone: Backbone) -> None:
+        """Refuse to keep a source classifier that nobody trained."""
         if _own(recipe).classifier == "kept" and looks_random(backbone):
             raise UsageError(
                 f"method {self.name}: the source classifier of {backbone.name} has random weights, so there is nothing to "

@@ -62,7 +62,7 @@ class Soft(TunedBackbone):
         if recipe.source.data is None:
             raise UsageError(
                 "source.data: soft needs pictures of the source: class folders, a zip of them or a torchvision data set; "
-                "without any use --method lwf"
+                "without any, lwf is the method that needs none"
             )
 
     def objective(self, context: Context, beside: Beside) -> ObjectiveOf[Backbone]:

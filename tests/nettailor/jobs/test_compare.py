@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -21,11 +22,12 @@ from nettailor.jobs import compare as module
 from nettailor.jobs.board_rows import BoardRow, in_order
 from nettailor.jobs.compare import cells, compare, draw_board, points_of_runs, read_board, take_size
 from nettailor.jobs.job import Job, Outcome
-from nettailor.jobs.recipe import Recipe
+from nettailor.jobs.recipe import Recipe, parse_recipe
 from nettailor.progress import Display
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.views.plots import Curve
 from tests import fabricated
+from tests.fabricated import TINY
 
 
 def rows(*labels: str) -> list[BoardRow]:
@@ -133,6 +135,7 @@ def test_soft_is_left_out_with_a_line_where_no_source_pictures_are_named(
             return Outcome(failed={"x": "stopped here"})
 
         monkeypatch.setattr(module, "run_jobs", run_jobs)
+        monkeypatch.setattr(module, "_check_rows", lambda given: None)
         text = StringIO()
         display = Display(Console(file=text, width=200))
         with pytest.raises(NettailorError, match="stopped here"):
@@ -149,6 +152,39 @@ def test_soft_is_left_out_with_a_line_where_no_source_pictures_are_named(
     names, said = ran(SourceConfig(data="/source.zip"))
     assert names == ["finetune", "nettailor", "soft", "soft+joint", "lwf"]
     assert said == ""
+
+
+@pytest.mark.parametrize(
+    ("section", "rows_wanted", "says"),
+    [
+        ("", ["keep_classifier"], "the source classifier of tests.tiny:tiny_resnet has random weights"),
+        ("source", ["linear", "soft"], "is also the target, and class 'digit 0' is in both"),
+        ("probe", ["linear"], "which trains on 4 of its 4 classes"),
+    ],
+)
+def test_a_row_that_can_not_run_is_refused_before_another_is_trained(
+    tmp_path: Path, digit_folder: Path, section: str, rows_wanted: list[str], says: str
+) -> None:
+    beside = {section: {"data": str(digit_folder)}} if section else {}
+    tree = {"data": {"source": str(digit_folder)}, "backbone": {"name": TINY, "input_size": 16}, **beside}
+    with pytest.raises(UsageError, match=re.escape(says)):
+        compare(parse_recipe(tree, "here"), rows_wanted, 2, tmp_path / "board", Display(quiet=True))
+    assert not (tmp_path / "board").exists()
+
+
+def test_rows_that_have_begun_are_not_checked_again(
+    tmp_path: Path, digit_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_jobs(*_: object) -> Outcome:
+        return Outcome(failed={"x": "stopped here"})
+
+    monkeypatch.setattr(module, "run_jobs", run_jobs)
+    tree = {"data": {"source": str(digit_folder)}, "backbone": {"name": TINY, "input_size": 16}}
+    begun = tmp_path / "seed-0" / "keep_classifier" / "recipe.yaml"
+    begun.parent.mkdir(parents=True)
+    begun.touch()
+    with pytest.raises(NettailorError, match="stopped here"):
+        compare(parse_recipe(tree, "here"), ["keep_classifier"], 1, tmp_path, Display(quiet=True))
 
 
 def test_a_recipe_of_another_methods_student_is_refused(tmp_path: Path) -> None:

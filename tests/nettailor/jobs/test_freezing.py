@@ -79,12 +79,14 @@ def test_the_command_runs_each_once_and_draws_the_curve(nettailor: CommandLine, 
         (("--method", "linear"), "--search-freezing: method linear has no setting tune_from"),
         (("--method", "finetune", "method.tune_from=2"), "method.tune_from: is 2, but --search-freezing tries every"),
         (("--method", "finetune", "--every", "0"), "--every: must be at least 1"),
+        (("--method", "soft", "source.data=DIGITS"), "is also the target, and class 'digit 0' is in both"),
         (("--method", "keep_classifier"), "the source classifier of tests.tiny:tiny_resnet has random weights"),
     ],
 )
 def test_bad_input_writes_nothing(
     nettailor: CommandLine, digit_folder: Path, words: tuple[str, ...], said: str
 ) -> None:
+    words = tuple(word.replace("DIGITS", str(digit_folder)) for word in words)
     assert said in nettailor.fails(*SEARCH, "--data", digit_folder, "--out", "curve", *words, status=2)
     assert list(Path().iterdir()) == []
     assert "--every: is for --search-freezing" in nettailor.fails("adapt", "--every", "2", status=2)

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from nettailor.artifacts.lock import lock_folder
 from nettailor.artifacts.report import Report
 from nettailor.artifacts.study import CellFigures, LayerChanges, read_cells
 from nettailor.errors import BackboneError, DataError, FileError, NettailorError, UsageError
 from nettailor.jobs import study as module
-from nettailor.jobs.job import Job
+from nettailor.jobs.job import Job, Outcome
 from nettailor.jobs.study import study
 from nettailor.progress import Display
 from nettailor.training import loop
@@ -144,16 +145,65 @@ def test_a_file_may_grow_and_old_cells_are_found(digit_folder: Path, monkeypatch
         ({"seed": [0]}, {"data": {"thin": {"digit 9": 0.5}}}, UsageError, "data.thin: there is no class 'digit 9'"),
         ({"seed": [0]}, {"backbone": {"name": "resnet34_tny"}}, BackboneError, "did you mean 'resnet34_tiny'"),
         ({"source_classes": [9]}, {}, DataError, "has 4 classes, 9 are asked for"),
+        (
+            {"method": ["soft"]},
+            {"source": {"data": "DIGITS"}},
+            UsageError,
+            "cell of method soft: source.data: DIGITS is also the target",
+        ),
+        ({"method": ["soft"]}, {}, UsageError, "cell of method soft: source.data: soft needs pictures of the source"),
+        (
+            {"method": ["keep_classifier"]},
+            {},
+            UsageError,
+            "method keep_classifier: the source classifier of tests.tiny",
+        ),
+        (
+            {"method": [{"name": "grow_width", "init": "copy", "units": 1.5}]},
+            {},
+            UsageError,
+            "cell of method grow_width init copy, units 1.5: method.init: copy has 16 old units for 24 new ones",
+        ),
+        (
+            {"teacher.method": ["finetune"]},
+            {"method": {"name": "nettailor"}, "teacher": {"settings": {"tune_from": 99}}},
+            UsageError,
+            "cell of teacher.method finetune: method.tune_from: is 99",
+        ),
+        ({"seed": [0]}, {"pretrained_on": {"data": "none.zip"}}, FileError, "give pretrained_on.data a directory or"),
+        ({"method": ["soft"]}, {"source": {"data": "./none.zip"}}, FileError, "give source.data a directory or zip"),
     ],
 )
 def test_what_can_not_run_is_refused_before_anything_is_written(
     digit_folder: Path, factors: dict[str, list[Any]], base: dict[str, Any], error: type[Exception], says: str
 ) -> None:
     path = written(digit_folder, factors, pretrain={"data": str(digit_folder)})
+    base = json.loads(json.dumps(base).replace("DIGITS", str(digit_folder)))
     with pytest.raises(error) as raised:
         study(path, display=QUIET, overrides=base)
-    assert says in str(raised.value)
+    assert says.replace("DIGITS", str(digit_folder)) in str(raised.value)
     assert names(Path()) == {"small.yaml"}
+
+
+def test_what_a_small_source_will_have_learnt_is_not_asked_for_before_it_is_there(
+    digit_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "run_jobs", lambda *_: Outcome(failed={"x": "stopped here"}))
+    factors: dict[str, list[Any]] = {"source_classes": [2], "method": ["keep_classifier"]}
+    path = written(digit_folder, factors, pretrain={"data": str(digit_folder)})
+    with pytest.raises(NettailorError, match="stopped here"):
+        study(path, display=QUIET)
+
+
+def test_a_study_that_is_run_already_loses_nothing_to_a_second_command(digit_folder: Path) -> None:
+    path, root = written(digit_folder), Path("studies/small")
+    root.mkdir(parents=True)
+    (root / "study.yaml").touch()
+    half = root / ".cells.jsonl.abc.tmp"
+    half.touch()
+    with lock_folder(root), pytest.raises(NettailorError, match="is being worked on by process"):
+        study(path, display=QUIET)
+    assert half.exists()
 
 
 def test_a_folder_of_something_else_is_left_alone(digit_folder: Path) -> None:

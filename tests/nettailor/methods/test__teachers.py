@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from blocks import Backbone, CompactNet, compact
 from blocks.counting import tensors_of
@@ -17,8 +19,9 @@ from blocks.shallow import ShallowNet
 from nettailor.artifacts import delta
 from nettailor.artifacts.report import Report
 from nettailor.artifacts.run_folder import RunFolder
+from nettailor.backbones.load import load_backbone
 from nettailor.config.loading import merge
-from nettailor.data.task import Task
+from nettailor.data.task import Task, load_task
 from nettailor.errors import UsageError
 from nettailor.jobs.board_rows import in_order
 from nettailor.jobs.compare import cells
@@ -28,6 +31,7 @@ from nettailor.methods import _teachers as module
 from nettailor.methods import find
 from nettailor.methods._protocol import Context
 from nettailor.methods._teachers import check_teacher, check_teacher_with, taken_by, teach, teach_in_folds
+from nettailor.progress import Display
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
 from nettailor.training.checkpoint import Checkpoints
@@ -35,6 +39,7 @@ from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.run import Run
 from nettailor.training.stages import new_student
 from tests.conftest import CommandLine
+from tests.fabricated import TINY
 from tests.nettailor.training.conftest import Stopped, Stopping
 from tests.tiny import LINEAR, QUICK
 
@@ -204,9 +209,14 @@ def test_a_teacher_that_answers_alone_can_not_be_matched(backbone: Backbone, tas
         check_teacher_with(context.recipe, backbone, task)
     with pytest.raises(UsageError, match="it teaches by its answers alone"):
         teach(context, taken_by(context.recipe.student))
+    text = StringIO()
     context = context_of(recipe, backbone, task)
+    context = replace(context, run=replace(context.run, display=Display(Console(file=text, width=200))))
     check_teacher_with(context.recipe, backbone, task)
     taught = teach(context, taken_by(recipe.student))
+    assert text.getvalue().startswith(
+        "teacher    shallow has not all activations of the backbone: it teaches by its answers alone"
+    )
     assert isinstance(taught.net, CompactNet)
     assert (taught.method, context.run.passes("teacher"), context.run.rate) == ("shallow", 0, None)
     assert same(taught.net, net)
@@ -238,8 +248,11 @@ def test_a_run_that_saw_pictures_which_choose_or_test_here_is_refused(
     first = task.classes[0]
     record["train"][first] = [*record["train"][first], *record["test"][first][:2]]
     (tmp_path / "split.json").write_text(json.dumps(record))
-    with pytest.raises(UsageError, match="was trained on 2 pictures that choose or test here"):
-        check_teacher_with(context.recipe, backbone, task)
+    for place in (tmp_path, tmp_path / "task"):
+        with pytest.raises(UsageError, match="was trained on 2 pictures that choose or test here"):
+            check_teacher_with(recipe_with(run=str(place)), backbone, task)
+    (tmp_path / "task").rename(tmp_path / "another")
+    check_teacher_with(recipe_with(run=str(tmp_path / "another")), backbone, task)  # whose split isn't known
 
 
 def test_boards_hand_over_the_fine_tuned_backbone_to_those_alone_that_learn_from_it(tmp_path: Path) -> None:
@@ -300,6 +313,14 @@ def test_a_teacher_of_another_task_ends_with_2_and_writes_nothing(
     shutil.copytree(digit_folder, "three", ignore=shutil.ignore_patterns("digit 3"))
     words = ("adapt", "--data", "three", "--out", "run", *QUICK, f"teacher.run={linear_run}")
     assert "tells 4 classes apart, three has 3: 'digit 3' is in one" in nettailor.fails(*words, status=2)
+    assert not Path("run").exists()
+    backbone = load_backbone(TINY, input_size=16)
+    classes = load_task(str(digit_folder), backbone.spec).classes
+    delta.save(compact(ShallowNet(backbone, 3, 4), backbone), Path("shallow"), "digits", classes, "shallow")
+    words = ("adapt", "--data", digit_folder, "--out", "run", *QUICK, "--backbone", TINY, "backbone.input_size=16")
+    said = nettailor.fails(*words, "teacher.run=shallow", "student.matching_weight=10", status=2)
+    assert "teacher.run: " in said
+    assert "has not all activations of the backbone" in said
     assert not Path("run").exists()
     words = ("adapt", "--data", digit_folder, "--out", "run", *LINEAR, "teacher.method=finetune")
     said = nettailor.fails(*words, "teacher.settings.tune_from=3", status=2)

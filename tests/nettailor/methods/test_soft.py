@@ -210,7 +210,9 @@ def test_other_pictures_than_the_backbones_get_a_head_of_their_own(
 
 
 def test_a_recipe_without_source_pictures_is_refused(data: DataConfig) -> None:
-    with pytest.raises(UsageError, match=r"source\.data: soft needs pictures of the source.*--method lwf"):
+    with pytest.raises(
+        UsageError, match=r"source\.data: soft needs pictures of the source.*, lwf is the method that needs"
+    ):
         find("soft").check(Recipe().with_method("soft"))
     find("soft").check(replace(Recipe(), source=SourceConfig(data="x")).with_method("soft"))
     for section, config in (("source", SourceConfig(data="x")), ("probe", ProbeConfig(data="x"))):
