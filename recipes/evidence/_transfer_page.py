@@ -14,7 +14,7 @@ from recipes.evidence._transfer_cells import Cell
 from recipes.evidence._transfer_claims import AGREES, DISAGREES, NOT_RUN, NOT_SHOWN, Claim, Found, Group, judge
 from recipes.evidence._transfer_figures import BestOf, Metric, Runs
 from recipes.evidence._transfer_rates import GRID, rate_cells, within_one_error
-from recipes.evidence._transfer_studies import study_lines
+from recipes.evidence._transfer_studies import change_lines, study_lines
 
 HEAD = """# What the papers claim, and what shows here
 
@@ -27,8 +27,8 @@ Fine-Tuning* (Li et al. 2020), of which we know the abstracts alone.
 How to read it:
 
 * Their networks and pictures are not ours: AlexNet and ImageNet there; here resnet34_tiny, which comes with the
-  package, on 43 traffic signs (gtsrb) and, for whole nets, on characters (omniglot242). So directions can be
-  compared, figures can't.
+  package, on 43 traffic signs (gtsrb) and, where a row says so, on characters (omniglot242): of whole nets alone, and
+  not of all of them. So directions can be compared, figures can't.
 * Every cell has the same passes, a fresh classifier, and ten times the learning rate for what is new unless its name
   says otherwise. The rate was chosen once for each optimiser, for plain fine-tuning, on the validation split, and
   held. Where the best was at an end of a grid the grid was made wider, and where AdamW's came out flat the lowest
@@ -101,7 +101,7 @@ def _group(group: Group, runs: Runs) -> list[str]:
     if claims := _claims(group, runs):
         lines += [*claims, ""]
     if group.studies:
-        lines += [*study_lines(runs.folder), ""]
+        lines += [*study_lines(runs.folder), *change_lines(runs.folder), ""]
     missing = [cell.key for cell in cells if cell not in finished]
     if missing:
         lines += [f"Not run: {', '.join(missing)}."]

@@ -17,7 +17,16 @@ from recipes.evidence._transfer_claims import NOT_RUN, NOT_SHOWN
 
 PAIRS, SOURCES = "pairs", "sources"
 LINES, REPORT = "cells.jsonl", "report.md"
-PUBLISHED = (LINES, REPORT, "study.yaml", "*.png")
+PUBLISHED = (
+    LINES,
+    REPORT,
+    "study.yaml",
+    "*.png",
+    "cells/*/report.json",
+    "cells/*/layers.json",
+    "distances/*/distance.json",
+    "sources/*/source.json",
+)
 MEASURED: dict[str, tuple[str, str, Callable[[dict[str, Any]], tuple[Any, float, float] | None]]] = {
     PAIRS: (
         "the farther a target is from the source, the more fine-tuning gains over a linear probe",
@@ -48,12 +57,44 @@ def publish_studies(out: Path, docs: Path) -> None:
         if (folder / REPORT).is_file():  # it is written last
             for pattern in PUBLISHED:
                 for file in sorted(folder.glob(pattern)):
-                    copy_file(file, docs / "studies" / name / file.name)
+                    copy_file(file, docs / "studies" / name / file.relative_to(folder))
 
 
 def study_lines(docs: Path) -> list[str]:
     """What the published studies show, a line of Markdown each."""
     return [_study(name, docs / "studies" / name) for name in MEASURED]
+
+
+def change_lines(docs: Path) -> list[str]:
+    """How much fine-tuning changed the stem, the middle block and the last one, for each target: a table of the pairs."""
+    file = docs / "studies" / PAIRS / LINES
+    if not file.is_file():
+        return []
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    places: dict[str, list[list[dict[str, Any]]]] = {}
+    for line in lines:
+        if not line["baseline"]:
+            places.setdefault(line["factors"]["pair"], []).append(line["layers"])
+    depth = max(
+        layer["layer"] for layers in places.values() for run in layers for layer in run if layer["cka"] is not None
+    )
+    shown = (0, depth // 2, depth)
+    heads = [what for layer in shown for what in (f"x_{layer}: change", "CKA")]
+    found = ["", "| fine-tuned on | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
+    for pair, runs in places.items():
+        cells = [
+            f"{mean(layer[key] for run in runs for layer in run if layer['layer'] == number):.2f}"
+            for number in shown
+            for key in ("weights", "cka")
+        ]
+        found.append(f"| {pair} | {' | '.join(cells)} |")
+    return [
+        *found,
+        "",
+        "Change by depth in the study of pairs, means over its seeds: change is |W - W0| / |W0| of a layer's parameters, CKA "
+        "compares its activations before and after (1: alike). All layers are drawn in "
+        f"[change_by_depth.png](evidence/studies/{PAIRS}/change_by_depth.png).",
+    ]
 
 
 def _study(name: str, folder: Path) -> str:

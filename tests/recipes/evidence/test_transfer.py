@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +35,6 @@ from recipes.evidence._transfer_figures import (
 from recipes.evidence._transfer_page import page
 from recipes.evidence._transfer_publish import differs, publish
 from recipes.evidence._transfer_rates import GRID, all_rate_cells, chosen_rates
-from recipes.evidence._transfer_studies import publish_studies, study_lines
 from recipes.evidence._transfer_table import groups
 from recipes.evidence.transfer import plan_of
 from tests.fabricated import without_teacher
@@ -231,43 +229,6 @@ def test_the_page_says_what_ran_and_lists_what_did_not(tmp_path: Path) -> None:
     assert "[w.json](evidence/w.json): top-1 0.38, passes 100." in said
     assert "more: " not in said, "a claim of cells that did not run is no row"
     assert "| sgd | 0.05 | not run |  |" in said
-
-
-def study_line(factors: dict[str, Any], test: float, gained: float | None = None, baseline: bool = False) -> str:
-    distance = {"proxy_a": factors["far"]} if "far" in factors else None
-    line = {"factors": factors, "baseline": baseline, "test_accuracy": test, "over_probe": gained, "distance": distance}
-    return json.dumps(line) + "\n"
-
-
-def test_studies_are_published_and_the_page_says_what_they_show(tmp_path: Path) -> None:
-    out, docs = tmp_path / "runs", tmp_path / "docs"
-    (out / "studies" / "pairs" / "cells").mkdir(parents=True)
-    lines = [
-        study_line({"pair": str(n), "far": n / 10 + seed / 100}, 0.5, 10.0 - n)
-        for n in range(6)
-        for seed in (0, 1)  # as little as two seeds of one pair are they two pairs
-    ]
-    lines.append(study_line({"pair": "0", "far": 0.0}, 0.5, 0.0, baseline=True))
-    (out / "studies" / "pairs" / "cells.jsonl").write_text("".join(lines))
-    publish_studies(out, docs)
-    assert not docs.exists(), "there are lines while a study runs, and the report at its end"
-    (out / "studies" / "pairs" / "report.md").write_text("a report")
-    publish_studies(out, docs)
-    assert {path.name for path in (docs / "studies" / "pairs").iterdir()} == {"cells.jsonl", "report.md"}
-    pairs, sources = study_lines(docs)
-    assert pairs.startswith("* shown: below: the farther")
-    assert "correlation -1.00 over 6 pairs, permutation p = 0.00;" in pairs
-    assert sources.startswith("* **not run**: ")
-    (out / "studies" / "sources").mkdir()
-    few = [study_line({"source_classes": count}, count / 1000) for count in (25, 50, 100, 200)]
-    (out / "studies" / "sources" / "cells.jsonl").write_text("".join(few))
-    (out / "studies" / "sources" / "report.md").write_text("a report")
-    publish_studies(out, docs)
-    _, sources = study_lines(docs)
-    assert sources.startswith("* **not shown**: the more source categories")
-    assert "correlation +1.00 over 4 numbers of categories, permutation p = 0.08 (4 can't show it" in sources
-    group = Group("Factors", "", "", [OURS], studies=True)
-    assert pairs in page({"factors": group}, Runs(docs))
 
 
 def test_a_claim_is_about_cells_of_its_group() -> None:
