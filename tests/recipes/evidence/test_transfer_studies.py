@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from recipes.evidence._transfer_cells import Cell
 from recipes.evidence._transfer_claims import Group
