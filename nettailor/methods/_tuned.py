@@ -51,7 +51,10 @@ Optimizer = Annotated[
 
 @dataclass(config=STRICT, frozen=True)
 class TuneSettings(MethodSettings):
-    """Which layers are trained, and how fast."""
+    """Which layers are trained, and how fast.
+
+    What is new learns as fast as the rest by default, as in a teacher; methods that grow it have the published factor of 10.
+    """
 
     tune_from: Annotated[
         str | int,
