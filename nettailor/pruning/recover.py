@@ -85,11 +85,11 @@ def recover_leanest(
 
     Of what pruning passed, the networks that recovery may bring within the drop are searched by halves: the middle one; where
     it is accepted, the leaner half next, else the more costly one. At most `config.leaner` below the choice are tried, and
-    the choice itself only where none of them is accepted. Where that is not either, at most as many of those between it and
-    the network of all blocks without a proxy are searched so, and where none of them is accepted, that network is recovered
-    and taken: more than is allowed is not lost for a smaller one. The most accurate of all is taken in place of it where
-    validation shows that it is better (the 95 % interval), as where blocks are frozen as they are; and of what was pruned to
-    a cost, or as in the paper, which keeps to it. A network that recovery does not help stays as it was.
+    the choice itself only where none of them is accepted. Where that is not either, the middle one of those between it and
+    the network of all blocks without a proxy is, and where that is refused, too, that network is recovered and taken: more
+    than is allowed is not lost for a smaller one. The most accurate of all is taken in place of it where on validation that
+    is more than a standard error better, as where blocks are frozen as they are; and of what was pruned to a cost, or as in
+    the paper, which keeps to it. A network that recovery does not help stays as it was.
 
     Args:
         drop: in points.
@@ -98,6 +98,7 @@ def recover_leanest(
     """
     result = Recovered(pruned.graph, pruned.val_accuracy)
     if config.epochs == 0:
+        _without_recovery(student, pruned, result)
         return result
     job = _Job(student, teacher, task, config, drop, settings, run or Run(), result, judge)
     leaner, costlier = _leaner(pruned), _costlier(pruned, student)
@@ -114,7 +115,8 @@ def recover_leanest(
         taken = ended[max(ended, key=lambda place: (ended[place].attempt.after, -place))]
         if pruned.whole is not None:
             whole = ended[len(candidates) - 1]
-            if not Drop.between(taken.right, whole.right).is_surely_beyond(0.0):
+            lost = Drop.between(taken.right, whole.right)
+            if lost.points <= lost.error:
                 taken = whole
                 job.run.display.say("recover    nothing leaner is within the drop: all blocks stay, without a proxy")
     attempt, tensors = taken.attempt, taken.tensors
@@ -124,6 +126,14 @@ def recover_leanest(
     return result
 
 
+def _without_recovery(student: TailoredNet, pruned: Pruned, result: Recovered) -> None:
+    """The choice stands; where it is not within the drop, all blocks without a proxy, unless they are less accurate."""
+    whole = pruned.whole
+    if whole is not None and pruned.val_accuracy < pruned.least and whole.val_accuracy >= pruned.val_accuracy:
+        restore(student.task_tensors(), whole.tensors, "student")
+        result.graph, result.val_accuracy = BlockGraph.of(student), whole.val_accuracy
+
+
 def _next_place(may: list[bool], accepted: dict[int, bool], choice: int, most: int) -> int | None:
     """Which candidate to recover next, by halves; None at the end. The leanest stands first.
 
@@ -131,7 +141,7 @@ def _next_place(may: list[bool], accepted: dict[int, bool], choice: int, most: i
         may: which of them recovery may bring within the drop.
         accepted: of those that are recovered, whether each was.
         choice: where the network stands that pruning chose: after all below it, and before all above it.
-        most: of those below the choice, and of those between it and the last one, that are recovered.
+        most: of those below the choice that are recovered; of those between it and the last one it is one, or none.
     """
     if accepted.get(choice):
         return None
@@ -139,7 +149,9 @@ def _next_place(may: list[bool], accepted: dict[int, bool], choice: int, most: i
     low = max((place for place, well in accepted.items() if not well), default=-1)
     high = min((place for place, well in accepted.items() if well), default=last)
     left = [place for place in range(low + 1, high) if may[place]]
-    if left and sum((place > choice) == (last > choice) for place in accepted if place != choice) < most:
+    above = last > choice
+    so_far = sum((place > choice) == above for place in accepted if place != choice)
+    if left and so_far < (min(most, 1) if above else most):
         return left[(len(left) - 1) // 2]
     return None if any(accepted.values()) or last in accepted else last
 

@@ -185,6 +185,6 @@ class RecoverConfig:
         Field(
             ge=0,
             description="so many networks below the choice are recovered, by halves: the leanest within the drop is taken; "
-            "where none is, nor the choice, as many above it",
+            "where none is, nor the choice, one above it, and at last all blocks",
         ),
     ] = 3
