@@ -19,6 +19,8 @@ STRENGTHS = {"colour_jitter": "0.4", "rand_augment": "9", "random_erasing": "0.2
 """Augmentations with a strength of the same name, where 0 is off, and a usual value of it."""
 READ_BY = {"crop_area": "random_resized_crop", **{name: name for name in STRENGTHS}}
 """Settings that are read only where one augmentation is on: another value is refused elsewhere."""
+READ_BY_SIGN = {"shift": "affine", "scale": "affine", "rotate": "affine", "flip": "flip"}
+"""Those that `sign` reads, and the augmentation of a list that reads them, or does what they ask for, too."""
 
 
 def _by_class(value: Any) -> Any:
@@ -104,7 +106,12 @@ class DataConfig:
     random_erasing: Annotated[
         float, Field(ge=0, le=1, description="photo: part of the pictures in which a rectangle is erased; 0 is off")
     ] = 0.0
-    memory_gib: Annotated[Positive, Field(description="keep decoded pictures in memory up to this size")] = 2.0
+    memory_gib: Annotated[
+        Positive,
+        Field(
+            description="keep decoded pictures in memory up to this size; a teacher's views of them up to as much again"
+        ),
+    ] = 2.0
     workers: Annotated[
         int | None,
         Field(
@@ -125,5 +132,19 @@ class DataConfig:
             raise PydanticCustomError("no_strength", message)  # type: ignore[arg-type]
         if not listed and value != cls.__dataclass_fields__[setting].default:  # type: ignore[attr-defined]
             message = f"acts only where data.augment is photo or a list that names {name}"
+            raise PydanticCustomError("not_read", message)  # type: ignore[arg-type]
+        return value
+
+    @field_validator(*READ_BY_SIGN)
+    @classmethod
+    def _moves(cls, value: float, info: ValidationInfo) -> float:
+        """Refuse what moves small signs and characters where nothing would read it; photographs are mirrored anyway."""
+        setting, augment = str(info.field_name), info.data.get("augment", SIGN)
+        name = READ_BY_SIGN[setting]
+        reads = (
+            augment == SIGN or (augment == PHOTO and name == "flip") or (isinstance(augment, tuple) and name in augment)
+        )
+        if not reads and value != cls.__dataclass_fields__[setting].default:  # type: ignore[attr-defined]
+            message = f"acts only where data.augment is sign or a list that names {name}"
             raise PydanticCustomError("not_read", message)  # type: ignore[arg-type]
         return value

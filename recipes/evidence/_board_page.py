@@ -51,6 +51,11 @@ How to read it:
 * A round fades some paths out, cuts them, and trains what is left for some passes; its points are against the round
   before, the first's against the unpruned student.
 {LEGEND}"""
+PASSES = f"""\
+* `shallow`, `blocks_per_stage`, `random_weights` and `channel_pruning` train for as many passes as {OURS} took in all,
+  its teacher's included; other methods for as many as `{FINETUNE}`, or as their names say; the paper's readings as the
+  authors do; a student pruned by the other's rule as long as that takes. The column of passes says how many.
+"""
 OLD = """\
 * Reports without a `commit` under `versions`, here those of {names}: their milliseconds are **withdrawn**. They timed
   the teacher as it was trained and our net folded, so they compared unlike with unlike. The raw files are left as
@@ -60,11 +65,12 @@ OLD = """\
 """
 LEAST_SHARE = 0.5  # of the sum of all gaps: "mostly"
 SHORT_CUT = 4  # blocks
+AS_LONG = 0.95  # of our passes: training pictures that were only looked at are no whole passes
 
 
 def page(boards: dict[str, Cells]) -> str:
     """The whole page."""
-    parts = [HEAD.rstrip("\n"), *_old_reports(boards), "", *summary([cells.board for cells in boards.values()]), ""]
+    parts = [HEAD.rstrip("\n"), *_by_age(boards), "", *summary([cells.board for cells in boards.values()]), ""]
     parts += [*ease(of_one_backbone(boards)), *cuts(boards)]
     for name, cells in boards.items():
         board = cells.board
@@ -82,15 +88,15 @@ def page(boards: dict[str, Cells]) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _old_reports(boards: dict[str, Cells]) -> list[str]:
-    """The legend's line on reports that were made before their milliseconds and seconds were mended."""
+def _by_age(boards: dict[str, Cells]) -> list[str]:
+    """The legend's line on passes; or on reports that were made before their milliseconds and seconds were mended."""
     old = [
         name
         for name, cells in boards.items()
         if any("commit" not in report.versions for reports in cells.reports.values() for report in reports)
     ]
     names = "all boards" if len(old) == len(boards) else ", ".join(old)
-    return [OLD.format(names=names).rstrip("\n")] if old else []
+    return [(OLD.format(names=names) if old else PASSES).rstrip("\n")]
 
 
 def _seeds(seeds: list[int]) -> str:
@@ -192,10 +198,14 @@ def cuts(boards: dict[str, Cells]) -> list[str]:
         )
     if not runs:
         return []
-    text = (
-        "The shallower cut is the backbone's first blocks with a new classifier, fine-tuned on the labels for as many passes "
-        "as the teacher; ours had a teacher and the passes that its table says, so this compares sizes, not equal training."
-    )
+    as_long = all(sum(cut.epochs.values()) >= AS_LONG * sum(ours.epochs.values()) for _, ours, cut in runs)
+    compared = "as ours took in all; ours learned from a teacher, too."
+    if not as_long:
+        compared = (
+            "as the teacher; ours took what its table says and had a teacher: sizes are compared, not equal training."
+        )
+    start = "The shallower cut is the backbone's first blocks with a new classifier, fine-tuned on the labels"
+    text = f"{start} for as many passes {compared}"
     return [
         "## Against a shallower cut, run by run",
         "",

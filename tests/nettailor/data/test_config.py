@@ -70,12 +70,30 @@ def test_a_list_of_augmentations_is_kept_in_the_order_in_which_they_are_applied(
         ({"augment": ["flip"], "random_erasing": 0.5}, "or a list that names random_erasing"),
         ({"augment": "photo", "rand_augment": 31}, "rand_augment"),
         ({"augment": "photo", "crop_area": 0}, "crop_area"),
+        ({"augment": "none", "rotate": 40}, "acts only where data.augment is sign or a list that names affine"),
+        ({"augment": "photo", "shift": 0.5}, "acts only where data.augment is sign or a list that names affine"),
+        ({"augment": ["flip"], "scale": 0.5}, "or a list that names affine"),
+        ({"augment": "none", "flip": True}, "or a list that names flip"),
         ({"workers": -1}, "workers"),
     ],
 )
 def test_augmentations_that_can_not_act_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         DataConfig(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"augment": "sign", "rotate": 40.0, "flip": True},
+        {"augment": ["affine"], "shift": 0.5},
+        {"augment": "photo", "flip": True},
+        {"augment": "none", "rotate": 8.0},
+    ],
+)
+def test_what_acts_or_asks_for_nothing_is_taken(settings: dict[str, object]) -> None:
+    found = DataConfig(**settings)  # type: ignore[arg-type]
+    assert all(getattr(found, name) == value for name, value in settings.items() if name != "augment")
 
 
 def test_a_recipe_names_augmentations_and_says_what_is_wrong_with_them() -> None:
