@@ -8,7 +8,7 @@
 
 The drop is counted in points of accuracy against the teacher, on the validation split. Where no student of `tolerance` comes
 that near to the teacher, the drop is counted from the most accurate network so far, and where none is within that either, all
-blocks are kept and no proxy: what is chosen never costs more than the teacher.
+blocks are kept and no proxy: what is chosen never costs more than the teacher. `paper` has no such bound.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from nettailor.data.batches import epoch_generator, training_batches
 from nettailor.data.config import DataConfig
 from nettailor.data.images import FolderSource, MemorySource, Source
 from nettailor.data.loader import Loader, worker_count
+from nettailor.data.photos import shortest_side
 from nettailor.data.task import Split, load_task
 from nettailor.errors import DataError
 from tests.tiny import heed_ctrl_c
@@ -143,6 +144,33 @@ class _Damaged:
 
     def content(self, name: str) -> bytes:
         return self._source.content(name)
+
+
+class _Asked:
+    """A source that writes down how small a picture may be decoded."""
+
+    def __init__(self, source: Source) -> None:
+        self.where, self.names, self.folders = source.where, source.names, source.folders
+        self._source, self.asked = source, list[int | None]()
+
+    def open(self, name: str, shortest: int | None = None):  # type: ignore[no-untyped-def]
+        self.asked.append(shortest)
+        return self._source.open(name, shortest)
+
+    def content(self, name: str) -> bytes:
+        return self._source.content(name)
+
+
+@pytest.mark.parametrize(("augment", "asks"), [("photo", True), ("sign", False)])
+def test_photographs_that_do_not_fit_are_decoded_no_larger_than_crops_need(
+    digit_folder: Path, augment: str, asks: bool
+) -> None:
+    config = DataConfig(source=str(digit_folder), augment=augment, memory_gib=STREAMED, workers=0)
+    train = load_task(config, 16).train
+    train.source = source = _Asked(train.source)
+    epoch(train, config)
+    assert len(source.asked) == 40, "whole batches of 10"
+    assert set(source.asked) == {shortest_side(spec(train)) if asks else None}
 
 
 def test_a_worker_that_is_killed_ends_in_a_plain_line(digit_folder: Path) -> None:
