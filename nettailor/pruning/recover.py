@@ -2,7 +2,7 @@
 
 Pruned.trials, steps -> the chosen network, and the leaner ones that are a little below -> recover one after the other
                      -> the leanest that is within the drop, judged picture by picture (`criterion`) -> Recovered
-                     -> where none is, the same with the costlier ones, up to all blocks without a proxy
+                     -> where none is, a costlier one, or all blocks without a proxy
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 from blocks import TailoredNet
 from blocks.teachers import Teacher
 from nettailor.data.task import Task
+from nettailor.progress import Display
 from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
@@ -112,18 +113,27 @@ def recover_leanest(
     if any(accepted.values()):
         taken = ended[min(place for place in ended if accepted[place])]
     else:
-        taken = ended[max(ended, key=lambda place: (ended[place].attempt.after, -place))]
-        if pruned.whole is not None:
-            whole = ended[len(candidates) - 1]
-            lost = Drop.between(taken.right, whole.right)
-            if lost.points <= lost.error:
-                taken = whole
-                job.run.display.say("recover    nothing leaner is within the drop: all blocks stay, without a proxy")
-    attempt, tensors = taken.attempt, taken.tensors
-    result.taken = attempt
-    restore(student.task_tensors(), tensors, "student")
-    result.graph, result.val_accuracy = BlockGraph.of(student), attempt.after
+        taken = _where_none_is_accepted(ended, len(candidates) - 1, pruned, job.run.display)
+    result.taken = taken.attempt
+    restore(student.task_tensors(), taken.tensors, "student")
+    result.graph, result.val_accuracy = BlockGraph.of(student), taken.attempt.after
     return result
+
+
+def _where_none_is_accepted(ended: dict[int, _Ended], last: int, pruned: Pruned, display: Display) -> _Ended:
+    """The most accurate, the leaner of equals; all blocks without a proxy, where they are at most a standard error worse.
+
+    Args:
+        last: where the most costly network stands: all blocks without a proxy, where there is `pruned.whole`.
+    """
+    best = ended[max(ended, key=lambda place: (ended[place].attempt.after, -place))]
+    if pruned.whole is None:
+        return best
+    lost = Drop.between(best.right, ended[last].right)
+    if lost.points > lost.error:
+        return best
+    display.say("recover    nothing leaner is within the drop: all blocks stay, without a proxy")
+    return ended[last]
 
 
 def _without_recovery(student: TailoredNet, pruned: Pruned, result: Recovered) -> None:
