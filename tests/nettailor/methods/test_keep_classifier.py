@@ -17,6 +17,7 @@ from nettailor.artifacts.report import Report
 from nettailor.data.task import Task
 from nettailor.errors import UsageError
 from nettailor.jobs.board_rows import find_row
+from nettailor.jobs.context import check_recipe
 from nettailor.jobs.recipe import Recipe
 from nettailor.methods._protocol import Context
 from nettailor.methods.keep_classifier import METHOD
@@ -91,9 +92,10 @@ def test_what_the_backbone_does_not_allow_is_refused(
     backbone: Backbone, task: Task, own: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        METHOD.check_with(recipe(**own), backbone, task)
-    METHOD.check_with(recipe(classifier="random"), backbone, task)
-    METHOD.check_with(recipe(classifier="dropped"), backbone, task)
+        check_recipe(recipe(**own), backbone, task)
+    check_recipe(recipe(classifier="random"), backbone, task)
+    check_recipe(recipe(classifier="dropped"), backbone, task)
+    check_recipe(recipe(), backbone, task, untrained=True)
 
 
 def test_bad_settings_are_refused_on_the_command_line(nettailor: CommandLine, digit_folder: Path) -> None:
