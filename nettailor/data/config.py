@@ -17,10 +17,14 @@ AUGMENTATIONS = ("random_resized_crop", "flip", "rand_augment", "colour_jitter",
 """What a list of `data.augment` may name; applied in this order, whatever the list's."""
 STRENGTHS = {"colour_jitter": "0.4", "rand_augment": "9", "random_erasing": "0.25"}
 """Augmentations with a strength of the same name, where 0 is off, and a usual value of it."""
-READ_BY = {"crop_area": "random_resized_crop", **{name: name for name in STRENGTHS}}
-"""Settings that are read only where one augmentation is on: another value is refused elsewhere."""
-READ_BY_SIGN = {"shift": "affine", "scale": "affine", "rotate": "affine", "flip": "flip"}
-"""Those that `sign` reads, and the augmentation of a list that reads them, or does what they ask for, too."""
+READ_BY: dict[str, tuple[tuple[str, ...], str]] = {
+    "crop_area": ((PHOTO,), "random_resized_crop"),
+    **{name: ((PHOTO,), name) for name in STRENGTHS},
+    **dict.fromkeys(("shift", "scale", "rotate"), ((SIGN,), "affine")),
+    "flip": ((SIGN, PHOTO), "flip"),
+}
+"""Settings that are read, or asked for what is done anyway, only where `data.augment` is one of these words or a list that
+names this augmentation: another value is refused elsewhere."""
 
 
 def _by_class(value: Any) -> Any:
@@ -122,29 +126,16 @@ class DataConfig:
     @field_validator(*READ_BY)
     @classmethod
     def _acts(cls, value: float, info: ValidationInfo) -> float:
-        """Refuse an augmentation that is asked for without a strength, and a strength that nothing would read."""
-        setting, augment = str(info.field_name), info.data.get("augment", PHOTO)
-        if augment == PHOTO:
+        """Refuse an augmentation that is asked for without a strength, and a value that nothing would read."""
+        setting, augment = str(info.field_name), info.data.get("augment")
+        words, name = READ_BY[setting]
+        if augment is None or augment in words:
             return value
-        name, listed = READ_BY[setting], isinstance(augment, tuple) and READ_BY[setting] in augment
-        if listed and value == 0:
-            message = f"data.augment names it, so it must be above 0; {STRENGTHS[name]} is usual"
+        listed = isinstance(augment, tuple) and name in augment
+        if listed and setting in STRENGTHS and value == 0:
+            message = f"data.augment names it, so it must be above 0; {STRENGTHS[setting]} is usual"
             raise PydanticCustomError("no_strength", message)  # type: ignore[arg-type]
         if not listed and value != cls.__dataclass_fields__[setting].default:  # type: ignore[attr-defined]
-            message = f"acts only where data.augment is photo or a list that names {name}"
-            raise PydanticCustomError("not_read", message)  # type: ignore[arg-type]
-        return value
-
-    @field_validator(*READ_BY_SIGN)
-    @classmethod
-    def _moves(cls, value: float, info: ValidationInfo) -> float:
-        """Refuse what moves small signs and characters where nothing would read it; photographs are mirrored anyway."""
-        setting, augment = str(info.field_name), info.data.get("augment", SIGN)
-        name = READ_BY_SIGN[setting]
-        reads = (
-            augment == SIGN or (augment == PHOTO and name == "flip") or (isinstance(augment, tuple) and name in augment)
-        )
-        if not reads and value != cls.__dataclass_fields__[setting].default:  # type: ignore[attr-defined]
-            message = f"acts only where data.augment is sign or a list that names {name}"
+            message = f"acts only where data.augment is {words[0]} or a list that names {name}"
             raise PydanticCustomError("not_read", message)  # type: ignore[arg-type]
         return value

@@ -27,7 +27,6 @@ from nettailor.backbones.config import BackboneConfig
 from nettailor.data.config import DataConfig
 from nettailor.data.datasets import DIGITS, is_named
 from nettailor.data.layout import check
-from nettailor.data.splits import carve
 from nettailor.data.task import find_layout
 from nettailor.errors import FileError, NettailorError, UsageError
 from nettailor.files import copy_file
@@ -111,7 +110,6 @@ def study(
     folders = Folders((out or Path("studies") / str(file.name)).resolve())
     need_matplotlib()
     cells = plan(file, folders.sources, str(path))
-    _check_pictures(cells)
     _check_cells(cells, folders, str(path))
     jobs, runs = _jobs(file, cells, folders), {cell.name for cell in cells}
     ready = sum(is_finished(folders.cells / name) for name in runs)
@@ -160,30 +158,19 @@ def _clear(root: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _check_pictures(cells: Sequence[Cell]) -> None:
-    """Refuse pictures that are not there, and classes that are not among them; torchvision's are fetched when read."""
-    seen: dict[str, DataConfig] = {}
-    for cell in cells:
-        data = cell.recipe.data
-        if short_hash(asdict(data)) not in seen and (data.source == DIGITS or not is_named(data.source)):
-            seen[short_hash(asdict(data))] = data
-            layout = find_layout(data)
-            check(layout)
-            carve(layout, data, cell.recipe.seed)
-        own = cell.source
-        if own is not None and cell.net is None and not is_named(own.data):
-            check(find_layout(DataConfig(source=own.data, classes=own.classes), named=named_by(own, cell.recipe)))
-
-
 def _check_cells(cells: Sequence[Cell], folders: Folders, origin: str) -> None:
     """Refuse cells that their backbone or pictures don't allow, as far as they have not begun yet; each choice once,
     whatever its seed.
 
     Pictures of torchvision's are fetched when they are read: of cells with them the layers alone are looked at.
     """
-    checks, seen = EarlyChecks(), set[str]()
+    checks, seen, sources = EarlyChecks(), set[str](), set[str]()
     for cell in cells:
-        recipe, own = cell.recipe, cell.recipe.method
+        recipe, own, source = cell.recipe, cell.recipe.method, cell.source
+        if source is not None and cell.net is None and not is_named(source.data) and repr(source) not in sources:
+            sources.add(repr(source))
+            named = named_by(source, recipe)
+            check(find_layout(DataConfig(source=source.data, classes=source.classes), named=named))
         where = f"{origin}: cell of {choice_of(cell.factors)}"
         key = recipe_key(replace(recipe, seed=0))
         if key in seen or RunFolder(folders.cells / cell.name).recipe.is_file():

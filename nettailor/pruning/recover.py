@@ -106,18 +106,20 @@ def recover_leanest(
     candidates = [*leaner, _choice(pruned, student), *costlier]
     ended: dict[int, _Ended] = {}
     may = [each.val_accuracy + recoverable(each.val_accuracy, len(task.val)) >= pruned.least for each in candidates]
-    accepted: dict[int, bool] = {}
-    while (place := _next_place(may, accepted, len(leaner), config.leaner)) is not None:
+    while (place := _next_place(may, _accepted(ended), len(leaner), config.leaner)) is not None:
         ended[place] = job.attempt(candidates[place])
-        accepted[place] = ended[place].attempt.accepted
-    if any(accepted.values()):
-        taken = ended[min(place for place in ended if accepted[place])]
+    if within := [place for place, accepted in _accepted(ended).items() if accepted]:
+        taken = ended[min(within)]
     else:
         taken = _where_none_is_accepted(ended, len(candidates) - 1, pruned, job.run.display)
     result.taken = taken.attempt
     restore(student.task_tensors(), taken.tensors, "student")
     result.graph, result.val_accuracy = BlockGraph.of(student), taken.attempt.after
     return result
+
+
+def _accepted(ended: dict[int, _Ended]) -> dict[int, bool]:
+    return {place: each.attempt.accepted for place, each in ended.items()}
 
 
 def _where_none_is_accepted(ended: dict[int, _Ended], last: int, pruned: Pruned, display: Display) -> _Ended:

@@ -26,7 +26,7 @@ TOPS = {
 }
 
 
-@pytest.mark.parametrize("first", [1, 4])
+@pytest.mark.parametrize("first", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_it_answers_as_the_deltas_do_and_packed_with_the_same_bits(
     shared: Backbone, tmp_path: Path, first: int
 ) -> None:
