@@ -243,6 +243,13 @@ def test_all_blocks_do_not_stay_where_they_are_shown_to_be_worse(
     assert result.val_accuracy == (whole if all_stay else 0.885)
 
 
+def test_one_network_above_the_choice_is_tried(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Scripted(backbone, (0.91, 0.92, 0.93), monkeypatch, choice=3, whole=0.87)
+    script.after = {"recover": 0.89, "recover-2": 0.89, "recover-whole": 0.91}
+    script.recover()
+    assert script.stages == ["recover", "recover-2", "recover-whole"], "of rounds 1 and 2 above it the leaner one"
+
+
 def test_what_is_pruned_to_a_cost_keeps_to_it(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     script = Scripted(backbone, (0.91, 0.92, 0.886), monkeypatch, choice=2)
     script.after = {"recover-3": 0.895, "recover": 0.89}
