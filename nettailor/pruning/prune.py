@@ -281,11 +281,12 @@ def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Bl
         return None
     kind = kind_for(job.config.importance, job.student, graph, job.keeps_features)
     options = option_losses(job.student, job.task, kind, job.config.measured_on, job.run.display)
+    bottom = cheapest(graph).price()
     pictures, training = min(job.config.measured_on, len(job.task.val)), len(job.task.train)
     state.importance_passes += pictures_run(options, kind, pictures) / training
     for part in _parts(job.config.shrink, state.careful):
         try:
-            left = smaller(graph, options, part, goal or 0.0)
+            left = smaller(graph, options, part, goal or 0.0, bottom)
         except GraphError:
             continue
         if part >= job.config.shrink:

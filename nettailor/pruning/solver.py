@@ -81,8 +81,7 @@ def within_budget(
     found = _solve(graph, options, budget, keep)
     if found is None:
         least = _cheapest(graph, [(option.layer, option.kept) for option in options], keep)
-        ending = f"; the cheapest network that holds together costs {least.price():.4g}" if least else ""
-        raise GraphError(f"no network of these paths costs at most {budget:.4g}{ending}")
+        raise _too_cheap(budget, least.price() if least else None)
     return found
 
 
@@ -100,7 +99,9 @@ def _cheapest(
     return _solve(graph, [Option(layer, kept, _price(graph, kept)) for layer, kept in sets], np.inf, keep)
 
 
-def smaller(graph: BlockGraph, options: Sequence[Option], part: float, least: float = 0.0) -> BlockGraph:
+def smaller(
+    graph: BlockGraph, options: Sequence[Option], part: float, least: float = 0.0, bottom: float | None = None
+) -> BlockGraph:
     """The network that one round leaves: about `part` of what removable paths cost, and able to become much cheaper still.
 
     Proxies lose little and would all go first, and with them every way around the blocks. So what the best network of
@@ -108,20 +109,25 @@ def smaller(graph: BlockGraph, options: Sequence[Option], part: float, least: fl
 
     Args:
         least: a price that need not be undercut.
+        bottom: the price of the `cheapest` network, where it is known; of what costs less, nothing is looked for.
 
     Raises:
         GraphError: no network that holds together is that cheap.
     """
     fixed = graph.fixed_price()
     spare = graph.price() - fixed
-    budget = max(least, fixed + spare * part)
-    for ahead in LOOK_AHEAD:
-        try:
-            far = within_budget(graph, options, max(least, fixed + spare * part**ahead))
-            return within_budget(graph, options, budget, far.paths)
-        except GraphError:
-            continue
-    return within_budget(graph, options, budget)
+    bottom = cheapest(graph).price() if bottom is None else bottom
+    budgets = [max(least, fixed + spare * part**ahead) for ahead in LOOK_AHEAD]
+    reached = [budget for budget in budgets if budget >= bottom]
+    if not reached:
+        raise _too_cheap(budgets[-1], bottom)
+    far = within_budget(graph, options, reached[0])
+    return far if len(reached) == 1 else within_budget(graph, options, budgets[-1], far.paths)
+
+
+def _too_cheap(budget: float, bottom: float | None) -> GraphError:
+    ending = "" if bottom is None else f"; the cheapest network that holds together costs {bottom:.4g}"
+    return GraphError(f"no network of these paths costs at most {budget:.4g}{ending}")
 
 
 def _solve(graph: BlockGraph, options: Sequence[Option], budget: float, keep: Collection[Path]) -> BlockGraph | None:

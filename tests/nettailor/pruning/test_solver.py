@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import random
 import time
+from contextlib import suppress
 
 import pytest
+from scipy.optimize import milp
 
 from blocks import Path
+from nettailor.pruning import solver
 from nettailor.pruning.graph import BlockGraph, GraphError
-from nettailor.pruning.solver import Option, options_from_paths, smaller, within_budget
+from nettailor.pruning.solver import LOOK_AHEAD, Option, options_from_paths, smaller, within_budget
 
 
 def random_graph(depth: int, skips: int, draws: random.Random, dense: float = 0.8) -> BlockGraph:
@@ -98,6 +101,30 @@ def test_a_round_does_not_undercut_the_goal() -> None:
     options = options_from_paths(graph, {path: path.source / 10 for path in graph.paths})
     goal = 0.7 * graph.price()
     assert 0.9 * goal < smaller(graph, options, 0.1, goal).price() <= goal
+
+
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.5, 0.8])
+def test_a_round_is_what_trying_every_look_ahead_gives_in_three_programs(
+    part: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = random_graph(6, 2, random.Random(4), dense=1.0)
+    options = options_from_paths(graph, {path: path.source / 10 for path in graph.paths})
+    expected = None
+    for ahead in LOOK_AHEAD:
+        with suppress(GraphError):
+            far = within_budget(graph, options, part**ahead * graph.price())
+            expected = within_budget(graph, options, part * graph.price(), far.paths)
+            break
+    solved = []
+    monkeypatch.setattr(solver, "milp", lambda *given, **named: solved.append(1) or milp(*given, **named))
+    assert (expected is None) == (part == 0.02)
+    if expected is None:
+        with pytest.raises(GraphError, match="the cheapest network that holds together costs"):
+            smaller(graph, options, part)
+        assert len(solved) == 1
+    else:
+        assert smaller(graph, options, part).paths == expected.paths
+        assert len(solved) <= 3
 
 
 def test_fifty_blocks_are_chosen_in_seconds() -> None:
