@@ -23,7 +23,7 @@ def test_it_prints_ratios_with_intervals_and_keeps_every_time(
     said = capsys.readouterr().out
     assert [(row["network"], list(row["ratios"])) for row in rows] == [
         ("resnet18", ["local", "end_to_end"]),
-        ("embedded", ["default"]),
+        ("embedded", ["default", "answers_anew"]),
     ]
     kept = json.loads((tmp_path / "step.json").read_text())
     assert kept["rows"] == rows
@@ -57,22 +57,25 @@ def test_the_steps_take_turns_in_an_order_that_is_drawn_anew(monkeypatch: pytest
 def test_the_steps_train_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
     configs: list[StudentConfig] = []
     students = []
+    known: list[bool] = []
     real = bench_step.backward
 
-    def note(student, teacher, x, labels, config):  # type: ignore[no-untyped-def]
+    def note(student, teacher, x, labels, config, targets):  # type: ignore[no-untyped-def]
         students.append(student)
         configs.append(config)
+        known.append(targets is not None)
         assert teacher is not None
-        return real(student, teacher, x, labels, config)
+        return real(student, teacher, x, labels, config, targets)
 
     monkeypatch.setattr(bench_step, "backward", note)
     steps = embedded_steps(2) | {name: step for name, step in resnet18_steps(64, 2).items() if name != "plain"}
     for step in steps.values():
         step()
-    assert configs[0] == StudentConfig()
+    assert known == [True, False, False, False], "the default student has its answers; the paper's asks in every step"
+    assert configs[:2] == [StudentConfig()] * 2
     assert (students[0].plan.rank, students[0].plan.batch_norm) == (4, "affine")
-    assert [config.matching for config in configs[1:]] == ["local", "end_to_end"]
-    assert students[1].plan.batch_norm == "source"
+    assert [config.matching for config in configs[2:]] == ["local", "end_to_end"]
+    assert students[2].plan.batch_norm == "source"
     trained = [p for p in students[0].parameters() if p.requires_grad]
     kept = [p.clone() for p in trained]
     steps["default"]()
