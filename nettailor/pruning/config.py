@@ -59,7 +59,7 @@ class PruneConfig:
         Field(
             ge=0,
             description="tolerance: judge what is taken over so many folds of training and validation pictures; 0: on "
-            "validation alone; left out, 5 where a validation picture is more than the drop",
+            "validation alone; left out, 2 to 5 where a validation picture is more than the drop",
         ),
     ] = None
     epochs: Annotated[

@@ -4,12 +4,13 @@
                       -> Drop over all pictures, each answered by networks that have not seen it
 
 What is judged is the architecture with its training: every fold has a teacher of its own by the run's method at the run's
-learning rate, and a network that begins as that teacher, without the paths that are gone, and is trained as many passes as
-the run's has been.
+learning rate, and a network that begins as that teacher, without the paths that are gone, and is trained as long as the run's
+student and its recovery together; the rounds between them found the paths, and are not repeated.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -31,18 +32,26 @@ from nettailor.training.recorder import NoRecorder
 from nettailor.training.run import Run
 from nettailor.training.stages import begin, fit_student, new_student, start_for, student_rate
 
-FOLDS = 5
+MOST_FOLDS = 5
 Teach = Callable[[Backbone, Task, TeacherConfig, Run], Teacher]
 """Trains a teacher for a task, as `finetune` does: its passes are those of the run's stage `teacher`."""
 
 
 def wanted_folds(config: PruneConfig, task: Task) -> int:
-    """Over how many folds a drop is to be judged: as configured, or `FOLDS` where one validation picture is more than it."""
+    """Over how many folds a drop is to be judged: as configured, or `usual_folds` where a picture is more than that drop."""
     if config.how != "tolerance":
         return 0
     if config.folds is not None:
         return config.folds
-    return FOLDS if 0 < config.drop < 100 / len(task.val) else 0
+    return usual_folds(len(task.train), len(task.val)) if 0 < config.drop < 100 / len(task.val) else 0
+
+
+def usual_folds(train: int, val: int) -> int:
+    """As few as train every network on as many pictures as the run's own, and `MOST_FOLDS` at most.
+
+    All pictures are answered however few folds there are; every fold more costs a teacher and a network more.
+    """
+    return min(MOST_FOLDS, max(2, math.ceil((train + val) / val)))
 
 
 class FoldJudge:
@@ -98,8 +107,10 @@ class FoldJudge:
     def __len__(self) -> int:
         return len(self._folds)
 
-    def drop(self, paths: Sequence[Path], stage: str, passes: int) -> Drop:
-        """What a network of these paths loses against the teachers.
+    def drop(self, paths: Sequence[Path], stage: str, passes: int, allowed: float) -> tuple[Drop, int]:
+        """What a network of these paths loses against the teachers, and over how many folds that was found.
+
+        Folds end early where those that are answered show by themselves that more than the allowed points are lost.
 
         Args:
             stage: name of the networks' checkpoints.
@@ -108,16 +119,21 @@ class FoldJudge:
         with self._run.timed("folds"):
             self._run.display.say(
                 f"folds      {stage} is judged over {len(self)} folds of training and validation pictures, with a teacher "
-                "and a network for each; prune.folds=0 takes the validation pictures alone"
+                f"and a network of {passes} passes for each; prune.folds=0 takes the validation pictures alone"
             )
             teachers, nets = [], []
-            for number in range(len(self._folds)):
+            for number in range(len(self)):
                 by_teacher, by_net = self._answers(number, list(paths), stage, passes)
                 teachers.append(by_teacher)
                 nets.append(by_net)
+                found = Drop.between(torch.cat(teachers), torch.cat(nets))
                 figures = f"teacher {by_teacher.double().mean():.3f}, {stage} {by_net.double().mean():.3f}"
-                self._run.display.say(f"folds      {number + 1} of {len(self._folds)}: {figures}")
-        return Drop.between(torch.cat(teachers), torch.cat(nets))
+                over = found.is_surely_beyond(allowed)
+                enough = "; that is enough" if over and number + 1 < len(self) else ""
+                self._run.display.say(f"folds      {number + 1} of {len(self)}: {figures}{enough}")
+                if over:
+                    break
+        return found, len(nets)
 
     def _answers(self, number: int, paths: list[Path], stage: str, passes: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Which of a fold's pictures its teacher gets right, and a network of these paths: (n,) bool each."""

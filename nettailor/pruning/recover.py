@@ -176,30 +176,25 @@ class _Candidate:
         stage: name of its recovery.
         tensors: what the task owned.
         val_accuracy: before recovery.
-        passes: of the rounds up to it.
     """
 
     stage: str
     price: float
     tensors: dict[str, Tensor]
     val_accuracy: float
-    passes: int
 
 
 def _choice(pruned: Pruned, student: TailoredNet) -> _Candidate:
     """The network that pruning chose."""
-    price = pruned.graph.price()
-    passes = sum(trial.epochs for trial in pruned.trials if trial.price >= price and not trial.undone)
-    return _Candidate("recover", price, snapshot(student), pruned.val_accuracy, passes)
+    return _Candidate("recover", pruned.graph.price(), snapshot(student), pruned.val_accuracy)
 
 
 def _steps(pruned: Pruned) -> list[_Candidate]:
     """The networks that pruning passed, in order."""
-    found, passes = [], 0
-    for number, (trial, tensors) in enumerate(zip(pruned.trials, pruned.steps, strict=True), 1):
-        found.append(_Candidate(f"recover-{number}", trial.price, tensors, trial.val_accuracy, passes + trial.epochs))
-        passes += 0 if trial.undone else trial.epochs
-    return found
+    passed = enumerate(zip(pruned.trials, pruned.steps, strict=True), 1)
+    return [
+        _Candidate(f"recover-{number}", trial.price, tensors, trial.val_accuracy) for number, (trial, tensors) in passed
+    ]
 
 
 def _leaner(pruned: Pruned) -> list[_Candidate]:
@@ -219,7 +214,7 @@ def _costlier(pruned: Pruned, student: TailoredNet) -> list[_Candidate]:
     between = [each for each in _steps(pruned) if chosen < each.price < most]
     return [
         *sorted(between, key=lambda each: each.price),
-        _Candidate("recover-whole", most, whole.tensors, whole.val_accuracy, 0),
+        _Candidate("recover-whole", most, whole.tensors, whole.val_accuracy),
     ]
 
 
@@ -273,11 +268,10 @@ class _Job:
         return _Ended(attempt, tensors, right)
 
     def _drop(self, candidate: _Candidate, right: Tensor, recovery: int) -> tuple[Drop, int]:
-        """What the network that is now in the student loses, and over how many folds that was judged, with as many passes."""
+        """What the network that is now in the student loses, and over how many folds that was judged; 0: on validation."""
         on_validation = Drop.between(self._right, right)
         if self.judge is None or on_validation.is_surely_beyond(self.drop):
             return on_validation, 0
         run = self.run
         student = run.passes("student") if "student" in run.fitted else 0
-        passes = student + candidate.passes + recovery
-        return self.judge.drop(BlockGraph.of(self.student).paths, candidate.stage, passes), len(self.judge)
+        return self.judge.drop(BlockGraph.of(self.student).paths, candidate.stage, student + recovery, self.drop)

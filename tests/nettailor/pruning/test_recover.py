@@ -89,7 +89,7 @@ def test_where_none_is_accepted_it_goes_on_in_the_middle_and_ends_with_the_same_
         assert all(torch.equal(tensor, again[2][name]) for name, tensor in tensors.items())
 
 
-def test_passes_of_an_undone_round_led_to_nothing_but_its_own_network(backbone: Backbone) -> None:
+def test_a_network_of_an_undone_round_is_one_of_those_that_may_be_recovered(backbone: Backbone) -> None:
     graph = BlockGraph.of(TailoredNet(backbone, 4, Plan()))
     price = graph.price()
     trials = [
@@ -98,11 +98,8 @@ def test_passes_of_an_undone_round_led_to_nothing_but_its_own_network(backbone: 
         Trial([], 0, 0.6 * price, 0.6, [], epochs=4),
     ]
     found = _leaner(Pruned(graph, 0.0, 0.0, trials, steps=[{}, {}, {}]))
-    assert [(candidate.price / price, candidate.passes) for candidate in found] == [
-        (pytest.approx(0.4), 2),
-        (pytest.approx(0.6), 7),
-        (pytest.approx(0.8), 3),
-    ]
+    assert [candidate.stage for candidate in found] == ["recover-1", "recover-3", "recover-2"]
+    assert [candidate.price / price for candidate in found] == pytest.approx([0.4, 0.6, 0.8])
 
 
 class Pictures:
@@ -332,20 +329,17 @@ def test_a_judge_decides_and_knows_how_long_a_network_was_trained(
     run = Run(fitted={"student": Fitted({}, 0.0, epochs=5)})
     graph = BlockGraph.of(student)
     trials = [Trial([], graph.macs(), graph.price(), 1.0, [], epochs=3)]
-    asked: list[tuple[int, str, int]] = []
+    asked: list[tuple[int, str, int, float]] = []
 
     class Judge:
-        def drop(self, paths: list[object], stage: str, passes: int) -> Drop:
-            asked.append((len(paths), stage, passes))
-            return Drop(points, 0.1, 999)
-
-        def __len__(self) -> int:
-            return 4
+        def drop(self, paths: list[object], *given: Any) -> tuple[Drop, int]:
+            asked.append((len(paths), *given))
+            return Drop(points, 0.1, 999), 4
 
     pruned = Pruned(graph, 0.0, 1.0, trials, steps=[snapshot(student)])
     after = RecoverConfig(epochs=2)
     result = recover_leanest(student, teacher, task, pruned, after, 0.5, STUDENT, run, Judge())  # type: ignore[arg-type]
-    assert asked == [(len(graph.paths), "recover", 5 + 3 + 2)]
+    assert asked == [(len(graph.paths), "recover", 5 + 2, 0.5)], "the student's passes and recovery's, not the rounds'"
     assert result.taken is not None
     assert (result.taken.accepted, result.taken.judged, result.taken.folds) == (accepted, Drop(points, 0.1, 999), 4)
 
@@ -355,11 +349,8 @@ def test_folds_are_not_asked_where_validation_shows_that_more_is_lost(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch, wrong: int, folds: int
 ) -> None:
     class Judge:
-        def drop(self, paths: list[object], stage: str, passes: int) -> Drop:
-            return Drop(0.0, 0.1, 999)
-
-        def __len__(self) -> int:
-            return 5
+        def drop(self, *given: object) -> tuple[Drop, int]:
+            return Drop(0.0, 0.1, 999), 5
 
     script = Scripted(backbone, (0.1, 0.1, 0.1), monkeypatch)
     script.after = {"recover": 0.93}

@@ -150,7 +150,7 @@ def test_networks_of_folds_lose_their_paths_as_the_runs_do(
         graph = BlockGraph.of(new_student(backbone, task, short, run))
         left = graph.without([path for path in graph.paths if path.key == "G3"])
         assert judge is not None
-        judge.drop(left.paths, "recover-1", 1)
+        judge.drop(left.paths, "recover-1", 1, 0.5)
         assert cut == [[path.key for path in left.paths]] * (2 if refitted else 0), f"nothing twice, {again}"
 
 
