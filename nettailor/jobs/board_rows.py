@@ -31,6 +31,7 @@ ALL = (
     "random_weights",
     "random_weights+distill",
     "channel_pruning+magnitude",
+    "channel_pruning+labels",
     "nettailor_pruned_as_paper",
     "paper_pruned_as_nettailor",
     "blocks_per_stage+two",
