@@ -33,6 +33,8 @@ SGD_RATES = (0.05, 0.01, 0.002)
 HIGH_RATE, SGD_HIGH_RATE = 1e-3, 0.015
 """From here on fine-tuning replaces pretrained features rather than keeping them."""
 TRIAL_STEPS, MOST_TRIAL_EPOCHS = 30, 4
+LEARNED = 0.95
+"""A trial has learned something where its loss is below this part of what the classes' frequencies alone lose."""
 STUDENT_FACTOR = 2.0
 """A student's own tensors are few and new: twice the teacher's rate."""
 
@@ -65,13 +67,16 @@ def search_rate(
     run: Run,
     rates: Sequence[float] = RATES,
 ) -> float:
-    """The rate whose short training ends with the lowest loss.
+    """The rate whose short training ends with the lowest loss; the first, where none has learned anything.
+
+    From random weights a few passes may not be enough to see anything, and the lowest of such losses would be a matter of
+    chance, and often the lowest rate's.
 
     Args:
         stage: that the rate is for; what was found is kept as its checkpoint `STAGE-rate`.
         trial: trains a fresh net at a rate for `trial_epochs`, in a run that keeps and shows nothing, and returns the loss on
             validation.
-        rates: that are tried; those of AdamW if left out.
+        rates: that are tried, the usual one first; those of AdamW if left out.
     """
     name, kept = f"{stage}-rate", run.checkpoints.load(f"{stage}-rate")
     if kept is None:
@@ -86,7 +91,11 @@ def search_rate(
             except TrainingError:  # a gradient that is not finite: this rate is too high
                 losses[rate] = math.inf
             run.display.say(f"{stage:<10} rate {rate:g}: loss {losses[rate]:.3f} on validation after {epochs} pass(es)")
-        best = min(losses, key=lambda rate: losses[rate] if math.isfinite(losses[rate]) else math.inf)
+        learned = {rate: loss for rate, loss in losses.items() if loss < LEARNED * constant_loss(task)}
+        usual = next((rate for rate in rates if math.isfinite(losses[rate])), rates[0])
+        best = min(learned, key=lambda rate: learned[rate], default=usual)
+        if not learned:
+            run.display.say(f"{stage:<10} no rate has learned anything so soon: {best:g}, as is usual")
         tried = {f"{rate:g}": loss if math.isfinite(loss) else None for rate, loss in losses.items()}
         kept = {}, {"rate": best, "tried": tried, "epochs": epochs * len(rates), "seconds": 0.0}
         run.checkpoints.save(name, *kept)
@@ -98,6 +107,13 @@ def search_rate(
 def trial_epochs(pictures: int, batch: int, accumulate: int = 1) -> int:
     """Passes of a trial: as many as make up some steps, where there are few pictures."""
     return min(MOST_TRIAL_EPOCHS, math.ceil(TRIAL_STEPS / Schedule(1, batch).steps_of(pictures, accumulate)))
+
+
+def constant_loss(task: Task) -> float:
+    """Mean cross entropy on the validation split of answers that are the classes' frequencies among the training pictures."""
+    asked = task.val.labels
+    counts = torch.bincount(task.train.labels, minlength=len(task.classes)) + 1  # a class of none may be asked for
+    return float(cross_entropy(torch.log(counts / counts.sum()).expand(len(asked), -1), asked))
 
 
 @torch.no_grad()

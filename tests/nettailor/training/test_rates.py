@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from blocks import Backbone
 from nettailor.data.batches import evaluation_batches
 from nettailor.data.task import Task
 from nettailor.errors import TrainingError
+from nettailor.progress import Display
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import TrainingConfig
 from nettailor.training.rates import (
     RATES,
     SGD_RATES,
+    constant_loss,
     keeps_features,
     loss_on,
     search_rate,
@@ -63,6 +66,31 @@ def test_a_rate_that_diverges_is_not_taken_and_can_be_written_down(task: Task, t
     kept = run.checkpoints.load("teacher-rate")
     assert kept is not None
     assert kept[1]["tried"][f"{RATES[0]:g}"] is None
+
+
+@pytest.mark.parametrize(
+    ("losses", "taken"),
+    [
+        ((1.40, 1.38, 1.39), 0),  # of four classes that are as frequent, log 4 = 1.386
+        ((1.40, 1.30, 1.39), 1),
+        ((math.inf, 1.39, 1.38), 1),
+        ((math.inf, math.nan, math.inf), 0),
+    ],
+)
+def test_where_no_rate_has_learned_anything_the_usual_one_is_taken(
+    task: Task, capsys: pytest.CaptureFixture[str], losses: tuple[float, ...], taken: int
+) -> None:
+    of = dict(zip(RATES, losses, strict=True))
+    assert search_rate("scratch", lambda rate, run: of[rate], task, 16, Run(display=Display())) == RATES[taken]
+    assert ("no rate has learned anything so soon" in capsys.readouterr().out) == (1.30 not in losses)
+
+
+def test_the_loss_without_a_look_at_the_pictures_goes_by_how_frequent_classes_are(task: Task) -> None:
+    assert constant_loss(task) == pytest.approx(math.log(4))
+    labels = torch.tensor([0] * 6 + [1] * 2)
+    skewed = replace(task, train=replace(task.train, labels=labels), val=replace(task.val, labels=labels))
+    counts = torch.tensor([7.0, 3.0, 1.0, 1.0]) / 12
+    assert constant_loss(skewed) == pytest.approx(-float(counts.log()[labels].mean()))
 
 
 @pytest.mark.parametrize(("training", "rates"), [(ADAMW, RATES), (SGD, SGD_RATES)])
