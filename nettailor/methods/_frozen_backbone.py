@@ -4,7 +4,7 @@
 
 They train with the section `student`: its learning rate, weight decay and batch; as long as fine-tuning (`teacher.epochs`),
 because a student's own training is short only where it begins as its teacher. Where no rate is configured, it is found as the
-teacher's is.
+teacher's is, among higher ones. Norms that are trained adopt the task's statistics first, as in fine-tuning from a probe.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import torch
 
 from blocks import Plan, TailoredNet, compact
 from nettailor.methods._protocol import Context, Plain, Sections, Trained
-from nettailor.training.finetuning import fit_to_labels
+from nettailor.training.finetuning import adopt_statistics_of, fit_to_labels
 from nettailor.training.loop import Schedule, parameter_groups
 from nettailor.training.probe import fit_probe
-from nettailor.training.rates import loss_on, rates_of, search_rate, trial_epochs
+from nettailor.training.rates import loss_on, rates_of_few, search_rate, trial_epochs
 from nettailor.training.run import Run
 
 
@@ -41,6 +41,7 @@ class FrozenBackbone(Plain):
             net = TailoredNet(backbone, len(task.classes), self.plan).to(run.device)
             if probe is not None:
                 probe.write(net.head, backbone.classifier_paths[0])
+                adopt_statistics_of(task, net, run)
             groups = parameter_groups(net.trained_parameters(), rate, config.weight_decay)
             schedule = Schedule(epochs, config.batch)
             fit_to_labels(self.name, net, net.task_tensors(), groups, schedule, task, run)
@@ -53,6 +54,6 @@ class FrozenBackbone(Plain):
         with run.timed(self.name):
             rate = config.lr
             if rate is None:
-                rate = search_rate(self.name, trial, task, config.batch, run, rates_of(run.training))
+                rate = search_rate(self.name, trial, task, config.batch, run, rates_of_few(run.training))
             net = trained(rate, context.recipe.teacher.epochs, run)
         return Trained(compact(net), epochs={self.name: run.passes(self.name)})

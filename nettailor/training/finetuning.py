@@ -136,6 +136,11 @@ def tuned_groups(
     return groups
 
 
+def adopt_statistics_of(task: Task, net: Backbone | TailoredNet, run: Run) -> None:
+    """Give the norms that a net trains the statistics of a task's training pictures; it goes on computing what it did."""
+    adopt_statistics(net, sample_batches(task.train, SEEN_FOR_STATISTICS, run.seed, net.spec, run.device, BATCH))
+
+
 def finetune(
     backbone: Backbone,
     task: Task,
@@ -167,9 +172,7 @@ def finetune(
         begins_with_probe = probe is not None and (config.start == "probe" or keeps_features(rate, run.training))
         net = new(begins_with_probe)
         if begins_with_probe:
-            adopt_statistics(
-                net, sample_batches(task.train, SEEN_FOR_STATISTICS, run.seed, net.spec, run.device, BATCH)
-            )
+            adopt_statistics_of(task, net, run)
         return net
 
     teacher = tune(STAGE, new_at, task, config, run, tuning, objective)

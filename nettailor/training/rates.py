@@ -34,7 +34,8 @@ HIGH_RATE, SGD_HIGH_RATE = 1e-3, 0.015
 """From here on fine-tuning replaces pretrained features rather than keeping them."""
 TRIAL_STEPS, MOST_TRIAL_EPOCHS = 30, 4
 LEARNED = 0.95
-"""A trial has learned something where its loss is below this part of what the classes' frequencies alone lose."""
+"""A trial has learned something where its loss is below this part of what the classes' frequencies alone lose, or of what the
+trial at the usual rate does."""
 STUDENT_FACTOR = 2.0
 """A student's own tensors are few and new: twice the teacher's rate."""
 
@@ -42,6 +43,15 @@ STUDENT_FACTOR = 2.0
 def rates_of(training: TrainingConfig) -> Sequence[float]:
     """The rates that are tried with an optimiser."""
     return SGD_RATES if training.optimizer == "sgd" else RATES
+
+
+def rates_of_few(training: TrainingConfig) -> Sequence[float]:
+    """The rates that are tried where the backbone stays as it is and only a few tensors train, such as its norms'.
+
+    Higher ones than of a whole network, which would lose what it has learned: at 2e-3 norms hardly move in a hundred steps.
+    """
+    usual, lower, _ = rates_of(training)
+    return usual, 4 * usual, 16 * usual, lower
 
 
 def usual_rate(training: TrainingConfig) -> float:
@@ -91,10 +101,10 @@ def search_rate(
             except TrainingError:  # a gradient that is not finite: this rate is too high
                 losses[rate] = math.inf
             run.display.say(f"{stage:<10} rate {rate:g}: loss {losses[rate]:.3f} on validation after {epochs} pass(es)")
-        learned = {rate: loss for rate, loss in losses.items() if loss < LEARNED * constant_loss(task)}
         usual = next((rate for rate in rates if math.isfinite(losses[rate])), rates[0])
-        best = min(learned, key=lambda rate: learned[rate], default=usual)
-        if not learned:
+        best = min(rates, key=lambda rate: losses[rate] if math.isfinite(losses[rate]) else math.inf)
+        if losses[best] >= LEARNED * max(constant_loss(task), losses[usual]):
+            best = usual
             run.display.say(f"{stage:<10} no rate has learned anything so soon: {best:g}, as is usual")
         tried = {f"{rate:g}": loss if math.isfinite(loss) else None for rate, loss in losses.items()}
         kept = {}, {"rate": best, "tried": tried, "epochs": epochs * len(rates), "seconds": 0.0}
