@@ -25,6 +25,9 @@ from nettailor.training.config import RecoverConfig, StudentConfig
 from nettailor.training.run import Run
 from nettailor.training.stages import recover
 
+WHOLE = "recover-whole"
+"""Stage of the recovery of all blocks without a proxy."""
+
 
 @dataclass
 class Attempt:
@@ -95,7 +98,8 @@ def recover_leanest(
     Args:
         drop: in points.
         judge: of the drop, where validation pictures are too few; left out, each is judged on these. It trains several
-            networks anew, so it isn't asked about one of which validation alone shows that it loses more than the drop.
+            networks anew, so it isn't asked about one of which validation alone shows that it loses more than the drop, nor
+            about all blocks without a proxy, behind which there is nothing to choose any more.
     """
     result = Recovered(pruned.graph, pruned.val_accuracy)
     if config.epochs == 0:
@@ -214,7 +218,7 @@ def _costlier(pruned: Pruned, student: TailoredNet) -> list[_Candidate]:
     between = [each for each in _steps(pruned) if chosen < each.price < most]
     return [
         *sorted(between, key=lambda each: each.price),
-        _Candidate("recover-whole", most, whole.tensors, whole.val_accuracy),
+        _Candidate(WHOLE, most, whole.tensors, whole.val_accuracy),
     ]
 
 
@@ -270,7 +274,7 @@ class _Job:
     def _drop(self, candidate: _Candidate, right: Tensor, recovery: int) -> tuple[Drop, int]:
         """What the network that is now in the student loses, and over how many folds that was judged; 0: on validation."""
         on_validation = Drop.between(self._right, right)
-        if self.judge is None or on_validation.is_surely_beyond(self.drop):
+        if self.judge is None or candidate.stage == WHOLE or on_validation.is_surely_beyond(self.drop):
             return on_validation, 0
         run = self.run
         student = run.passes("student") if "student" in run.fitted else 0

@@ -360,3 +360,19 @@ def test_folds_are_not_asked_where_validation_shows_that_more_is_lost(
     assert result.taken is not None
     assert (result.taken.folds, result.taken.accepted) == (folds, folds > 0)
     assert result.taken.pictures == (999 if folds else 24)
+
+
+def test_folds_are_not_asked_about_the_last_that_there_is(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Judge:
+        def drop(self, paths: object, stage: str, *rest: object) -> tuple[Drop, int]:
+            asked.append(stage)
+            return Drop(5.0, 1.0, 999), 4
+
+    script = Scripted(backbone, (0.5, 0.5, 0.5), monkeypatch, choice=1, whole=0.90)
+    script.after = {"recover": 0.90, "recover-whole": 0.90}
+    result = script.recover(judge=Judge())
+    assert script.stages == ["recover", "recover-whole"]
+    assert asked == ["recover"]
+    assert [attempt.folds for attempt in result.attempts] == [4, 0]
