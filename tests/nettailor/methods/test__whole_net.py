@@ -67,8 +67,15 @@ def test_all_passes_together_are_those_that_were_asked_for(
         assert given[0][8].temperature == 2.0
 
 
-@pytest.mark.parametrize(("optimizer", "rates"), [("adamw", RATES), ("sgd", SGD_RATES)])
-@pytest.mark.parametrize("name", ["shallow", "batch_norm"])
+@pytest.mark.parametrize(
+    ("name", "optimizer", "rates"),
+    [
+        ("shallow", "adamw", RATES),
+        ("shallow", "sgd", SGD_RATES),
+        ("batch_norm", "adamw", (2e-3, 8e-3, 3.2e-2, 5e-4)),
+        ("batch_norm", "sgd", (0.05, 0.2, 0.8, 0.01)),
+    ],
+)
 def test_the_rates_that_are_tried_are_the_optimisers(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, name: str, optimizer: Any, rates: tuple[float, ...]
 ) -> None:
