@@ -51,7 +51,7 @@ def usual_folds(train: int, val: int) -> int:
 
     All pictures are answered however few folds there are; every fold more costs a teacher and a network more.
     """
-    return min(MOST_FOLDS, max(2, math.ceil((train + val) / val)))
+    return min(MOST_FOLDS, math.ceil((train + val) / val))
 
 
 class FoldJudge:

@@ -46,10 +46,8 @@ def rates_of(training: TrainingConfig) -> Sequence[float]:
 
 
 def rates_of_few(training: TrainingConfig) -> Sequence[float]:
-    """The rates that are tried where the backbone stays as it is and only a few tensors train, such as its norms'.
-
-    Higher ones than of a whole network, which would lose what it has learned: at 2e-3 norms hardly move in a hundred steps.
-    """
+    """The rates that are tried where the backbone stays as it is and only a few tensors train, such as its norms': higher ones
+    too than of a whole network, which would lose what it has learned."""
     usual, lower, _ = rates_of(training)
     return usual, 4 * usual, 16 * usual, lower
 
