@@ -46,8 +46,10 @@ def rates_of(training: TrainingConfig) -> Sequence[float]:
 
 
 def rates_of_few(training: TrainingConfig) -> Sequence[float]:
-    """The rates that are tried where the backbone stays as it is and only a few tensors train, such as its norms': higher ones
-    too than of a whole network, which would lose what it has learned."""
+    """The rates that are tried where the backbone stays as it is and only a few tensors train, such as its norms'.
+
+    A whole network would lose what it has learned at the higher ones.
+    """
     usual, lower, _ = rates_of(training)
     return usual, 4 * usual, 16 * usual, lower
 
