@@ -13,8 +13,8 @@ once, in an order drawn anew, until the bootstrap 95 % interval of each ratio of
 --most rounds, which is said).
 
 Expected on two cores: at most 1.0 on the ResNet-18, with local and with end-to-end matching; the default student on
-the embedded backbone costs 1.6 to 1.7 plain steps with the answers known. The figures measured here are in
-docs/bench/step.json and step_embedded.json.
+the embedded backbone costs 1.6 to 1.7 plain steps with the answers known. The ResNet-18's figures measured here are in
+docs/bench/step.json; the embedded backbone's in step_embedded.json (`--networks embedded`), as a step is trained now.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Write docs/board.md from boards that `nettailor compare` has made: tables, pictures, raw reports, and what they show.
 
-    nettailor compare --seeds 3 --out boards/digits
-    nettailor compare --seeds 3 --data data/gtsrb.zip 'data.group=([^/]+/\\d+)_' --out boards/gtsrb
-    nettailor compare --seeds 3 --data data/omniglot242.zip --out boards/omniglot242
-    nettailor compare --seeds 3 --data data/cifar10_jpeg.zip data.train_limit=4000 data.flip=true --out boards/cifar10_jpeg
+    nettailor compare --seeds 3 --methods "$DIGITS" --out boards/digits
+    nettailor compare --seeds 3 --methods "$GTSRB" --data data/gtsrb.zip 'data.group=([^/]+/\\d+)_' --out boards/gtsrb
+    nettailor compare --seeds 3 --methods finetune,nettailor --data data/omniglot242.zip --out boards/omniglot242
+    nettailor compare --seeds 3 --methods finetune,nettailor --data data/cifar10_jpeg.zip data.train_limit=4000 \\
+        data.flip=true --out boards/cifar10_jpeg
     nettailor compare --methods finetune,nettailor,paper,shallow --data data/gtsrb.zip 'data.group=([^/]+/\\d+)_' \\
         --backbone cifar_resnet:resnet56 --weights cifar_resnet56.safetensors --out boards/gtsrb_resnet56
     nettailor compare --methods finetune,nettailor,paper,shallow --data data/gtsrb.zip 'data.group=([^/]+/\\d+)_' \\
@@ -17,8 +18,15 @@
         source.measured_on=200 --out every/digits
     python -m recipes.evidence.board every --out docs/every_method
 
-`cifar_resnet` is tests/cifar_resnet.py on the Python path. The committed board ran with machine.threads=1, all methods of the
-list (`--methods`; without it fewer run).
+`cifar_resnet` is tests/cifar_resnet.py on the Python path; boards over it and MobileNetV2 are those of version 0.1.0. The
+committed boards ran with machine.threads=1 and these rows:
+
+    GTSRB=finetune,nettailor,shallow+distill,blocks_per_stage+distill,random_weights+distill
+    DIGITS=$GTSRB,shallow,blocks_per_stage,channel_pruning,finetune+90
+
+On the board of every method three rows were run later and by themselves, on another machine: `adapt --method batch_norm` and
+`adapters` with machine.threads=1, and `channel_pruning+labels` by its recipe there, with a teacher that it trained anew.
+
 Expected: docs/board.md, a table per folder of `boards`, and its raw reports in docs/board/FOLDER; nothing is trained.
 """
 

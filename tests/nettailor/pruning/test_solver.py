@@ -13,7 +13,7 @@ from scipy.optimize import milp
 from blocks import Path
 from nettailor.pruning import solver
 from nettailor.pruning.graph import BlockGraph, GraphError
-from nettailor.pruning.solver import LOOK_AHEAD, Option, options_from_paths, smaller, within_budget
+from nettailor.pruning.solver import LOOK_AHEAD, Option, cheapest, options_from_paths, smaller, within_budget
 
 
 def random_graph(depth: int, skips: int, draws: random.Random, dense: float = 0.8) -> BlockGraph:
@@ -125,6 +125,19 @@ def test_a_round_is_what_trying_every_look_ahead_gives_in_three_programs(
     else:
         assert smaller(graph, options, part).paths == expected.paths
         assert len(solved) <= 3
+
+
+def test_a_round_may_end_at_the_cheapest_network_and_no_lower() -> None:
+    graph = random_graph(6, 2, random.Random(4), dense=1.0)
+    options = options_from_paths(graph, {path: path.source / 10 for path in graph.paths})
+    bottom = cheapest(graph).price()
+    assert (
+        smaller(graph, options, 0.001, bottom).price()
+        == smaller(graph, options, 0.001, bottom, bottom).price()
+        == bottom
+    )
+    with pytest.raises(GraphError, match=f"the cheapest network that holds together costs {bottom:.4g}"):
+        smaller(graph, options, 0.001, bottom - 1, bottom)
 
 
 def test_fifty_blocks_are_chosen_in_seconds() -> None:
