@@ -227,6 +227,7 @@ def compact(net: TailoredNet | ShallowNet | Backbone | CompactNet, backbone: Bac
     }
     if narrower:
         result = CompactNet(backbone, replace(plan, widths=tuple(sorted(narrower.items()))))
+    result.to(next(net.parameters()).device)
     trained = {_name_in_compact(name): tensor for name, tensor in tensors_of(net).items()}
     with torch.no_grad():
         for name, tensor in result.task_tensors().items():
@@ -236,12 +237,12 @@ def compact(net: TailoredNet | ShallowNet | Backbone | CompactNet, backbone: Bac
 
 def _copy_of(net: CompactNet) -> CompactNet:
     """A compact net of the same plan with the same task tensors, that shares nothing else with it but the backbone."""
-    result = CompactNet(net.backbone, net.plan)
+    result = CompactNet(net.backbone, net.plan).to(next(net.parameters()).device)
     own = net.task_tensors()
     with torch.no_grad():
         for name, tensor in result.task_tensors().items():
             tensor.copy_(own[name])
-    return result.to(next(net.parameters()).device)
+    return result
 
 
 def _compact_student(student: TailoredNet) -> CompactNet:

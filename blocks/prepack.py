@@ -16,6 +16,9 @@ from torch import Tensor, fx, nn
 
 from blocks.fuse import ADDITIONS, called
 
+SMALLEST_MAP = (1, 1)
+"""Height and width to which oneDNN adds nothing in the torch of 2025 ("could not create a memory")."""
+
 
 class PackedConvolution(nn.Module):
     """A convolution, a tensor that is added to it, and the activation behind both, as one operation.
@@ -38,7 +41,11 @@ class PackedConvolution(nn.Module):
         return {**super().__getstate__(), "_packed": None}  # type: ignore[misc]
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
-        if x.device.type != "cpu" or x.dtype != torch.float32:
+        if (
+            x.device.type != "cpu"
+            or x.dtype != torch.float32
+            or (other is not None and other.shape[2:] == SMALLEST_MAP)
+        ):
             plain: Tensor = self.convolution(x)
             return self.act(plain if other is None else plain + other)
         if self._packed is None or self._packed[0] != x.shape:

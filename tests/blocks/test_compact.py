@@ -7,6 +7,7 @@ import torch
 
 from blocks import Backbone, Plan, TailoredNet, compact, count_params
 from blocks.counting import tensors_of
+from blocks.shallow import ShallowNet
 from nettailor.pruning.graph import BlockGraph
 
 
@@ -83,3 +84,12 @@ def test_a_compact_net_stays_in_eval_mode(backbone: Backbone) -> None:
     before = {name: t.clone() for name, t in tensors_of(net).items()}
     net(torch.randn(4, 3, 16, 16))
     assert all(torch.equal(t, before[name]) for name, t in tensors_of(net).items())
+
+
+@pytest.mark.parametrize("kind", ["teacher", "shallow", "compact"])
+def test_a_compact_net_is_where_its_network_is(backbone: Backbone, kind: str) -> None:
+    """On the device without memory, which stands for a GPU: a classifier left on the CPU would answer nothing there."""
+    net = {"teacher": lambda: backbone.teacher(5), "shallow": lambda: ShallowNet(backbone, 2, 5)}
+    whole = (compact(backbone.teacher(5), backbone) if kind == "compact" else net[kind]()).to("meta")
+    found = compact(whole, backbone.to("meta"))
+    assert {tensor.device.type for tensor in tensors_of(found).values()} == {"meta"}
