@@ -85,16 +85,17 @@ def tune(
     run: Run,
     tuning: Tuning | None = None,
     objective: ObjectiveOf[Any] = labels_alone,
+    in_trials: Callable[[], Tuned] | None = None,
 ) -> Tuned:
     """Train a network at the rate that is configured, or the best of a short search; the rate is kept as `run.rate`.
 
     Args:
         new: a fresh network, given the rate that it is going to be trained at; what is random in it is seeded already.
+        in_trials: the same for the search, where rates are to be told apart from one start; left out, `new`.
     """
     chosen = tuning or Tuning()
 
-    def trained(rate: float, config: TeacherConfig, run: Run) -> Tuned:
-        net = new(rate)
+    def trained(net: Tuned, rate: float, config: TeacherConfig, run: Run) -> Tuned:
         towards = objective(net, task, config, run)
         beside = towards.beside.to(run.device)
 
@@ -112,14 +113,14 @@ def tune(
 
     def trial(rate: float, run: Run) -> float:
         epochs = trial_epochs(len(task.train), config.batch, run.training.accumulate)
-        net = trained(rate, replace(config, epochs=epochs), run)
+        net = trained(new(rate) if in_trials is None else in_trials(), rate, replace(config, epochs=epochs), run)
         return loss_on(net, task.val, net.spec)
 
     if config.lr is None:
         run.rate = search_rate(stage, trial, task, config.batch, run, rates_of(run.training))
     else:
         run.rate = config.lr
-    return trained(run.rate, config, run)
+    return trained(new(run.rate), run.rate, config, run)
 
 
 def tuned_groups(
@@ -154,8 +155,10 @@ def finetune(
     It is never worse than a linear probe on the validation split: where training only did harm, the frozen network with the
     probe is what is returned. Where `start` is auto it also begins with that probe, unless the rate is high: then features
     change so much that a classifier of the old ones is in the way. Norms that are trained then adopt the task's statistics
-    and go on computing what they did: a first step that normalises by the batch would change what the probe reads. The peak
-    rate is kept as `run.rate`.
+    and go on computing what they did: a first step that normalises by the batch would change what the probe reads.
+
+    The peak rate is kept as `run.rate`. In the search for it all rates begin with the probe, the high one too: after a pass
+    or two a network with a fresh classifier is behind by what the probe knows, whatever becomes of it in the end.
     """
     config, run = config or TeacherConfig(), run or Run()
     first = (tuning or Tuning()).tuned_from
@@ -168,14 +171,17 @@ def finetune(
             probe.write(net.head, net.classifier_paths[0])
         return net
 
-    def new_at(rate: float) -> Backbone:
-        begins_with_probe = probe is not None and (config.start == "probe" or keeps_features(rate, run.training))
-        net = new(begins_with_probe)
-        if begins_with_probe:
-            adopt_statistics_of(task, net, run)
+    def from_probe() -> Backbone:
+        net = new(with_probe=True)
+        adopt_statistics_of(task, net, run)
         return net
 
-    teacher = tune(STAGE, new_at, task, config, run, tuning, objective)
+    def new_at(rate: float) -> Backbone:
+        begins_with_probe = probe is not None and (config.start == "probe" or keeps_features(rate, run.training))
+        return from_probe() if begins_with_probe else new(with_probe=False)
+
+    in_trials = None if probe is None else from_probe
+    teacher = tune(STAGE, new_at, task, config, run, tuning, objective, in_trials)
     if probe is not None:
         _take_probe_if_better(teacher, new(with_probe=True), task, run)
     run.checkpoints.drop("probe")

@@ -133,3 +133,23 @@ def test_at_a_low_rate_it_begins_with_what_the_probe_reads_also_while_it_trains(
         wanted, off = probe(x), copy.deepcopy(probe).train()(x)
     assert torch.allclose(answers, wanted, rtol=1e-3, atol=1e-3)
     assert float((while_training - wanted).norm()) < 0.5 * float((off - wanted).norm())
+
+
+@pytest.mark.parametrize("start", ["auto", "probe", "fresh"])
+def test_rates_are_told_apart_from_one_start(backbone: Backbone, task: Task, start: str) -> None:
+    """A high rate with a fresh classifier would be behind by what the probe knows, and be turned down for that."""
+    begun: list[tuple[Tensor, int]] = []
+    x = normalise(task.train.batch(torch.arange(32)), backbone.spec, torch.device("cpu"))
+
+    def look(net: Backbone, task: Task, config: TeacherConfig, run: Run) -> Objective:
+        with torch.no_grad():
+            begun.append((net.eval()(x), config.epochs))
+        return labels_alone(net, task, config, run)
+
+    run = Run()
+    finetune(backbone, task, replace(TEACHER, epochs=7, lr=None, start=start), run, objective=look)  # type: ignore[arg-type]
+    first, *trials = [answers for answers, epochs in begun if epochs != 7]
+    assert len(trials) == len(RATES) - 1
+    assert all(torch.equal(first, other) for other in trials)
+    (chosen,) = [answers for answers, epochs in begun if epochs == 7]
+    assert torch.equal(first, chosen) == (start != "auto" or run.rate != RATES[0])
