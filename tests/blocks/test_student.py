@@ -14,6 +14,7 @@ from blocks import Backbone, Plan, TailoredNet
 from blocks.counting import tensors_of
 from nettailor.training.config import StudentConfig
 from nettailor.training.losses import backward
+from tests.blocks.test_fold import cut_of
 
 POLICIES = ("source", "stats", "affine")
 FORMS = ("conv1x1", "bottleneck", "identity")
@@ -165,6 +166,14 @@ def test_several_students_share_one_backbone(backbone: Backbone) -> None:
         assert not own & shared
     mine, theirs = (set(map(id, s.task_tensors().values())) for s in (one, other))
     assert not mine & theirs
+
+
+def test_a_new_student_takes_nothing_of_its_backbone_to_its_own_device() -> None:
+    """Its own tensors begin on the CPU; the device without memory stands for a GPU, and raises where it is to be left."""
+    backbone = cut_of("mobilenetv2_100", 32).to("meta")
+    student = TailoredNet(backbone, 3, Plan(rank=4))
+    assert {tensor.device.type for tensor in student.head.state_dict().values()} == {"cpu", "meta"}
+    assert {tensor.device.type for tensor in backbone.state_dict().values()} == {"meta"}
 
 
 def test_it_prints_its_paths(backbone: Backbone) -> None:
