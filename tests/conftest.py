@@ -23,6 +23,10 @@ from blocks.proxies import FORMS
 from nettailor.cli.main import main
 from tests import tiny
 
+SEEN = os.environ.setdefault("PYTEST_SAW_GPUS", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+"""Tests hold bits, which a GPU doesn't keep; those of tests/test_gpu.py start processes that see what pytest was given."""
+
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
