@@ -25,6 +25,7 @@ from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.fade import Fade
+from nettailor.pruning.folds import wanted_folds
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.importance import kind_for, loss_left_with, option_losses, pictures_run
 from nettailor.pruning.refit import cut_and_refit
@@ -210,8 +211,9 @@ def _rounds(job: _Job) -> Pruned:
     """Rounds, each towards `shrink` of the last one's price; what falls below may well come back.
 
     A round of several steps at once that falls below what recovery brings back is undone, and from there on each round is of
-    one step; no other is undone. They end where `patience` is at an end, where the budget is met, or, for a front, where
-    accuracy is far below.
+    one step; no other is undone. Where folds will judge, each is of one step from the start: what few validation pictures
+    don't show to be too lean may be, and then there is something between it and all blocks. They end where `patience` is at
+    an end, where the budget is met, or, for a front, where accuracy is far below.
     """
     student, config = job.student, job.config
     goal = student.cost_model.limit(config.budget) if config.how == "budget" and config.budget is not None else None
@@ -284,7 +286,8 @@ def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Bl
     bottom = cheapest(graph).price()
     pictures, training = min(job.config.measured_on, len(job.task.val)), len(job.task.train)
     state.importance_passes += pictures_run(options, kind, pictures) / training
-    for part in _parts(job.config.shrink, state.careful):
+    careful = state.careful or wanted_folds(job.config, job.task) > 0
+    for part in _parts(job.config.shrink, careful):
         try:
             left = smaller(graph, options, part, goal or 0.0, bottom)
         except GraphError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,6 +95,12 @@ def test_a_verb_s_status_is_the_command_s_and_its_warnings_are_plain_lines(
     before = warnings.showwarning
     assert nettailor("some") == (7, "", "nettailor: is old\n" * 2)
     assert warnings.showwarning is before
+
+
+@pytest.mark.parametrize("module", ["nettailor", "nettailor.cli"])
+def test_python_runs_it_as_a_module(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"nettailor {__version__}\n")
 
 
 def test_version_and_overview(nettailor: CommandLine) -> None:

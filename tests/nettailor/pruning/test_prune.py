@@ -125,6 +125,19 @@ def test_rounds_go_on_below_the_drop_as_long_as_there_is_patience(
     assert ends[2] > 2
 
 
+@pytest.mark.parametrize(("folds", "one_step"), [(0, False), (2, True)])
+def test_where_folds_will_judge_each_round_is_of_one_step(
+    backbone: Backbone, task: Task, folds: int, one_step: bool
+) -> None:
+    choice = PruneConfig(
+        drop=1.0, epochs=1, patience=0, shrink=0.9, fade_epochs=0, importance="taylor", largest_loss=99, folds=folds
+    )
+    student = tailor(backbone, task, STUDENT, Run())
+    whole = BlockGraph.of(student).price()
+    first, *_ = prune(student, finetune(backbone, task, TEACHER, Run()), task, choice, STUDENT, Run()).trials
+    assert (first.price > 0.8 * whole) == one_step
+
+
 def test_a_long_round_that_falls_too_far_is_undone_and_short_ones_follow(
     backbone: Backbone, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
