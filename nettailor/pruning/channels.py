@@ -3,8 +3,8 @@
     net, importance -> ChannelPruner -> shrink_to(MACs): the least important channels of all layers go first, in place
 
 Channels that hang together (through residual additions, norms, depthwise convolutions) go together, in groups that
-Torch-Pruning finds; all groups are ranked together, each group's importances divided by their mean. Classifiers keep
-their outputs.
+Torch-Pruning finds, and every group loses the same part of its channels: with all groups ranked together single layers lose
+so many that training doesn't bring back what went. Classifiers keep their outputs.
 
 The network then computes with channels first: with any number of channels last, convolutions on the CPU overwrite memory
 that is not theirs when gradients are computed (seen with torch 2.15, oneDNN; training of a pruned network ends in a crash).
@@ -57,8 +57,7 @@ class ChannelPruner:
         self._pruner = torch_pruning.pruner.BasePruner(
             net,
             self._example,
-            torch_pruning.importance.GroupMagnitudeImportance(normalizer="mean", **measures[importance]),
-            global_pruning=True,
+            torch_pruning.importance.GroupMagnitudeImportance(**measures[importance]),
             pruning_ratio=1.0,
             max_pruning_ratio=LARGEST_PART,
             iterative_steps=STEPS,
