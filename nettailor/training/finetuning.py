@@ -28,7 +28,7 @@ from nettailor.training.layerwise import layerwise_groups
 from nettailor.training.loop import Schedule, accuracy, fit, parameter_groups
 from nettailor.training.losses import Step, label_loss, weights_of_classes
 from nettailor.training.probe import Probe, fit_probe
-from nettailor.training.rates import keeps_features, loss_on, rates_of, search_rate, trial_epochs
+from nettailor.training.rates import keeps_features, losses_on, rates_of, search_rate, settle_by_steps, trial_epochs
 from nettailor.training.run import BeforeStep, Fitted, Run
 
 Tuned = TypeVar("Tuned", Backbone, WholeNet)
@@ -111,13 +111,18 @@ def tune(
         fit(stage, net, own, groups, schedule, task, net.spec, towards.step, evaluate, run, towards.before_step)
         return net
 
+    short, losses = trial_epochs(len(task.train), config.batch, run.training.accumulate), {}
+
     def trial(rate: float, run: Run) -> float:
-        epochs = trial_epochs(len(task.train), config.batch, run.training.accumulate)
-        net = trained(new(rate) if in_trials is None else in_trials(), rate, replace(config, epochs=epochs), run)
-        return loss_on(net, task.val, net.spec)
+        net = trained(new(rate) if in_trials is None else in_trials(), rate, replace(config, epochs=short), run)
+        losses[rate] = losses_on(net, task.val, net.spec)
+        return float(losses[rate].mean())
+
+    def settle(best: float) -> float:
+        return best if in_trials is None else settle_by_steps(best, losses, run.training, many_steps=short == 1)
 
     if config.lr is None:
-        run.rate = search_rate(stage, trial, task, config.batch, run, rates_of(run.training))
+        run.rate = search_rate(stage, trial, task, config.batch, run, rates_of(run.training), settle)
     else:
         run.rate = config.lr
     return trained(new(run.rate), run.rate, config, run)
@@ -158,7 +163,8 @@ def finetune(
     and go on computing what they did: a first step that normalises by the batch would change what the probe reads.
 
     The peak rate is kept as `run.rate`. In the search for it all rates begin with the probe, the high one too: after a pass
-    or two a network with a fresh classifier is behind by what the probe knows, whatever becomes of it in the end.
+    or two a network with a fresh classifier is behind by what the probe knows, whatever becomes of it in the end. What short
+    trainings can't tell is settled by how many steps follow (`rates.settle_by_steps`).
     """
     config, run = config or TeacherConfig(), run or Run()
     first = (tuning or Tuning()).tuned_from

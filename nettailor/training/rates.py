@@ -9,11 +9,11 @@ the number of pictures says which. The trials count as part of the stage that th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from blocks import InputSpec
@@ -76,6 +76,7 @@ def search_rate(
     batch: int,
     run: Run,
     rates: Sequence[float] = RATES,
+    settle: Callable[[float], float] = lambda best: best,
 ) -> float:
     """The rate whose short training ends with the lowest loss; the first, where none has learned anything.
 
@@ -87,6 +88,7 @@ def search_rate(
         trial: trains a fresh net at a rate for `trial_epochs`, in a run that keeps and shows nothing, and returns the loss on
             validation.
         rates: that are tried, the usual one first; those of AdamW if left out.
+        settle: given the rate of the lowest loss, after all trials, the one to take.
     """
     name, kept = f"{stage}-rate", run.checkpoints.load(f"{stage}-rate")
     if kept is None:
@@ -102,7 +104,7 @@ def search_rate(
                 losses[rate] = math.inf
             run.display.say(f"{stage:<10} rate {rate:g}: loss {losses[rate]:.3f} on validation after {epochs} pass(es)")
         usual = next((rate for rate in rates if math.isfinite(losses[rate])), rates[0])
-        best = min(rates, key=lambda rate: losses[rate] if math.isfinite(losses[rate]) else math.inf)
+        best = settle(min(rates, key=lambda rate: losses[rate] if math.isfinite(losses[rate]) else math.inf))
         if losses[best] >= LEARNED * max(constant_loss(task), losses[usual]):
             best = usual
             run.display.say(f"{stage:<10} no rate has learned anything so soon: {best:g}, as is usual")
@@ -112,6 +114,27 @@ def search_rate(
     notes = kept[1]
     run.fitted[name] = Fitted({"rate": notes["rate"]}, notes["seconds"], notes["epochs"])
     return float(notes["rate"])
+
+
+def settle_by_steps(best: float, losses: Mapping[float, Tensor], training: TrainingConfig, many_steps: bool) -> float:
+    """The rate to take where short trainings can't tell the usual one from those that keep pretrained features.
+
+    A short training speaks for low rates, the more so the smaller the part of the whole that it is (Wu et al. 2018,
+    "short-horizon bias"). Where many steps follow, the usual rate is taken unless a lower one's loss is lower by more than
+    two standard errors; where few do, as with few photographs, only if its own is lower by more than one.
+
+    Args:
+        best: the rate of the lowest loss.
+        losses: of each picture of the validation split (n,), after trials that began alike, by rate; none where one failed.
+    """
+    usual = usual_rate(training)
+    others = {rate: loss for rate, loss in losses.items() if rate != usual and math.isfinite(float(loss.mean()))}
+    if usual not in losses or not math.isfinite(float(losses[usual].mean())) or not others:
+        return best
+    lower = min(others, key=lambda rate: float(others[rate].mean()))
+    gain = others[lower] - losses[usual]
+    mean, error = float(gain.mean()), float(gain.std()) / math.sqrt(len(gain))
+    return usual if mean > (-2 * error if many_steps else error) else lower
 
 
 def trial_epochs(pictures: int, batch: int, accumulate: int = 1) -> int:
@@ -126,14 +149,18 @@ def constant_loss(task: Task) -> float:
     return float(cross_entropy(torch.log(counts / counts.sum()).expand(len(asked), -1), asked))
 
 
-@torch.no_grad()
 def loss_on(net: nn.Module, split: Split, spec: InputSpec) -> float:
     """Mean cross entropy of a net in eval mode, where the net is; its mode is put back."""
+    return float(losses_on(net, split, spec).mean())
+
+
+@torch.no_grad()
+def losses_on(net: nn.Module, split: Split, spec: InputSpec) -> Tensor:
+    """The same picture by picture: (n,), on the CPU."""
     device = next(net.parameters()).device
     training = net.training
     net.eval()
-    total = 0.0
-    for x, labels in evaluation_batches(split, spec, device):
-        total += float(cross_entropy(net(x).float(), labels, reduction="sum"))
+    batches = evaluation_batches(split, spec, device)
+    found = [cross_entropy(net(x).float(), labels, reduction="none").cpu() for x, labels in batches]
     net.train(training)
-    return total / len(split)
+    return torch.cat(found).double()

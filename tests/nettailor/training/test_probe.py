@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from blocks import Backbone
 from nettailor.backbones.load import load_backbone
@@ -122,11 +122,11 @@ def test_the_rate_is_searched_once_and_kept(
     losses = {RATES[0]: 3.0, RATES[1]: 1.0, RATES[2]: 2.0}
     seen: list[float] = []
 
-    def fake(net: nn.Module, *_: object) -> float:
+    def fake(net: nn.Module, *_: object) -> Tensor:
         seen.append(list(losses)[len(seen)])
-        return losses[seen[-1]]
+        return torch.full((4,), losses[seen[-1]])
 
-    monkeypatch.setattr(finetuning, "loss_on", fake)
+    monkeypatch.setattr(finetuning, "losses_on", fake)
     run = Run(checkpoints=Checkpoints(tmp_path))
     config = TeacherConfig(epochs=1, batch=16)
     finetune(backbone, task, config, run)

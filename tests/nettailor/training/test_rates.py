@@ -24,6 +24,7 @@ from nettailor.training.rates import (
     keeps_features,
     loss_on,
     search_rate,
+    settle_by_steps,
     students_teacher_keeps_features,
     trial_epochs,
     usual_rate,
@@ -84,6 +85,30 @@ def test_where_no_rate_has_learned_anything_the_usual_one_is_taken(
     of = dict(zip(RATES, losses, strict=True))
     assert search_rate("scratch", lambda rate, run: of[rate], task, 16, Run(display=Display())) == RATES[taken]
     assert ("no rate has learned anything so soon" in capsys.readouterr().out) == (losses[taken] not in (1.30, 2.5))
+
+
+@pytest.mark.parametrize(
+    ("gain", "many", "few"),  # of the usual rate's loss over a lower one's, in standard errors
+    [(-2.5, False, False), (-1.5, True, False), (0.5, True, False), (1.5, True, True)],
+)
+@pytest.mark.parametrize("training", [ADAMW, SGD])
+def test_what_short_trainings_cant_tell_is_settled_by_how_many_steps_follow(
+    training: TrainingConfig, gain: float, many: bool, few: bool
+) -> None:
+    spread = torch.tensor([1.0, -1.0]).double().repeat(50)
+    error = float(spread.std()) / 10
+    usual, lower, lowest = SGD_RATES if training is SGD else RATES
+    losses = {usual: torch.ones(100).double() - gain * error, lower: 1 + spread, lowest: 9 + spread}
+    for many_steps, wanted in ((True, many), (False, few)):
+        assert settle_by_steps(lower, losses, training, many_steps) == (usual if wanted else lower)
+
+
+def test_where_a_training_failed_there_is_nothing_to_settle() -> None:
+    some, none = torch.ones(9).double(), torch.full((9,), math.nan).double()
+    usual, lower, lowest = RATES
+    assert settle_by_steps(lower, {lower: some, lowest: some}, ADAMW, True) == lower
+    assert settle_by_steps(lower, {usual: none, lower: some}, ADAMW, True) == lower
+    assert settle_by_steps(usual, {usual: some, lower: none}, ADAMW, False) == usual
 
 
 def test_the_loss_without_a_look_at_the_pictures_goes_by_how_frequent_classes_are(task: Task) -> None:
