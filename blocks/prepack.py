@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from blocks.fuse import ADDITIONS, called
 
 SMALLEST_MAP = (1, 1)
-"""Height and width to which oneDNN adds nothing in the torch of 2025 ("could not create a memory")."""
+"""Height and width of a map to which oneDNN can't add in torch 2.11 ("could not create a memory")."""
 
 
 class PackedConvolution(nn.Module):

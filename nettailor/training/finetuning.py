@@ -111,7 +111,8 @@ def tune(
         fit(stage, net, own, groups, schedule, task, net.spec, towards.step, evaluate, run, towards.before_step)
         return net
 
-    short, losses = trial_epochs(len(task.train), config.batch, run.training.accumulate), {}
+    short = trial_epochs(len(task.train), config.batch, run.training.accumulate)
+    losses: dict[float, Tensor] = {}
 
     def trial(rate: float, run: Run) -> float:
         net = trained(new(rate) if in_trials is None else in_trials(), rate, replace(config, epochs=short), run)
