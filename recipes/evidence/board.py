@@ -1,8 +1,9 @@
 """Write docs/board.md from boards that `nettailor compare` has made: tables, pictures, raw reports, and what they show.
 
     nettailor compare --seeds 3 --methods "$DIGITS" --out boards/digits
-    nettailor compare --seeds 3 --methods "$GTSRB" --data data/gtsrb.zip 'data.group=([^/]+/\\d+)_' --out boards/gtsrb
-    nettailor compare --seeds 3 --methods finetune,nettailor --data data/omniglot242.zip --out boards/omniglot242
+    nettailor compare --seeds 3 --methods "$GTSRB" --workers 9 --data data/gtsrb.zip 'data.group=([^/]+/\\d+)_' \\
+        --out boards/gtsrb
+    nettailor compare --seeds 3 --methods "$OMNIGLOT" --data data/omniglot242.zip --out boards/omniglot242
     nettailor compare --seeds 3 --methods finetune,nettailor --data data/cifar10_jpeg.zip data.train_limit=4000 \\
         data.flip=true --out boards/cifar10_jpeg
     nettailor compare --methods finetune,nettailor,paper,shallow --data data/gtsrb.zip 'data.group=([^/]+/\\d+)_' \\
@@ -21,11 +22,15 @@
 `cifar_resnet` is tests/cifar_resnet.py on the Python path; boards over it and MobileNetV2 are those of version 0.1.0. The
 committed boards ran with machine.threads=1 and these rows:
 
-    GTSRB=finetune,nettailor,shallow+distill,blocks_per_stage+distill,random_weights+distill
-    DIGITS=$GTSRB,shallow,blocks_per_stage,channel_pruning,finetune+90
+    OMNIGLOT=finetune,nettailor,shallow+distill,blocks_per_stage+distill
+    GTSRB=$OMNIGLOT,finetune+90,random_weights+distill
+    DIGITS=$GTSRB,paper,paper_text,channel_pruning,shallow,blocks_per_stage
 
-On the board of every method three rows were run later and by themselves, on another machine: `adapt --method batch_norm` and
-`adapters` with machine.threads=1, and `channel_pruning+labels` by its recipe there, with a teacher that it trained anew.
+gtsrb ran on a GPU (an H200, torch 2.11, whose reports say commit 2c84be2-dirty: it was 4eec9e1), the others on a CPU;
+cifar10_jpeg is of an earlier version.
+
+On the board of every method five rows were run later and by themselves, on other machines: `adapt --method batch_norm` and
+`adapters` with machine.threads=1, and the three of channel pruning by their recipes there, each with a teacher trained anew.
 
 Expected: docs/board.md, a table per folder of `boards`, and its raw reports in docs/board/FOLDER; nothing is trained.
 """
