@@ -34,3 +34,20 @@ def test_a_size_is_met_and_the_network_still_answers(
     assert logits.shape == (2, 4)
     logits.sum().backward()
     assert backbone.cost.macs > left, "the backbone itself is as it was"
+
+
+@pytest.mark.extra
+def test_every_layer_loses_the_same_part(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the weights of one are small: ranked with the others it would lose nearly all of its channels."""
+    pytest.importorskip("torch_pruning")
+    monkeypatch.setattr(channels, "STEPS", 40)
+    net = backbone.teacher(4).requires_grad_(True)
+    layers = [part for part in net.modules() if isinstance(part, torch.nn.Conv2d) and part.groups == 1]
+    with torch.no_grad():
+        layers[1].weight.mul_(1e-3)
+    before = [layer.out_channels for layer in layers]
+    pruner = ChannelPruner(net, "group_norm")
+    pruner.shrink_to(0.5 * pruner.macs)
+    parts = [layer.out_channels / old for layer, old in zip(layers, before, strict=True)]
+    assert max(parts) < 1
+    assert max(parts) - min(parts) <= 1 / min(before)
