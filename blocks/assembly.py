@@ -203,7 +203,8 @@ def path_costs(backbone: Backbone, path: Path, module: nn.Module) -> Cost:
 
 def end_costs(backbone: Backbone, plan: NetPlan, stem: nn.Module, head: nn.Module) -> Cost:
     """MACs of stem and head of a plan, low-rank weights added up already, and the parameters of these two modules."""
-    device = _device(backbone)  # a head sent elsewhere would take the backbone's along, which it is but for its classifier
+    # A head is its backbone's but for the classifier: sent elsewhere, it would take what they share along.
+    device = _device(backbone)
     read = [torch.zeros(1, *backbone.shapes[layer], device=device) for layer in head_reads(backbone, plan)]
     macs = backbone.stem_cost.macs + count_macs(_head(backbone, plan).to(device), *read)
     return Cost(macs, count_params([*tensors_of(stem).values(), *tensors_of(head).values()]))
