@@ -95,11 +95,3 @@ def test_a_student_that_keeps_much_has_large_tensors_mapped(
     monkeypatch.setattr("blocks.memory.KEPT_BY_PROXIES", 0 if much else 2**40)
     tailor(backbone, task, StudentConfig(warm_start=0), Run())
     assert called == [True] * much
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
-def test_a_whole_run_on_a_gpu(backbone: Backbone, task: Task) -> None:
-    run = Run(device=torch.device("cuda"))
-    _, paths, value = everything(backbone.to("cuda"), task, run)
-    assert paths
-    assert 0 <= value <= 1
