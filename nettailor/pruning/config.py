@@ -45,7 +45,10 @@ class PruneConfig:
     ] = 0.82
     largest_loss: Annotated[
         NotNegative,
-        Field(description="a round takes up to four steps of shrink at once, where that adds no more loss untrained"),
+        Field(
+            description="a round takes up to four steps of shrink at once, where that adds no more loss untrained; one where "
+            "folds judge"
+        ),
     ] = 2.5
     front: Annotated[
         bool, Field(description="go on below the choice, for the whole curve of accuracy against cost")

@@ -221,6 +221,7 @@ def _rounds(job: _Job) -> Pruned:
     least = job.floor - allowed
     whole = Whole.of(student, job.task)
     state, start = Rounds.resume(student, job.task, job.run, whole)
+    state.careful = state.careful or wanted_folds(config, job.task) > 0
     while not state.over:
         graph = BlockGraph.of(student)
         left = _next(job, state, graph, goal)
@@ -286,8 +287,7 @@ def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Bl
     bottom = cheapest(graph).price()
     pictures, training = min(job.config.measured_on, len(job.task.val)), len(job.task.train)
     state.importance_passes += pictures_run(options, kind, pictures) / training
-    careful = state.careful or wanted_folds(job.config, job.task) > 0
-    for part in _parts(job.config.shrink, careful):
+    for part in _parts(job.config.shrink, state.careful):
         try:
             left = smaller(graph, options, part, goal or 0.0, bottom)
         except GraphError:

@@ -83,7 +83,7 @@ class Rounds:
     Attributes:
         steps: what the task owned after each trial.
         at: the trial from whose end the next one goes on, counted from 1; 0 is the unpruned student.
-        careful: a round of several steps has been undone.
+        careful: each round is of one step: folds will judge, or a round of several has been undone.
     """
 
     best: dict[str, Tensor]

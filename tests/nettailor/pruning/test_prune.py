@@ -268,7 +268,7 @@ def test_every_picture_that_is_run_to_choose_a_round_is_counted(
 ) -> None:
     """By the forward passes themselves; those of `measured` begin at the layer that an option changes."""
     student = TailoredNet(backbone, len(task.classes), Plan(2))
-    config = PruneConfig(importance=importance, measured_on=10, largest_loss=1e-9, folds=0)  # type: ignore[arg-type]
+    config = PruneConfig(importance=importance, measured_on=10, largest_loss=1e-9)  # type: ignore[arg-type]
     job = pruning._Job(student, backbone.teacher(4), task, config, STUDENT, Run(), 1.0)
     state, seen = Rounds.fresh(student, task), 0
     run = TailoredNet.run

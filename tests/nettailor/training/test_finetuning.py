@@ -14,6 +14,7 @@ from blocks import Backbone
 from blocks.counting import tensors_of
 from nettailor.data.batches import normalise
 from nettailor.data.task import Task
+from nettailor.training import finetuning
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import TeacherConfig, TrainingConfig
 from nettailor.training.finetuning import Objective, Tuning, finetune, frozen_with_probe, labels_alone, tuned_groups
@@ -153,3 +154,24 @@ def test_rates_are_told_apart_from_one_start(backbone: Backbone, task: Task, sta
     assert all(torch.equal(first, other) for other in trials)
     (chosen,) = [answers for answers, epochs in begun if epochs == 7]
     assert torch.equal(first, chosen) == (start != "auto" or run.rate != RATES[0])
+
+
+@pytest.mark.parametrize(("steps", "many"), [(3, True), (30, False)])  # of a trial, at least; a pass has 3 or more
+def test_what_trials_cant_tell_is_settled_by_the_steps_of_a_pass(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, steps: int, many: bool
+) -> None:
+    asked: list[bool] = []
+
+    def settle(best: float, losses: dict[float, Tensor], training: TrainingConfig, many_steps: bool) -> float:
+        assert set(losses) == set(RATES)
+        assert all(loss.shape == (len(task.val),) for loss in losses.values())
+        asked.append(many_steps)
+        return RATES[2]
+
+    monkeypatch.setattr(finetuning, "settle_by_steps", settle)
+    monkeypatch.setattr("nettailor.training.rates.TRIAL_STEPS", steps)
+    run = Run()
+    finetune(backbone, task, replace(TEACHER, epochs=1, lr=None, start="auto"), run)
+    assert (asked, run.rate) == ([many], RATES[2]), "what was settled is what it is trained at"
+    finetune(backbone, task, replace(TEACHER, epochs=1, lr=None, start="fresh"), Run())
+    assert len(asked) == 1, "fresh classifiers have no start in common with a probe"
