@@ -312,9 +312,6 @@ def test_the_main_job_reaches_its_bars(tmp_path: Path) -> None:
     assert report.teacher.test_accuracy - report.compact.test_accuracy <= 0.01
     assert report.removed.macs >= 0.65
     assert report.compact.task_params <= 0.1 * report.backbone.params
-    assert report.prune is not None
-    for trial in report.prune.trials:
-        assert abs(trial["before_cut"] - trial["after_cut"]) <= 0.02, "a cut is smooth"
     stages = report.seconds
     assert 0.85 * seconds < sum(stages.values()) <= seconds, "every second is in one of its stages"
     assert sum(stages.values()) <= 4 * stages["teacher"], "a bar in seconds would be another on every machine"
