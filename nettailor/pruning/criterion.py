@@ -71,6 +71,10 @@ class Drop:
         """Whether these pictures alone show that more than `allowed` points are lost: the whole 95 % interval is above it."""
         return self.low > allowed
 
+    def seems_within(self, allowed: float) -> bool:
+        """Whether no more than `allowed` points are lost on these pictures; on others it may be more."""
+        return self.points <= allowed + ROUNDING
+
     def is_within(self, allowed: float) -> bool:
         """Whether a network that loses this much is accepted where `allowed` points may be lost."""
         return self.points + min(MARGIN * self.error, allowed) <= allowed + ROUNDING

@@ -2,7 +2,7 @@
 
 Pruned.trials, steps -> the chosen network, and the leaner ones that are a little below -> recover one after the other
                      -> the leanest that is within the drop, judged picture by picture (`criterion`) -> Recovered
-                     -> where none is, a costlier one, or all blocks without a proxy
+                     -> where none is, a costlier one, the best that seems to be, or all blocks without a proxy
 """
 
 from __future__ import annotations
@@ -90,10 +90,12 @@ def recover_leanest(
     Of what pruning passed, the networks that recovery may bring within the drop are searched by halves: the middle one; where
     it is accepted, the leaner half next, else the more costly one. At most `config.leaner` below the choice are tried, and
     the choice itself only where none of them is accepted. Where that is not either, the middle one of those between it and
-    the network of all blocks without a proxy is, and where that is refused, too, that network is recovered and taken: more
-    than is allowed is not lost for a smaller one. The most accurate of all is taken in place of it where on validation that
-    is more than a standard error better, as where blocks are frozen as they are; and of what was pruned to a cost, or as in
-    the paper, which keeps to it. A network that recovery does not help stays as it was.
+    the network of all blocks without a proxy is. Where that is refused, too, the most accurate of those that lose no more
+    than is allowed on the pictures that judge is taken, though these are too few to be sure. Where there is none such, all
+    blocks without a proxy are recovered and taken: more than is allowed is not lost for a smaller network. The most
+    accurate of all is taken in place of that where on validation it is more than a standard error better, as where blocks
+    are frozen as they are; and of what was pruned to a cost, or as in the paper, which keeps to it. A network that recovery
+    does not help stays as it was.
 
     Args:
         drop: in points.
@@ -110,12 +112,17 @@ def recover_leanest(
     candidates = [*leaner, _choice(pruned, student), *costlier]
     ended: dict[int, _Ended] = {}
     may = [each.val_accuracy + recoverable(each.val_accuracy, len(task.val)) >= pruned.least for each in candidates]
+    last = len(candidates) - 1
     while (place := _next_place(may, _accepted(ended), len(leaner), config.leaner)) is not None:
+        if place == last and pruned.whole is not None and _seem_within(ended, drop):
+            break
         ended[place] = job.attempt(candidates[place])
     if within := [place for place, accepted in _accepted(ended).items() if accepted]:
         taken = ended[min(within)]
+    elif pruned.whole is not None and (undecided := _seem_within(ended, drop)):
+        taken = _most_accurate(undecided)
     else:
-        taken = _where_none_is_accepted(ended, len(candidates) - 1, pruned, job.run.display)
+        taken = _where_none_is_within(ended, last, pruned, job.run.display)
     result.taken = taken.attempt
     restore(student.task_tensors(), taken.tensors, "student")
     result.graph, result.val_accuracy = BlockGraph.of(student), taken.attempt.after
@@ -126,13 +133,23 @@ def _accepted(ended: dict[int, _Ended]) -> dict[int, bool]:
     return {place: each.attempt.accepted for place, each in ended.items()}
 
 
-def _where_none_is_accepted(ended: dict[int, _Ended], last: int, pruned: Pruned, display: Display) -> _Ended:
-    """The most accurate, the leaner of equals; all blocks without a proxy, where they are at most a standard error worse.
+def _seem_within(ended: dict[int, _Ended], drop: float) -> dict[int, _Ended]:
+    """Those that lose no more than is allowed on the pictures that judged them."""
+    return {place: each for place, each in ended.items() if each.attempt.judged.seems_within(drop)}
+
+
+def _most_accurate(ended: dict[int, _Ended]) -> _Ended:
+    """On the validation split; the leaner of equals."""
+    return ended[max(ended, key=lambda place: (ended[place].attempt.after, -place))]
+
+
+def _where_none_is_within(ended: dict[int, _Ended], last: int, pruned: Pruned, display: Display) -> _Ended:
+    """The most accurate; all blocks without a proxy, where they are at most a standard error worse.
 
     Args:
         last: where the most costly network stands: all blocks without a proxy, where there is `pruned.whole`.
     """
-    best = ended[max(ended, key=lambda place: (ended[place].attempt.after, -place))]
+    best = _most_accurate(ended)
     if pruned.whole is None:
         return best
     lost = Drop.between(best.right, ended[last].right)

@@ -116,7 +116,7 @@ def _judged_on(drop: DropFigures) -> str:
 
 def _what_is_known(prune: PruneFigures) -> str | None:
     """How much the network loses by the pictures that it was chosen by, and what those can tell."""
-    lines = [] if prune.within_drop else [f"none was found within {prune.drop_allowed} points of the teacher"]
+    lines = [] if prune.within_drop else [_none_is_within(prune)]
     if not prune.within_drop and prune.how == "tolerance":
         lines.append("nettailor prune RUN --drop POINTS takes a smaller one that loses more")
     if (drop := prune.drop) is not None:
@@ -126,6 +126,12 @@ def _what_is_known(prune: PruneFigures) -> str | None:
         if not drop.can_tell:
             lines.append(f"they are too few to tell a drop of {prune.drop_allowed} points from none")
     return "\n".join(lines) or None
+
+
+def _none_is_within(prune: PruneFigures) -> str:
+    if prune.how == "tolerance" and prune.drop is not None and prune.drop.points <= prune.drop_allowed:
+        return f"none was shown to be within {prune.drop_allowed} points of the teacher; this one is by the count"
+    return f"none was found within {prune.drop_allowed} points of the teacher"
 
 
 def files_text(report: Report, out: Path) -> str:

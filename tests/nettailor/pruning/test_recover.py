@@ -227,6 +227,28 @@ def test_where_the_choice_is_refused_costlier_ones_follow_and_at_last_all_blocks
     assert result.taken is result.attempts[-1]
 
 
+@pytest.mark.parametrize(
+    ("after", "taken"),
+    [
+        ({"recover-3": 0.9, "recover": 0.9, "recover-1": 0.89}, 0),  # the leaner of equals
+        ({"recover-3": 0.899, "recover": 0.89, "recover-1": 0.9}, 2),
+        ({"recover-3": 0.899, "recover": 0.9, "recover-1": 0.898}, 1),
+    ],
+)
+def test_what_seems_to_be_within_the_drop_is_taken_before_all_blocks_are(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, after: dict[str, float], taken: int
+) -> None:
+    """0.900 is 0.5 points below the teacher, with a standard error of 0.22: within the drop, and not surely so."""
+    script = Scripted(backbone, (0.88, 0.88, 0.88), monkeypatch, choice=2, whole=0.87)
+    script.pruned.val_accuracy = 0.88
+    script.after = after
+    result = script.recover()
+    assert script.stages == ["recover-3", "recover", "recover-1"]
+    assert not any(attempt.accepted for attempt in result.attempts)
+    assert result.taken is result.attempts[taken]
+    assert result.graph.paths == script.graphs[(3, 2, 1)[taken]].paths == script.student.live_paths()
+
+
 @pytest.mark.parametrize(("whole", "all_stay"), [(0.885, True), (0.884, True), (0.88, False), (0.85, False)])
 def test_all_blocks_do_not_stay_where_they_are_shown_to_be_worse(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch, whole: float, all_stay: bool

@@ -99,6 +99,10 @@ def test_a_report_says_where_no_network_was_good_enough() -> None:
     assert str(report_table(missed).caption).endswith(
         "\nnettailor prune RUN --drop POINTS takes a smaller one that loses more"
     )
+    for points, says in ((0.5, "none was shown to be"), (0.6, "none was found")):
+        drop = DropFigures(points, 0.9, -1.26, 2.26, 484, can_tell=False)
+        undecided = replace(missed, prune=replace(missed.prune, drop_allowed=0.5, drop=drop))
+        assert str(report_table(undecided).caption).startswith(f"{says} within 0.5 points of the teacher")
 
 
 def test_balanced_accuracy_stands_below_accuracy_where_it_was_measured() -> None:
