@@ -14,7 +14,6 @@ from torch import Tensor
 from blocks import TailoredNet
 from blocks.teachers import Teacher
 from nettailor.data.task import Task
-from nettailor.progress import Display
 from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
@@ -92,10 +91,10 @@ def recover_leanest(
     the choice itself only where none of them is accepted. Where that is not either, the middle one of those between it and
     the network of all blocks without a proxy is. Where that is refused, too, the most accurate of those that lose no more
     than is allowed on the pictures that judge is taken, though these are too few to be sure. Where there is none such, all
-    blocks without a proxy are recovered and taken: more than is allowed is not lost for a smaller network. The most
-    accurate of all is taken in place of that where on validation it is more than a standard error better, as where blocks
-    are frozen as they are; and of what was pruned to a cost, or as in the paper, which keeps to it. A network that recovery
-    does not help stays as it was.
+    blocks without a proxy are recovered and taken: more than is allowed is not lost for a smaller network. A leaner one
+    that is as accurate on validation is taken in place of that, as where blocks are frozen as they are; and the most
+    accurate of what was pruned to a cost, or as in the paper, which keeps to it. A network that recovery does not help
+    stays as it was.
 
     Args:
         drop: in points.
@@ -119,10 +118,10 @@ def recover_leanest(
         ended[place] = job.attempt(candidates[place])
     if within := [place for place, accepted in _accepted(ended).items() if accepted]:
         taken = ended[min(within)]
-    elif pruned.whole is not None and (undecided := _seem_within(ended, drop)):
-        taken = _most_accurate(undecided)
     else:
-        taken = _where_none_is_within(ended, last, pruned, job.run.display)
+        taken = _most_accurate((pruned.whole is not None and _seem_within(ended, drop)) or ended)
+        if pruned.whole is not None and taken is ended.get(last):
+            job.run.display.say("recover    nothing leaner is within the drop: all blocks stay, without a proxy")
     result.taken = taken.attempt
     restore(student.task_tensors(), taken.tensors, "student")
     result.graph, result.val_accuracy = BlockGraph.of(student), taken.attempt.after
@@ -141,22 +140,6 @@ def _seem_within(ended: dict[int, _Ended], drop: float) -> dict[int, _Ended]:
 def _most_accurate(ended: dict[int, _Ended]) -> _Ended:
     """On the validation split; the leaner of equals."""
     return ended[max(ended, key=lambda place: (ended[place].attempt.after, -place))]
-
-
-def _where_none_is_within(ended: dict[int, _Ended], last: int, pruned: Pruned, display: Display) -> _Ended:
-    """The most accurate; all blocks without a proxy, where they are at most a standard error worse.
-
-    Args:
-        last: where the most costly network stands: all blocks without a proxy, where there is `pruned.whole`.
-    """
-    best = _most_accurate(ended)
-    if pruned.whole is None:
-        return best
-    lost = Drop.between(best.right, ended[last].right)
-    if lost.points > lost.error:
-        return best
-    display.say("recover    nothing leaner is within the drop: all blocks stay, without a proxy")
-    return ended[last]
 
 
 def _without_recovery(student: TailoredNet, pruned: Pruned, result: Recovered) -> None:
@@ -241,11 +224,10 @@ def _costlier(pruned: Pruned, student: TailoredNet) -> list[_Candidate]:
 
 @dataclass(frozen=True)
 class _Ended:
-    """A network that was recovered: what the task owns of it, and which validation pictures it gets right."""
+    """A network that was recovered, and what the task owns of it."""
 
     attempt: Attempt
     tensors: dict[str, Tensor]
-    right: Tensor
 
 
 @dataclass
@@ -286,7 +268,7 @@ class _Job:
         )
         attempt = Attempt(macs, before, after, drop.points, drop.error, drop.pictures, accepted, fitted.epochs, folds)
         self.result.attempts.append(attempt)
-        return _Ended(attempt, tensors, right)
+        return _Ended(attempt, tensors)
 
     def _drop(self, candidate: _Candidate, right: Tensor, recovery: int) -> tuple[Drop, int]:
         """What the network that is now in the student loses, and over how many folds that was judged; 0: on validation."""

@@ -202,7 +202,7 @@ def test_halves_are_searched_for_the_leanest_within_the_drop(
         ),
         ({"recover": 0.89, "recover-whole": 0.91}, 0, ["recover", "recover-whole"], "G1 G2 G3 G4 G5 G6"),
         (
-            {"recover-3": 0.895, "recover": 0.89, "recover-1": 0.89, "recover-whole": 0.894},
+            {"recover-3": 0.895, "recover": 0.89, "recover-1": 0.89, "recover-whole": 0.896},
             3,
             ["recover-3", "recover", "recover-1", "recover-whole"],
             "G1 G2 G3 G4 G5 G6",
@@ -217,7 +217,8 @@ def test_where_the_choice_is_refused_costlier_ones_follow_and_at_last_all_blocks
     stages: list[str],
     blocks_kept: str,
 ) -> None:
-    script = Scripted(backbone, (0.91, 0.92, 0.886), monkeypatch, choice=2, whole=0.87)
+    script = Scripted(backbone, (0.88, 0.88, 0.87), monkeypatch, choice=2, whole=0.87)
+    script.pruned.val_accuracy = 0.87
     script.after = after
     result = script.recover(leaner)
     assert script.stages == stages
@@ -249,13 +250,13 @@ def test_what_seems_to_be_within_the_drop_is_taken_before_all_blocks_are(
     assert result.graph.paths == script.graphs[(3, 2, 1)[taken]].paths == script.student.live_paths()
 
 
-@pytest.mark.parametrize(("whole", "all_stay"), [(0.885, True), (0.884, True), (0.88, False), (0.85, False)])
-def test_all_blocks_do_not_stay_where_they_are_shown_to_be_worse(
+@pytest.mark.parametrize(("whole", "all_stay"), [(0.895, True), (0.886, True), (0.885, False), (0.85, False)])
+def test_all_blocks_do_not_stay_where_a_leaner_network_is_as_accurate(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch, whole: float, all_stay: bool
 ) -> None:
     script = Scripted(backbone, (0.1, 0.92, 0.1), monkeypatch, choice=2, whole=0.5)
     script.pruned.val_accuracy = 0.5
-    script.after = {"recover": 0.885, "recover-whole": whole}  # 0, 0.1 +- 0.1, 0.5 +- 0.2 and 3.5 +- 0.6 points below
+    script.after = {"recover": 0.885, "recover-whole": whole}
     result = script.recover()
     assert script.stages == ["recover", "recover-whole"]
     assert result.taken is result.attempts[1 if all_stay else 0]
@@ -281,16 +282,16 @@ def test_what_is_pruned_to_a_cost_keeps_to_it(backbone: Backbone, monkeypatch: p
 def test_all_blocks_that_were_chosen_are_recovered_once(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch, whole: float | None
 ) -> None:
-    script = Scripted(backbone, (0.9, 0.9, 0.9), monkeypatch, whole=whole)
+    script = Scripted(backbone, (0.89, 0.89, 0.89), monkeypatch, whole=whole)
     script.pruned.val_accuracy = 0.88
     if whole is not None:
         restore(script.student.task_tensors(), script.pruned.whole.tensors, "student")
         script.pruned.graph = BlockGraph.of(script.student)
-    script.after = {f"recover-{number}": 0.899 for number in (1, 2, 3)} | {"recover": 0.898}
+    script.after = {f"recover-{number}": 0.899 for number in (1, 2, 3)} | {"recover": 0.9}
     result = script.recover()
     assert script.stages.count("recover") == 1
     assert "recover-whole" not in script.stages
-    assert (result.taken is result.attempts[-1]) == (whole is not None)
+    assert result.taken is result.attempts[-1]
 
 
 def test_what_fell_too_far_is_not_tried(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
