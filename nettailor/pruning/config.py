@@ -69,7 +69,7 @@ class PruneConfig:
         Count | None,
         Field(
             description="passes of each round, or for each number of removed blocks; left out, 2, or more where few "
-            "pictures make few steps"
+            "pictures make few steps, and none where fitting anew is enough"
         ),
     ] = None
     cut: Annotated[

@@ -29,7 +29,7 @@ from nettailor.pruning.folds import wanted_folds
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.importance import kind_for, loss_left_with, option_losses, pictures_run
 from nettailor.pruning.refit import cut_and_refit
-from nettailor.pruning.rounds import Rounds, Trial, Whole, recoverable, snapshot
+from nettailor.pruning.rounds import RECOVERABLE, Rounds, Trial, Whole, recoverable, snapshot
 from nettailor.pruning.solver import cheapest, smaller, within_budget
 from nettailor.pruning.ways import WAYS, way
 from nettailor.training import passes
@@ -41,6 +41,7 @@ from nettailor.training.run import Run
 from nettailor.training.stages import fit_student, student_rate
 
 FAR_BELOW = 0.25  # under the teacher: where a front ends, its networks are of no use
+UNTRAINED = RECOVERABLE / 2  # below the drop: where a round's network is no lower, fitted anew, none is trained
 SMALLEST_STEP = 0.97  # of the price: rounds that save less than 3 % are not worth their training
 
 
@@ -123,6 +124,11 @@ class _Job:
     floor: float
 
     @property
+    def least(self) -> float:
+        """The lowest accuracy on the validation split that is within the drop."""
+        return self.floor - self.config.drop / 100 - ROUNDING
+
+    @property
     def rate(self) -> float:
         """Peak learning rate of every training between removals."""
         return student_rate(self.config.lr, self.run)
@@ -134,12 +140,20 @@ class _Job:
 
     def without(self, stage: str, left: BlockGraph, chosen: list[Path]) -> Trial:
         """Remove what is not in `left`, train on, and measure."""
-        config, run = self.config, self.run
-        pictures, together = len(self.task.train), run.training.accumulate
         epochs = passes.of_round(self.keeps_features).over(
-            pictures, self.settings.batch, config.epochs, accumulate=together
+            len(self.task.train), self.settings.batch, self.config.epochs, accumulate=self.run.training.accumulate
         )
         removal = self._removal(left, epochs)
+        if self.config.refits(self.keeps_features) and self._refit_is_enough(stage, removal, left):
+            value, epochs = removal.memory["after_cut"], 0
+        else:
+            value, epochs = self._trained(stage, removal, epochs)
+        paths, removed = [path.key for path in left.paths], [path.key for path in chosen]
+        before, after = removal.memory.get("before_cut"), removal.memory.get("after_cut")
+        return Trial(paths, left.macs(), left.price(), value, removed, epochs, before, after)
+
+    def _trained(self, stage: str, removal: Fade, epochs: int) -> tuple[float, int]:
+        """Train while the removal goes on: the accuracy at its end, and the passes that it took."""
         fitted = fit_student(
             stage,
             self.student,
@@ -148,16 +162,21 @@ class _Job:
             self.settings,
             epochs,
             self.rate,
-            run,
+            self.run,
             removal,
         )
-        value = fitted.metrics["val_accuracy"]
-        if not removal.is_over:  # a training of a single step has no time to fade
-            removal(epochs)
-            value = accuracy(self.student, self.task.val)
-        paths, removed = [path.key for path in left.paths], [path.key for path in chosen]
-        before, after = removal.memory.get("before_cut"), removal.memory.get("after_cut")
-        return Trial(paths, left.macs(), left.price(), value, removed, fitted.epochs, before, after)
+        if removal.is_over:
+            return fitted.metrics["val_accuracy"], fitted.epochs
+        removal(epochs)  # a training of a single step has no time to fade
+        return accuracy(self.student, self.task.val), fitted.epochs
+
+    def _refit_is_enough(self, stage: str, removal: Fade, left: BlockGraph) -> bool:
+        """Cut and fit anew, or go on with the training behind that: whether no training follows."""
+        if self.run.checkpoints.has(stage):
+            self.student.keep(left.paths)
+            return False
+        removal(0.0)
+        return self.config.epochs is None and removal.memory["after_cut"] >= self.least - UNTRAINED
 
     def _removal(self, left: BlockGraph, epochs: int) -> Fade:
         if self.config.refits(self.keeps_features):
@@ -194,8 +213,7 @@ def _paper(job: _Job) -> Pruned:
             continue
         trial = job.without(f"prune-{count}", graph, chosen)
         tried.append((trial, graph, snapshot(student)))
-    least = job.floor - config.drop / 100 - ROUNDING
-    within = [entry for entry in tried if entry[0].val_accuracy >= least]
+    within = [entry for entry in tried if entry[0].val_accuracy >= job.least]
     if within:
         best = min(within, key=lambda entry: entry[0].price)
     else:
@@ -203,7 +221,7 @@ def _paper(job: _Job) -> Pruned:
     restore(student.task_tensors(), best[2], "student")
     trials = [entry[0] for entry in tried]
     steps = [tensors for _, _, tensors in tried]
-    return Pruned(best[1], least, best[0].val_accuracy, trials, sum(trial.epochs for trial in trials), steps=steps)
+    return Pruned(best[1], job.least, best[0].val_accuracy, trials, sum(trial.epochs for trial in trials), steps=steps)
 
 
 @way("tolerance", "budget")
@@ -218,7 +236,6 @@ def _rounds(job: _Job) -> Pruned:
     student, config = job.student, job.config
     goal = student.cost_model.limit(config.budget) if config.how == "budget" and config.budget is not None else None
     allowed = config.drop / 100 + ROUNDING
-    least = job.floor - allowed
     whole = Whole.of(student, job.task)
     state, start = Rounds.resume(student, job.task, job.run, whole)
     state.careful = state.careful or wanted_folds(config, job.task) > 0
@@ -235,16 +252,16 @@ def _rounds(job: _Job) -> Pruned:
         number, began = len(state.trials) + 1, state.at
         trial = job.without(f"prune-{number}", left, gone)
         reach = recoverable(trial.val_accuracy, len(job.task.val))
-        state.record(student, trial, least if goal is None else -math.inf, allowed, reach)
+        state.record(student, trial, job.least if goal is None else -math.inf, allowed, reach)
         undone = state.misses > 0 and not state.careful and left.price() < config.shrink * SMALLEST_STEP * graph.price()
         if undone:
             state.undo(student, began, start)
         elif goal is None:
             state.over = _is_over(state, trial, config, job.floor)
         state.save(student, job.run, number)
-        figures = (
-            f"{left.macs() / 1e6:.2f} M MACs in paths, val_accuracy {trial.val_accuracy:.3f} (teacher {job.floor:.3f})"
-        )
+        trained = "" if trial.epochs else ", fitted anew and not trained"
+        reached = f"val_accuracy {trial.val_accuracy:.3f} (teacher {job.floor:.3f})"
+        figures = f"{left.macs() / 1e6:.2f} M MACs in paths, {reached}{trained}"
         job.run.display.say(
             f"prune      round {number}: without {len(gone)} paths: {figures}{'; undone' if undone else ''}"
         )
@@ -252,7 +269,7 @@ def _rounds(job: _Job) -> Pruned:
     epochs = sum(trial.epochs for trial in state.trials)
     return Pruned(
         BlockGraph.of(student),
-        least,
+        job.least,
         state.best_value,
         state.trials,
         epochs,

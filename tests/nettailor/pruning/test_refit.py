@@ -22,7 +22,7 @@ from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import prune
 from nettailor.pruning.refit import cut_and_refit
 from nettailor.pruning.rounds import snapshot
-from nettailor.training import stages
+from nettailor.training import passes, stages
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig
 from nettailor.training.finetuning import finetune
@@ -66,6 +66,39 @@ def test_a_round_removes_as_its_rate_says(
     assert [[path.key for path in kept] for kept in cut] == [trial.paths for trial in result.trials if refitted]
 
 
+@pytest.mark.parametrize(
+    ("settings", "untrained", "trains"),
+    [
+        ({"lr": 1e-3}, 1.0, False),
+        ({"lr": 1e-3}, -1.0, True),
+        ({"lr": 1e-3, "epochs": 1}, 1.0, True),  # as many as are asked for
+        ({"lr": 4e-3}, 1.0, True),  # paths fade while it trains
+        ({"lr": 4e-3, "cut": "refit"}, 1.0, False),
+    ],
+)
+def test_a_round_is_not_trained_where_proxies_that_are_fitted_anew_are_enough(
+    backbone: Backbone,
+    task: Task,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, object],
+    untrained: float,
+    trains: bool,
+) -> None:
+    """The margin is all accuracy or none here, so that every round is on one side of it."""
+    monkeypatch.setattr(pruning, "UNTRAINED", untrained)
+    for rounds in ("ROUND", "SLOW_ROUND"):
+        monkeypatch.setattr(passes, rounds, passes.UsualPasses(1, 1))
+    student, teacher = tailor(backbone, task, STUDENT, Run()), backbone.teacher(len(task.classes)).eval()
+    config = PruneConfig(how="budget", budget=0.6, largest_loss=0, **settings)  # type: ignore[arg-type]
+    result = prune(student, teacher, task, config, STUDENT, Run())
+    assert len(result.trials) > 1
+    assert {trial.epochs for trial in result.trials} == {1 if trains else 0}
+    assert result.epochs == (len(result.trials) if trains else 0)
+    for trial in result.trials:
+        assert trains or trial.val_accuracy == trial.after_cut
+    assert result.val_accuracy == accuracy(student, task.val)
+
+
 def trained(backbone: Backbone, task: Task) -> tuple[TailoredNet, BlockGraph]:
     """A student that begins as a teacher, and what is left of its paths without two blocks."""
     teacher = finetune(backbone, task, TEACHER, Run())
@@ -90,15 +123,18 @@ def test_it_cuts_once_before_the_first_step_and_measures_both_sides(backbone: Ba
     assert all(torch.equal(tensor, once[name]) for name, tensor in snapshot(student).items())
 
 
+@pytest.mark.parametrize("epochs", [2, None])
 def test_a_round_that_is_stopped_goes_on_to_the_same_end(
-    backbone: Backbone, task: Task, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+    backbone: Backbone, task: Task, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch, epochs: int | None
 ) -> None:
-    config = PruneConfig(drop=0.0, epochs=2, patience=0, shrink=0.6, lr=1e-3, largest_loss=0)
-    whole, passes = stages.accuracy, []
+    config = PruneConfig(drop=0.0, epochs=epochs, patience=0, shrink=0.6, lr=1e-3, largest_loss=0)
+    monkeypatch.setattr(passes, "SLOW_ROUND", passes.UsualPasses(2, 1))
+    monkeypatch.setattr(pruning, "UNTRAINED", -1.0)  # every round is trained
+    whole, seen = stages.accuracy, []
 
     def stopped(net: TailoredNet, split: Split) -> float:
-        passes.append(net)
-        if len(passes) == 2:  # behind the first pass of the first round, which is kept
+        seen.append(net)
+        if len(seen) == 2:  # behind the first pass of the first round, which is kept
             raise KeyboardInterrupt
         return whole(net, split)
 
