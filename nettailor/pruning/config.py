@@ -11,6 +11,9 @@ from nettailor.pruning.importance import Importance
 from nettailor.pruning.ways import WAYS
 from nettailor.schema import STRICT, Count, Fraction, NotNegative, Positive, one_of
 
+MEASURED, MEASURED_IN_EVERY_ROUND = 200, 100
+"""Validation pictures that losses are measured on; fewer where all paths are measured in every round."""
+
 
 @dataclass(config=STRICT, frozen=True)
 class PruneConfig:
@@ -38,7 +41,13 @@ class PruneConfig:
         Importance,
         Field(description="what paths are chosen by: measured loss, gate, taylor (first-order loss), or auto"),
     ] = "auto"
-    measured_on: Annotated[Count, Field(description="validation pictures on which losses are measured")] = 200
+    measured_on: Annotated[
+        Count | None,
+        Field(
+            description="validation pictures on which losses are measured; left out, 200, or 100 at a rate that "
+            "keeps features"
+        ),
+    ] = None
     shrink: Annotated[
         float,
         Field(gt=0, le=0.95, description="part of the paths' cost that a round leaves, about"),
@@ -86,6 +95,16 @@ class PruneConfig:
         ),
     ] = None
     lr: Annotated[Positive | None, Field(description="left out, as the teacher's search finds")] = None
+
+    def pictures_to_measure_on(self, keeps_features: bool) -> int:
+        """How many validation pictures losses are measured on: fewer where it is done for all paths in every round.
+
+        Args:
+            keeps_features: whether the student is trained at a rate that keeps pretrained features while it is pruned.
+        """
+        if self.measured_on is not None:
+            return self.measured_on
+        return MEASURED_IN_EVERY_ROUND if keeps_features else MEASURED
 
     def refits(self, keeps_features: bool) -> bool:
         """Whether proxies are fitted anew after a cut, and nothing fades.

@@ -300,9 +300,10 @@ def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Bl
     if goal is not None and graph.price() <= goal:
         return None
     kind = kind_for(job.config.importance, job.student, graph, job.keeps_features)
-    options = option_losses(job.student, job.task, kind, job.config.measured_on, job.run.display)
+    count = job.config.pictures_to_measure_on(job.keeps_features)
+    options = option_losses(job.student, job.task, kind, count, job.run.display)
     bottom = cheapest(graph).price()
-    pictures, training = min(job.config.measured_on, len(job.task.val)), len(job.task.train)
+    pictures, training = min(count, len(job.task.val)), len(job.task.train)
     state.importance_passes += pictures_run(options, kind, pictures) / training
     for part in _parts(job.config.shrink, state.careful):
         try:
@@ -312,7 +313,7 @@ def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Bl
         if part >= job.config.shrink:
             return left
         state.importance_passes += 2 * pictures / training  # with all paths, and with those that would be left
-        if loss_left_with(job.student, left, job.task, job.config.measured_on) <= job.config.largest_loss:
+        if loss_left_with(job.student, left, job.task, count) <= job.config.largest_loss:
             return left
     if goal is not None:
         return within_budget(graph, options, goal)  # a last small step, or the reason why there is none

@@ -34,3 +34,13 @@ def test_every_way_to_prune_is_a_choice_and_nothing_else_is(monkeypatch: pytest.
 def test_what_no_pruning_can_end_with_is_refused(setting: str, value: object) -> None:
     with pytest.raises(ValidationError, match=setting):
         PruneConfig(**{setting: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("measured_on", "keeps_features", "pictures"),
+    [(None, False, 200), (None, True, 100), (7, False, 7), (300, True, 300)],
+)
+def test_losses_are_measured_on_fewer_pictures_where_every_round_measures_all(
+    measured_on: int | None, keeps_features: bool, pictures: int
+) -> None:
+    assert PruneConfig(measured_on=measured_on).pictures_to_measure_on(keeps_features) == pictures

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path as FilePath
+from typing import Any
 
 import pytest
 import torch
@@ -19,9 +20,11 @@ from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.fade import Fade
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
+from nettailor.pruning.importance import Importance, option_losses
 from nettailor.pruning.prune import prune
 from nettailor.pruning.refit import cut_and_refit
 from nettailor.pruning.rounds import snapshot
+from nettailor.pruning.solver import Option
 from nettailor.training import passes, stages
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig
@@ -59,11 +62,19 @@ def test_a_round_removes_as_its_rate_says(
         cut.append(list(kept))
         cut_and_refit(student, cut[-1], task, run)
 
+    looked_at: set[int] = set()
+
+    def looking(student: TailoredNet, task: Task, kind: Importance, pictures: int, *rest: Any) -> list[Option]:
+        looked_at.add(pictures)
+        return option_losses(student, task, kind, pictures, *rest)
+
     monkeypatch.setattr(pruning, "cut_and_refit", counted)
+    monkeypatch.setattr(pruning, "option_losses", looking)
     student, teacher = tailor(backbone, task, STUDENT, Run()), backbone.teacher(len(task.classes)).eval()
     config = PruneConfig(lr=rate, epochs=1, patience=0, shrink=0.5, largest_loss=0, drop=0.0)
     result = prune(student, teacher, task, config, STUDENT, Run())
     assert [[path.key for path in kept] for kept in cut] == [trial.paths for trial in result.trials if refitted]
+    assert looked_at == {100 if refitted else 200}
 
 
 @pytest.mark.parametrize(
