@@ -86,15 +86,15 @@ def recover_leanest(
 ) -> Recovered:
     """Recover a pruned student in place: the leanest that is within the drop afterwards.
 
-    Of what pruning passed, the networks that recovery may bring within the drop are searched by halves: the middle one; where
-    it is accepted, the leaner half next, else the more costly one. At most `config.leaner` below the choice are tried, and
-    the choice itself only where none of them is accepted. Where that is not either, the middle one of those between it and
-    the network of all blocks without a proxy is. Where that is refused, too, the most accurate of those that lose no more
-    than is allowed on the pictures that judge is taken, though these are too few to be sure. Where there is none such, all
-    blocks without a proxy are recovered and taken: more than is allowed is not lost for a smaller network. A leaner one
-    that is as accurate on validation is taken in place of that, as where blocks are frozen as they are; and the most
-    accurate of what was pruned to a cost, or as in the paper, which keeps to it. A network that recovery does not help
-    stays as it was.
+    Of what pruning passed, the networks that recovery may bring within the drop are searched by halves: the middle one of
+    those below the choice; where it is accepted, the leaner half next; else the choice itself, and where that is accepted,
+    those between. At most `config.leaner` below the choice are tried. Where the choice is refused, the middle one of those
+    between it and the network of all blocks without a proxy is tried. Where that is refused, too, the most accurate of
+    those that lose no more than is allowed on the pictures that judge is taken, though these are too few to be sure. Where
+    there is none such, all blocks without a proxy are recovered and taken: more than is allowed is not lost for a smaller
+    network. A leaner one that is as accurate on validation is taken in place of that, as where blocks are frozen as they
+    are; and the most accurate of what was pruned to a cost, or as in the paper, which keeps to it. A network that recovery
+    does not help stays as it was.
 
     Args:
         drop: in points.
@@ -156,20 +156,20 @@ def _next_place(may: list[bool], accepted: dict[int, bool], choice: int, most: i
     Args:
         may: which of them recovery may bring within the drop.
         accepted: of those that are recovered, whether each was.
-        choice: where the network stands that pruning chose: after all below it, and before all above it.
+        choice: where the network stands that pruning chose: after the first that is refused, unless it is the last one.
         most: of those below the choice that are recovered; of those between it and the last one it is one, or none.
     """
-    if accepted.get(choice):
-        return None
-    last = len(may) - 1 if choice in accepted else choice
-    low = max((place for place, well in accepted.items() if not well), default=-1)
-    high = min((place for place, well in accepted.items() if well), default=last)
-    left = [place for place in range(low + 1, high) if may[place]]
-    above = last > choice
+    refused = [place for place, well in accepted.items() if not well]
+    within = [place for place, well in accepted.items() if well]
+    if refused and not within and choice not in accepted and choice < len(may) - 1:
+        return choice
+    above = choice in refused and choice < len(may) - 1
+    last = len(may) - 1 if above else choice
+    left = [place for place in range(max(refused, default=-1) + 1, min(within, default=last)) if may[place]]
     so_far = sum((place > choice) == above for place in accepted if place != choice)
     if left and so_far < (min(most, 1) if above else most):
         return left[(len(left) - 1) // 2]
-    return None if any(accepted.values()) or last in accepted else last
+    return None if within or last in accepted else last
 
 
 @dataclass

@@ -263,6 +263,46 @@ def test_all_blocks_do_not_stay_where_a_leaner_network_is_as_accurate(
     assert result.val_accuracy == (whole if all_stay else 0.885)
 
 
+@pytest.mark.parametrize(
+    ("after", "leaner", "stages", "blocks_kept"),
+    [  # rounds 2 and 3 are below the choice
+        (
+            {"recover-3": 0.89, "recover": 0.91, "recover-2": 0.91},
+            3,
+            ["recover-3", "recover", "recover-2"],
+            "G1 G4 G5 G6",
+        ),
+        (
+            {"recover-3": 0.89, "recover": 0.91, "recover-2": 0.89},
+            3,
+            ["recover-3", "recover", "recover-2"],
+            "G1 G3 G4 G5 G6",
+        ),
+        ({"recover-3": 0.89, "recover": 0.91}, 1, ["recover-3", "recover"], "G1 G3 G4 G5 G6"),
+        (
+            {"recover-3": 0.89, "recover": 0.89, "recover-whole": 0.91},
+            3,
+            ["recover-3", "recover", "recover-whole"],
+            "G1 G2 G3 G4 G5 G6",
+        ),
+    ],
+)
+def test_the_choice_follows_the_first_that_is_refused(
+    backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+    after: dict[str, float],
+    leaner: int,
+    stages: list[str],
+    blocks_kept: str,
+) -> None:
+    script = Scripted(backbone, (0.87, 0.87, 0.87), monkeypatch, choice=1, whole=0.87)
+    script.pruned.val_accuracy = 0.87
+    script.after = after
+    result = script.recover(leaner)
+    assert script.stages == stages
+    assert " ".join(path.key for path in result.graph.paths if path.is_universal) == blocks_kept
+
+
 def test_one_network_above_the_choice_is_tried(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     script = Scripted(backbone, (0.91, 0.92, 0.93), monkeypatch, choice=3, whole=0.87)
     script.after = {"recover": 0.89, "recover-2": 0.89, "recover-whole": 0.91}
