@@ -110,6 +110,36 @@ def test_a_round_is_not_trained_where_proxies_that_are_fitted_anew_are_enough(
     assert result.val_accuracy == accuracy(student, task.val)
 
 
+def test_rounds_without_training_go_on_behind_a_stop(
+    backbone: Backbone, task: Task, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "UNTRAINED", 1.0)
+    config = PruneConfig(how="budget", budget=0.6, largest_loss=0, lr=1e-3)
+    teacher, turns = backbone.teacher(len(task.classes)).eval(), []
+
+    def stopped(*given: Any) -> list[Option]:
+        turns.append(given)
+        if len(turns) == 2:
+            raise KeyboardInterrupt
+        return option_losses(*given)
+
+    def ended(folder: FilePath | None) -> tuple[list[dict[str, object]], dict[str, torch.Tensor]]:
+        student = tailor(backbone, task, STUDENT, Run())
+        result = prune(student, teacher, task, config, STUDENT, Run(checkpoints=Checkpoints(folder)))
+        return [vars(trial) for trial in result.trials], snapshot(student)
+
+    trials, tensors = ended(None)
+    assert len(trials) > 1
+    monkeypatch.setattr(pruning, "option_losses", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        ended(tmp_path)
+    begun = len(turns)
+    again, their = ended(tmp_path)
+    assert again == trials
+    assert len(turns) - begun == len(trials) - 1, "the round before the stop is not run again"
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in their.items())
+
+
 def trained(backbone: Backbone, task: Task) -> tuple[TailoredNet, BlockGraph]:
     """A student that begins as a teacher, and what is left of its paths without two blocks."""
     teacher = finetune(backbone, task, TEACHER, Run())
