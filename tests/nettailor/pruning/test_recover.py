@@ -56,7 +56,8 @@ def test_where_none_is_accepted_it_goes_on_in_the_middle_and_ends_with_the_same_
     backbone: Backbone, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nettailor.pruning.rounds.RECOVERABLE", 1.0)
-    monkeypatch.setattr(Drop, "is_within", lambda self, allowed: False)
+    for judgement in ("is_within", "seems_within"):
+        monkeypatch.setattr(Drop, judgement, lambda self, allowed: False)
     attempt = _Job.attempt
 
     def whole_run(folder: Path, most: int = 99) -> tuple[list[str], Recovered, dict[str, torch.Tensor]]:
