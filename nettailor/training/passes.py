@@ -3,7 +3,7 @@
 A pass over few pictures is of few steps, and what a network learns goes by its steps: passes are added until there are
 enough. The numbers of steps are those of the usual passes over a thousand pictures in batches of 64. On a hard task, where
 even the teacher is often wrong, a student learns to answer as its teacher more slowly: it is trained twice as long. A
-round of removals takes three times the steps where the rate is one that keeps pretrained features.
+round of removals, where it is trained, takes three times the steps at a rate that keeps pretrained features.
 """
 
 from __future__ import annotations

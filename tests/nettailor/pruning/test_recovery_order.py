@@ -1,0 +1,319 @@
+"""Recovery: which of the pruned networks are tried, in which order, and which is taken; without any training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from blocks import Backbone, Plan, TailoredNet
+from nettailor.pruning.criterion import Drop
+from nettailor.pruning.graph import BlockGraph
+from nettailor.pruning.prune import Pruned
+from nettailor.pruning.recover import Recovered, recover_leanest
+from nettailor.pruning.rounds import RECOVERABLE, Trial, Whole, snapshot
+from nettailor.training.checkpoint import restore
+from nettailor.training.config import RecoverConfig
+from nettailor.training.run import Fitted
+
+
+class Pictures:
+    """A task of so many validation pictures; they are not looked at."""
+
+    def __init__(self, count: int = 1000) -> None:
+        self.val = range(count)
+
+
+class Scripted:
+    """A student without training: networks of three sizes below it, and a recovery that gives known accuracies.
+
+    Args:
+        before: what rounds 1 to 3 gave.
+        choice: after which round it is as chosen; 0: before the first.
+        whole: what it gives without proxies; None: it is pruned to a cost.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        before: tuple[float, ...],
+        monkeypatch: pytest.MonkeyPatch,
+        choice: int = 0,
+        whole: float | None = None,
+    ) -> None:
+        self.student = TailoredNet(backbone, 4, Plan(skips=2))
+        self.stages: list[str] = []
+        self.after: dict[str, float] = {}
+        start, trials, steps, self.graphs = snapshot(self.student), [], [], [BlockGraph.of(self.student)]
+        for key, value in zip(("G2", "G3", "G4"), before, strict=True):
+            last = self.graphs[-1]
+            left = last.without([path for path in last.paths if path.key == key])
+            self.student.keep(left.paths)
+            trials.append(Trial([path.key for path in left.paths], left.macs(), left.price(), value, [key]))
+            steps.append(snapshot(self.student))
+            self.graphs.append(left)
+        restore(self.student.task_tensors(), start, "student")
+        self.student.keep(path for path in self.student.paths if path.is_universal)
+        all_blocks = None if whole is None else Whole(snapshot(self.student), whole)
+        restore(self.student.task_tensors(), [start, *steps][choice], "student")
+        self.pruned = Pruned(self.graphs[choice], 0.9, 0.92, trials, steps=steps, whole=all_blocks)
+        monkeypatch.setattr("nettailor.pruning.recover.recover", self._train)
+        monkeypatch.setattr("nettailor.pruning.recover.answered_right", self._answered)
+
+    def _train(self, student: TailoredNet, *given: object) -> Fitted:
+        stage = str(given[-1])
+        self.stages.append(stage)
+        with torch.no_grad():
+            student.gates.logits.add_(1.0)
+        return Fitted({"val_accuracy": self.after[stage]}, 0.0, 4)
+
+    def _answered(self, net: TailoredNet | None, split: object) -> torch.Tensor:
+        """Of 1,000 pictures: the teacher gets 905 right, the student those of its last recovery."""
+        right = 0.905 if net is None else self.after[self.stages[-1]]
+        return torch.arange(1000) < round(1000 * right)
+
+    def recover(self, leaner: int = 3, epochs: int = 4, judge: Any = None, pictures: int = 1000) -> Recovered:
+        config = RecoverConfig(epochs=epochs, leaner=leaner)
+        return recover_leanest(self.student, None, Pictures(pictures), self.pruned, config, 0.5, judge=judge)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("after", "leaner", "stages", "number"),
+    [
+        ({"recover-2": 0.91, "recover-3": 0.91}, 3, ["recover-2", "recover-3"], 3),
+        ({"recover-2": 0.91, "recover-3": 0.89}, 3, ["recover-2", "recover-3"], 2),
+        ({"recover-2": 0.91}, 1, ["recover-2"], 2),
+        ({"recover-2": 0.89, "recover-1": 0.91}, 3, ["recover-2", "recover-1"], 1),
+        ({"recover-2": 0.89, "recover": 0.95}, 1, ["recover-2", "recover"], 0),
+        ({"recover": 0.95}, 0, ["recover"], 0),
+        ({"recover-2": 0.893, "recover-1": 0.90, "recover": 0.89}, 3, ["recover-2", "recover-1", "recover"], 0),
+    ],
+)
+def test_halves_are_searched_for_the_leanest_within_the_drop(
+    backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+    after: dict[str, float],
+    leaner: int,
+    stages: list[str],
+    number: int,
+) -> None:
+    script = Scripted(backbone, (0.895, 0.887, 0.886), monkeypatch)
+    script.after = after
+    result = script.recover(leaner)
+    assert script.stages == stages
+    assert result.graph.paths == script.graphs[number].paths == script.student.live_paths()
+    assert result.epochs == 4 * len(stages)
+
+
+@pytest.mark.parametrize(
+    ("choice", "after", "leaner", "stages", "blocks_kept"),
+    [  # rounds behind the choice are below it, those before it above
+        (2, {"recover-3": 0.89, "recover": 0.91}, 3, ["recover-3", "recover"], "G1 G4 G5 G6"),
+        (
+            2,
+            {"recover-3": 0.89, "recover": 0.89, "recover-1": 0.91},
+            3,
+            ["recover-3", "recover", "recover-1"],
+            "G1 G3 G4 G5 G6",
+        ),
+        (2, {"recover": 0.89, "recover-whole": 0.91}, 0, ["recover", "recover-whole"], "G1 G2 G3 G4 G5 G6"),
+        (
+            2,
+            {"recover-3": 0.895, "recover": 0.89, "recover-1": 0.89, "recover-whole": 0.896},
+            3,
+            ["recover-3", "recover", "recover-1", "recover-whole"],
+            "G1 G2 G3 G4 G5 G6",
+        ),
+        (
+            1,
+            {"recover-3": 0.89, "recover": 0.91, "recover-2": 0.91},
+            3,
+            ["recover-3", "recover", "recover-2"],
+            "G1 G4 G5 G6",
+        ),
+        (
+            1,
+            {"recover-3": 0.89, "recover": 0.91, "recover-2": 0.89},
+            3,
+            ["recover-3", "recover", "recover-2"],
+            "G1 G3 G4 G5 G6",
+        ),
+        (1, {"recover-3": 0.89, "recover": 0.91}, 1, ["recover-3", "recover"], "G1 G3 G4 G5 G6"),
+        (
+            1,
+            {"recover-3": 0.89, "recover": 0.89, "recover-whole": 0.91},
+            3,
+            ["recover-3", "recover", "recover-whole"],
+            "G1 G2 G3 G4 G5 G6",
+        ),
+    ],
+)
+def test_the_choice_follows_the_first_that_is_refused_then_costlier_ones_and_at_last_all_blocks(
+    backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+    choice: int,
+    after: dict[str, float],
+    leaner: int,
+    stages: list[str],
+    blocks_kept: str,
+) -> None:
+    script = Scripted(backbone, (0.88, 0.88, 0.87), monkeypatch, choice, whole=0.87)
+    script.pruned.val_accuracy = 0.87
+    script.after = after
+    result = script.recover(leaner)
+    assert script.stages == stages
+    kept = result.graph.paths
+    assert " ".join(path.key for path in kept if path.is_universal) == blocks_kept
+    assert all(path.is_universal for path in kept) == (stages[-1] == "recover-whole")
+    assert result.taken is not None
+    assert result.taken.macs == result.graph.macs()
+
+
+@pytest.mark.parametrize(
+    ("after", "taken"),
+    [
+        ({"recover-3": 0.9, "recover": 0.9, "recover-1": 0.89}, 0),  # the leaner of equals
+        ({"recover-3": 0.899, "recover": 0.89, "recover-1": 0.9}, 2),
+        ({"recover-3": 0.899, "recover": 0.9, "recover-1": 0.898}, 1),
+    ],
+)
+def test_what_seems_to_be_within_the_drop_is_taken_before_all_blocks_are(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, after: dict[str, float], taken: int
+) -> None:
+    """0.900 is 0.5 points below the teacher, with a standard error of 0.22: within the drop, and not surely so."""
+    script = Scripted(backbone, (0.88, 0.88, 0.88), monkeypatch, choice=2, whole=0.87)
+    script.pruned.val_accuracy = 0.88
+    script.after = after
+    result = script.recover()
+    assert script.stages == ["recover-3", "recover", "recover-1"]
+    assert not any(attempt.accepted for attempt in result.attempts)
+    assert result.taken is result.attempts[taken]
+    assert result.graph.paths == script.graphs[(3, 2, 1)[taken]].paths == script.student.live_paths()
+
+
+@pytest.mark.parametrize(("whole", "all_stay"), [(0.895, True), (0.886, True), (0.885, False), (0.85, False)])
+def test_all_blocks_do_not_stay_where_a_leaner_network_is_as_accurate(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, whole: float, all_stay: bool
+) -> None:
+    script = Scripted(backbone, (0.1, 0.92, 0.1), monkeypatch, choice=2, whole=0.5)
+    script.pruned.val_accuracy = 0.5
+    script.after = {"recover": 0.885, "recover-whole": whole}
+    result = script.recover()
+    assert script.stages == ["recover", "recover-whole"]
+    assert result.taken is result.attempts[1 if all_stay else 0]
+    assert result.val_accuracy == (whole if all_stay else 0.885)
+
+
+def test_one_network_above_the_choice_is_tried(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Scripted(backbone, (0.91, 0.92, 0.93), monkeypatch, choice=3, whole=0.87)
+    script.after = {"recover": 0.89, "recover-2": 0.89, "recover-whole": 0.91}
+    script.recover()
+    assert script.stages == ["recover", "recover-2", "recover-whole"], "of rounds 1 and 2 above it the leaner one"
+
+
+def test_what_is_pruned_to_a_cost_keeps_to_it(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Scripted(backbone, (0.91, 0.92, 0.886), monkeypatch, choice=2)
+    script.after = {"recover-3": 0.895, "recover": 0.89}
+    result = script.recover()
+    assert script.stages == ["recover-3", "recover"]
+    assert result.graph.paths == script.graphs[2].paths
+
+
+@pytest.mark.parametrize("whole", [0.92, None])
+def test_all_blocks_that_were_chosen_are_recovered_once(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, whole: float | None
+) -> None:
+    script = Scripted(backbone, (0.89, 0.89, 0.89), monkeypatch, whole=whole)
+    script.pruned.val_accuracy = 0.88
+    if whole is not None:
+        restore(script.student.task_tensors(), script.pruned.whole.tensors, "student")
+        script.pruned.graph = BlockGraph.of(script.student)
+    script.after = {f"recover-{number}": 0.899 for number in (1, 2, 3)} | {"recover": 0.9}
+    result = script.recover()
+    assert script.stages.count("recover") == 1
+    assert "recover-whole" not in script.stages
+    assert result.taken is result.attempts[-1]
+
+
+def test_what_fell_too_far_is_not_tried(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Scripted(backbone, (0.83, 0.9 - RECOVERABLE - 0.001, 0.2), monkeypatch)
+    script.after = {"recover": 0.92}
+    script.recover()
+    assert script.stages == ["recover"]
+    script = Scripted(backbone, (0.9 - RECOVERABLE + 0.001, 0.83, 0.2), monkeypatch)
+    script.after = {"recover-1": 0.95}
+    assert script.recover().graph.paths == script.graphs[1].paths
+    assert script.stages == ["recover-1"]
+
+
+def test_few_pictures_may_show_a_network_lower_than_it_is(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    for pictures, stages in ((140, ["recover-2", "recover-1"]), (1000, ["recover"])):
+        script = Scripted(backbone, (0.9 - RECOVERABLE - 0.001, 0.83, 0.2), monkeypatch)
+        script.after = {"recover-2": 0.88, "recover-1": 0.95, "recover": 0.95}
+        script.recover(pictures=pictures)
+        assert script.stages == stages
+
+
+def test_a_network_that_recovery_does_not_help_stays_as_it_was(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = Scripted(backbone, (0.1, 0.1, 0.1), monkeypatch)
+    script.after = {"recover": 0.91}  # 0.92 before
+    before = snapshot(script.student)
+    result = script.recover()
+    assert result.val_accuracy == 0.92
+    assert all(torch.equal(tensor, before[name]) for name, tensor in script.student.task_tensors().items())
+    script.after = {"recover": 0.93}
+    assert script.recover().val_accuracy == 0.93
+    assert not torch.equal(script.student.gates.logits, before["gates.logits"])
+
+
+def test_without_epochs_the_choice_stands(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Scripted(backbone, (0.89, 0.885, 0.88), monkeypatch)
+    result = script.recover(epochs=0)
+    assert (script.stages, result.attempts, result.epochs, result.val_accuracy) == ([], [], 0, 0.92)
+    assert result.graph is script.pruned.graph
+    script = Scripted(backbone, (0.89, 0.885, 0.88), monkeypatch, whole=0.87)
+    assert script.recover(epochs=0).graph is script.pruned.graph, "it is within the drop"
+    script.pruned.val_accuracy = 0.88
+    assert script.recover(epochs=0).graph is script.pruned.graph, "it is more accurate"
+    script.pruned.val_accuracy = 0.86
+    result = script.recover(epochs=0)
+    assert all(path.is_universal for path in result.graph.paths)
+    assert (len(result.graph.paths), result.val_accuracy) == (backbone.depth, 0.87)
+    assert script.student.live_paths() == result.graph.paths
+
+
+@pytest.mark.parametrize(("wrong", "folds"), [(3, 5), (12, 0)])  # of 24 pictures: 12 +- 14 points, and 50 +- 20
+def test_folds_are_not_asked_where_validation_shows_that_more_is_lost(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, wrong: int, folds: int
+) -> None:
+    class Judge:
+        def drop(self, *given: object) -> tuple[Drop, int]:
+            return Drop(0.0, 0.1, 999), 5
+
+    script = Scripted(backbone, (0.1, 0.1, 0.1), monkeypatch)
+    script.after = {"recover": 0.93}
+    right = [torch.ones(24, dtype=torch.bool), torch.arange(24) >= wrong]
+    monkeypatch.setattr("nettailor.pruning.recover.answered_right", lambda net, split: right[net is script.student])
+    result = script.recover(judge=Judge())
+    assert result.taken is not None
+    assert (result.taken.folds, result.taken.accepted) == (folds, folds > 0)
+    assert result.taken.pictures == (999 if folds else 24)
+
+
+def test_folds_are_not_asked_about_the_last_that_there_is(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Judge:
+        def drop(self, paths: object, stage: str, *rest: object) -> tuple[Drop, int]:
+            asked.append(stage)
+            return Drop(5.0, 1.0, 999), 4
+
+    script = Scripted(backbone, (0.5, 0.5, 0.5), monkeypatch, choice=1, whole=0.90)
+    script.after = {"recover": 0.90, "recover-whole": 0.90}
+    result = script.recover(judge=Judge())
+    assert script.stages == ["recover", "recover-whole"]
+    assert asked == ["recover"]
+    assert [attempt.folds for attempt in result.attempts] == [4, 0]
