@@ -315,3 +315,15 @@ def test_the_main_job_reaches_its_bars(tmp_path: Path) -> None:
     stages = report.seconds
     assert 0.85 * seconds < sum(stages.values()) <= seconds, "every second is in one of its stages"
     assert sum(stages.values()) <= 4 * stages["teacher"], "a bar in seconds would be another on every machine"
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_paths_that_fade_are_cut_smoothly_in_the_main_job(nettailor: CommandLine) -> None:
+    """At the usual rate; at a low one paths are cut at once, and proxies fitted anew."""
+    status, _, err = nettailor("adapt", "teacher.lr=0.002")
+    assert status == 0, err
+    report = Report.read(Path("runs/digits/report.json"))
+    assert report.prune is not None
+    for trial in report.prune.trials:
+        assert abs(trial["before_cut"] - trial["after_cut"]) <= 0.02, "a cut is smooth"

@@ -303,6 +303,21 @@ def test_folds_are_not_asked_where_validation_shows_that_more_is_lost(
     assert result.taken.pictures == (999 if folds else 24)
 
 
+def test_what_folds_find_within_the_drop_goes_before_what_validation_likes(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Judge:
+        def drop(self, paths: object, stage: str, *rest: object) -> tuple[Drop, int]:
+            return Drop(0.4 if stage == "recover-3" else 2.0, 1.0, 999), 5
+
+    script = Scripted(backbone, (0.88, 0.88, 0.88), monkeypatch, choice=2, whole=0.87)
+    script.pruned.val_accuracy = 0.88
+    script.after = {"recover-3": 0.895, "recover": 0.9, "recover-1": 0.9}
+    result = script.recover(judge=Judge())
+    assert script.stages == ["recover-3", "recover", "recover-1"]
+    assert result.taken is result.attempts[0]
+
+
 def test_folds_are_not_asked_about_the_last_that_there_is(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
