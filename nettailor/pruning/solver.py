@@ -105,10 +105,11 @@ def smaller(
     """The network that one round leaves: about `part` of what removable paths cost, and able to become much cheaper still.
 
     Proxies lose little and would all go first, and with them every way around the blocks. So what the best network of
-    `part`**8 of the price keeps stays, or of `part`**4, and so on, where none is that cheap.
+    `part`**8 of the price keeps stays, or of `part`**4, and so on, where none is that cheap; or what the best network of
+    `least` keeps, so that it stays within reach.
 
     Args:
-        least: a price that need not be undercut.
+        least: a price that need not be undercut, and that later rounds are to come down to; 0: none.
         bottom: the price of the `cheapest` network, where it is known; of what costs less, nothing is looked for.
 
     Raises:
@@ -118,6 +119,8 @@ def smaller(
     spare = graph.price() - fixed
     bottom = cheapest(graph).price() if bottom is None else bottom
     budgets = [max(least, fixed + spare * part**ahead) for ahead in LOOK_AHEAD]
+    if least:
+        budgets = [least, *budgets]
     reached = [budget for budget in budgets if budget >= bottom]
     if not reached:
         raise _too_cheap(budgets[-1], bottom)

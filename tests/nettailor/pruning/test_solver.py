@@ -127,6 +127,18 @@ def test_a_round_is_what_trying_every_look_ahead_gives_in_three_programs(
         assert len(solved) <= 3
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_rounds_come_down_to_the_goal_however_short_they_are(seed: int) -> None:
+    """Which paths lose little changes from round to round: what a goal needs must not go for being worth little now."""
+    draws = random.Random(seed)
+    graph = random_graph(8, 3, draws)
+    goal = 1.05 * cheapest(graph).price()
+    while graph.price() > goal:
+        options = options_from_paths(graph, {path: draws.random() for path in graph.paths})
+        graph = smaller(graph, options, 0.95, goal)
+        assert cheapest(graph).price() <= goal
+
+
 def test_a_round_may_end_at_the_cheapest_network_and_no_lower() -> None:
     graph = random_graph(6, 2, random.Random(4), dense=1.0)
     options = options_from_paths(graph, {path: path.source / 10 for path in graph.paths})
