@@ -12,10 +12,10 @@ section 3.1); its use for NetTailor's proxies is ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from blocks.least_squares import LARGEST_SAMPLE, LinearEnd, positions, ridge
 from blocks.paths import Path
@@ -41,13 +41,13 @@ def refit(student: TailoredNet, kept: Iterable[Path], pictures: Iterable[Tensor]
     """
     was_training, left, missing = student.training, set(kept), {}
     student.eval()
-    whole = _Layers(student, [[student.stem(x)] for x in pictures])
+    whole = Layers(student, [[student.stem(x)] for x in pictures])
     gone = [path for path in whole.live if path not in left]
     if gone:
         for layer in range(1, min(path.target for path in gone)):
             whole.advance(layer, whole.given(layer))
         student.keep(path for path in whole.live if path in left)
-        cut = _Layers(student, [list(xs) for xs in whole.xs])
+        cut = Layers(student, [list(xs) for xs in whole.xs])
         for layer in range(len(cut.xs[0]), student.depth + 1):
             wanted = whole.given(layer)
             error = _fit_layer(layer, cut, wanted)
@@ -59,8 +59,8 @@ def refit(student: TailoredNet, kept: Iterable[Path], pictures: Iterable[Tensor]
     return missing
 
 
-class _Layers:
-    """A student's activations for all pictures, layer by layer, by the paths that are live at the start.
+class Layers:
+    """A student's activations for the pictures of a fit, layer by layer, by the paths that are live at the start.
 
     Args:
         xs: x_0..x_l of every batch so far; None where nothing arrives, or where no later layer reads it.
@@ -89,7 +89,7 @@ class _Layers:
                 xs[unread] = None
 
 
-def _fit_layer(layer: int, cut: _Layers, wanted: list[Tensor | None]) -> float | None:
+def _fit_layer(layer: int, cut: Layers, wanted: list[Tensor | None]) -> float | None:
     """Fit the proxies of one layer together; returns the part of the variance that is missing then.
 
     Args:
@@ -98,7 +98,7 @@ def _fit_layer(layer: int, cut: _Layers, wanted: list[Tensor | None]) -> float |
     fitted: list[tuple[Path, LinearEnd, float]] = []
     for path in cut.terms(layer):
         proxy, gate = cut.student.module_of(path), float(cut.gates[path.place])
-        end = LinearEnd.of(proxy.transform) if isinstance(proxy, Proxy) and gate >= SMALLEST_GATE else None
+        end = linear_end(proxy) if gate >= SMALLEST_GATE else None
         if end is not None:
             fitted.append((path, end, gate))
     if not fitted:
@@ -108,8 +108,29 @@ def _fit_layer(layer: int, cut: _Layers, wanted: list[Tensor | None]) -> float |
     inputs, error = inputs - mean, error - offset
     covariance = inputs.T @ inputs / len(inputs)
     change = ridge(covariance, inputs.T @ error / len(inputs))
+    adjust([(end, gate) for _, end, gate in fitted], change, mean, covariance, offset)
+    left, spread = (error - inputs @ change.T).square().sum(), (target - target.mean(0)).square().sum()
+    return float(left / spread) if spread > 0 else 0.0
+
+
+def linear_end(module: nn.Module) -> LinearEnd | None:
+    """What of a path's module can be fitted: the end of a proxy."""
+    return LinearEnd.of(module.transform) if isinstance(module, Proxy) else None
+
+
+def adjust(
+    ends: Sequence[tuple[LinearEnd, float]], change: Tensor, mean: Tensor, covariance: Tensor, offset: Tensor
+) -> None:
+    """Change proxies of a layer by what their sum lacks.
+
+    Args:
+        ends: of each proxy, with its gate.
+        change: of the layer's sum, by all that they read side by side (C', sum of C).
+        mean, covariance: of that (sum of C,) and (sum of C, sum of C).
+        offset: mean of what the sum lacks (C',).
+    """
     begin = 0
-    for number, (_, end, gate) in enumerate(fitted):
+    for number, (end, gate) in enumerate(ends):
         here = slice(begin, begin + end.convolution.in_channels)
         begin = here.stop
         matrix, constant = end.read()
@@ -117,12 +138,10 @@ def _fit_layer(layer: int, cut: _Layers, wanted: list[Tensor | None]) -> float |
         if number == 0:  # one proxy takes the whole constant part
             constant = constant + (offset - change @ mean) / gate
         end.write(matrix, mean[here], covariance[here, here], constant + matrix @ mean[here])
-    left, spread = (error - inputs @ change.T).square().sum(), (target - target.mean(0)).square().sum()
-    return float(left / spread) if spread > 0 else 0.0
 
 
 def _seen(
-    layer: int, cut: _Layers, fitted: list[tuple[Path, LinearEnd]], wanted: list[Tensor | None]
+    layer: int, cut: Layers, fitted: list[tuple[Path, LinearEnd]], wanted: list[Tensor | None]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """At evenly taken positions of all pictures: what the proxies read, side by side, the target, and what it lacks."""
     reads: list[list[Tensor]] = [[] for _ in fitted]

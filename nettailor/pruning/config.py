@@ -55,8 +55,8 @@ class PruneConfig:
     largest_loss: Annotated[
         NotNegative,
         Field(
-            description="a round takes up to four steps of shrink at once, where that adds no more loss untrained; one where "
-            "folds judge"
+            description="a round takes up to four steps of shrink at once, where that adds no more loss untrained (0: never; "
+            "where cuts are refitted: where accuracy stays near the drop); one where folds judge"
         ),
     ] = 2.5
     front: Annotated[
@@ -71,7 +71,7 @@ class PruneConfig:
         Field(
             ge=0,
             description="tolerance: judge what is taken over so many folds of training and validation pictures; 0: on "
-            "validation alone; left out, 2 to 5 where a validation picture is more than the drop",
+            "validation alone; left out, 2 or 3 where a validation picture is more than the drop",
         ),
     ] = None
     epochs: Annotated[

@@ -9,13 +9,17 @@
                 is at a rate that keeps pretrained features, which brings back little of what a wrong choice took
 
 The first two give a number per path, and a layer loses the sum of what goes. `measured` sees that proxies can stand in for
-a block and for each other. All look at the same validation pictures.
+a block and for each other. All look at the same validation pictures. Where what stays is fitted anew after a cut, so it is
+for every set that is tried, and the loss is the cross entropy against what the teacher answers: few pictures tell that
+better than labels, of which one wrong answer weighs much.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -24,6 +28,8 @@ from torch.nn.functional import cross_entropy
 
 from blocks import Path, TailoredNet
 from blocks.memory import pictures_at_once
+from blocks.option_fits import OptionFits
+from blocks.teachers import Teacher
 from nettailor.data.batches import normalise
 from nettailor.data.task import Task
 from nettailor.progress import Display
@@ -32,7 +38,7 @@ from nettailor.pruning.solver import Option, layer_options, options_from_paths
 
 Importance = Literal["auto", "measured", "gate", "taylor"]
 Pictures = tuple[Tensor, Tensor]
-"""Pictures (B, 3, H, W) and their labels (B,)."""
+"""Pictures (B, 3, H, W) and their labels (B,), or a teacher's probabilities (B, classes)."""
 Tried = tuple[int, frozenset[Path], BlockGraph | None]
 """An option: its layer, the paths that the layer keeps, and the graph that is left, None where all stays as it is."""
 
@@ -41,6 +47,14 @@ MANY_PATHS = 0.5
 """Of the cost of all universal blocks that may go: with more than that left, a first-order look chooses about as well."""
 GRADIENT_COPIES = 6
 """A forward for gradients holds some six times the size of x_0..x_L: inside blocks, and what proxies give."""
+
+
+@dataclass(frozen=True)
+class Refits:
+    """That a loss is measured behind a fit, and what it takes: pictures (B, 3, H, W) in batches, and what it is held to."""
+
+    pictures: Callable[[], Iterable[Tensor]]
+    teacher: Teacher
 
 
 def kind_for(kind: Importance, student: TailoredNet, graph: BlockGraph, keeps_features: bool) -> Importance:
@@ -59,7 +73,12 @@ def kind_for(kind: Importance, student: TailoredNet, graph: BlockGraph, keeps_fe
 
 
 def option_losses(
-    student: TailoredNet, task: Task, kind: Importance, pictures: int, display: Display | None = None
+    student: TailoredNet,
+    task: Task,
+    kind: Importance,
+    pictures: int,
+    display: Display | None = None,
+    refits: Refits | None = None,
 ) -> list[Option]:
     """Every option for every layer of a student's live graph, with its loss.
 
@@ -67,6 +86,7 @@ def option_losses(
         kind: as `kind_for` answers.
         pictures: how many validation pictures to look at, at most; always the same ones.
         display: where it is shown how far a measurement is, which takes minutes on large pictures.
+        refits: where proxies are fitted anew after a cut; read by a measurement.
     """
     graph = BlockGraph.of(student)
     if kind == "gate":
@@ -79,7 +99,7 @@ def option_losses(
     tried = options_that_hold(graph)
     turns = len(tried) * math.ceil(min(pictures, len(task.val)) / size)
     with (display or Display(quiet=True)).turns("prune      measuring what may go", turns) as advance:
-        return measured(student, tried, some_pictures(student, task, pictures, size), advance)
+        return measured(student, tried, some_pictures(student, task, pictures, size, refits), advance, refits)
 
 
 def pictures_run(options: list[Option], kind: Importance, pictures: int) -> int:
@@ -87,12 +107,19 @@ def pictures_run(options: list[Option], kind: Importance, pictures: int) -> int:
     return {"gate": 0, "taylor": 1, "measured": len(options)}[kind] * pictures
 
 
-def some_pictures(student: TailoredNet, task: Task, count: int, size: int) -> Iterator[Pictures]:
-    """The same `count` validation pictures (B, 3, H, W) and labels (B,) whenever they are asked for, `size` at a time."""
+def some_pictures(
+    student: TailoredNet, task: Task, count: int, size: int, refits: Refits | None = None
+) -> Iterator[Pictures]:
+    """The same `count` validation pictures and what they are to be answered whenever they are asked for, `size` at a time."""
     rows = torch.randperm(len(task.val), generator=torch.Generator().manual_seed(0))[:count]
     device = student.gates.fade.device
     for some in rows.split(size):
-        yield normalise(task.val.batch(some), student.spec, device), task.val.labels[some].to(device)
+        x = normalise(task.val.batch(some), student.spec, device)
+        if refits is None:
+            yield x, task.val.labels[some].to(device)
+        else:
+            with torch.no_grad():
+                yield x, refits.teacher.eval()(x).float().softmax(1)
 
 
 def taylor(student: TailoredNet, batches: Iterable[Pictures], size: int = TAYLOR_BATCH) -> dict[Path, float]:
@@ -121,15 +148,20 @@ def taylor(student: TailoredNet, batches: Iterable[Pictures], size: int = TAYLOR
 
 @torch.no_grad()
 def measured(
-    student: TailoredNet, tried: list[Tried], batches: Iterable[Pictures], advance: Callable[[], None] = lambda: None
+    student: TailoredNet,
+    tried: list[Tried],
+    batches: Iterable[Pictures],
+    advance: Callable[[], None] = lambda: None,
+    refits: Refits | None = None,
 ) -> list[Option]:
     """What each option adds to the loss on these pictures, all other layers left as they are.
 
     Layers before the one that an option changes are computed once for all options, batch by batch.
 
     Args:
-        tried: options that hold together (`options_that_hold`).
+        tried: options that hold together (`options_that_hold`), layer by layer.
         advance: called when an option has been tried on a batch.
+        refits: where the proxies of the layer are fitted anew for every option.
     """
     was_training, before = student.training, student.gates.fade.clone()
     student.eval()
@@ -138,10 +170,12 @@ def measured(
         student.gates.fade.copy_(before)
         whole = student.run(x)
         base += len(x) * float(cross_entropy(whole.logits, labels))
-        for place, (layer, _, left) in enumerate(tried):
+        fits = None if refits is None else OptionFits(student, refits.pictures())
+        for place, (layer, kept, left) in enumerate(tried):
             if left is not None:
                 student.keep(left.paths)
-                logits = student.run(x, whole.activations[:layer]).logits
+                with nullcontext() if fits is None else fits.fitted(layer, kept):
+                    logits = student.run(x, whole.activations[:layer]).logits
                 losses[place] += len(x) * float(cross_entropy(logits, labels))
             advance()
         seen += len(x)

@@ -27,8 +27,8 @@ from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.fade import Fade
 from nettailor.pruning.folds import wanted_folds
 from nettailor.pruning.graph import BlockGraph, GraphError
-from nettailor.pruning.importance import kind_for, loss_left_with, option_losses, pictures_run
-from nettailor.pruning.refit import cut_and_refit
+from nettailor.pruning.importance import Refits, kind_for, loss_left_with, option_losses, pictures_run
+from nettailor.pruning.refit import count_to_fit_on, cut_and_refit, pictures_to_fit_on
 from nettailor.pruning.rounds import RECOVERABLE, Rounds, Trial, Whole, recoverable, snapshot
 from nettailor.pruning.solver import cheapest, smaller, within_budget
 from nettailor.pruning.ways import WAYS, way
@@ -42,6 +42,7 @@ from nettailor.training.stages import fit_student, student_rate
 
 FAR_BELOW = 0.25  # under the teacher: where a front ends, its networks are of no use
 UNTRAINED = RECOVERABLE / 2  # below the drop: where a round's network is no lower, fitted anew, none is trained
+FITTED_TO_MEASURE = 0.5  # of the pictures that a cut itself is fitted on: for every layer, many sets are fitted
 SMALLEST_STEP = 0.97  # of the price: rounds that save less than 3 % are not worth their training
 
 
@@ -138,6 +139,13 @@ class _Job:
         """Whether that is one that keeps pretrained features."""
         return students_teacher_keeps_features(self.rate, self.run.training)
 
+    @property
+    def refits(self) -> Refits | None:
+        """How losses are measured where proxies are fitted anew after a cut."""
+        if not self.config.refits(self.keeps_features):
+            return None
+        return Refits(partial(pictures_to_fit_on, self.student, self.task, self.run, FITTED_TO_MEASURE), self.teacher)
+
     def without(self, stage: str, left: BlockGraph, chosen: list[Path]) -> Trial:
         """Remove what is not in `left`, train on, and measure."""
         epochs = passes.of_round(self.keeps_features).over(
@@ -151,6 +159,28 @@ class _Job:
         paths, removed = [path.key for path in left.paths], [path.key for path in chosen]
         before, after = removal.memory.get("before_cut"), removal.memory.get("after_cut")
         return Trial(paths, left.macs(), left.price(), value, removed, epochs, before, after)
+
+    def may_go_at_once(self, left: BlockGraph, pictures: int) -> bool:
+        """Whether so little is lost, nothing trained, that a round may be of several steps."""
+        if self.refits is None:
+            return loss_left_with(self.student, left, self.task, pictures) <= self.config.largest_loss
+        if self.config.largest_loss == 0:
+            return False
+        before = snapshot(self.student)
+        cut_and_refit(self.student, left.paths, self.task, self.run)
+        value = accuracy(self.student, self.task.val)
+        restore(self.student.task_tensors(), before, "student")
+        return self._needs_no_training(value)
+
+    def to_look_ahead(self, pictures: int) -> int:
+        """How many pictures that takes: with all paths and with those that would be left, or to fit these and judge."""
+        if self.refits is None:
+            return 2 * min(pictures, len(self.task.val))
+        return 2 * count_to_fit_on(self.student, self.task) + len(self.task.val) if self.config.largest_loss else 0
+
+    def _needs_no_training(self, value: float) -> bool:
+        """Whether a network that is fitted anew is accurate enough to go on from."""
+        return value >= self.least - UNTRAINED
 
     def _trained(self, stage: str, removal: Fade, epochs: int) -> tuple[float, int]:
         """Train while the removal goes on: the accuracy at its end, and the passes that it took."""
@@ -176,7 +206,7 @@ class _Job:
             self.student.keep(left.paths)
             return False
         removal(0.0)
-        return self.config.epochs is None and removal.memory["after_cut"] >= self.least - UNTRAINED
+        return self.config.epochs is None and self._needs_no_training(removal.memory["after_cut"])
 
     def _removal(self, left: BlockGraph, epochs: int) -> Fade:
         if self.config.refits(self.keeps_features):
@@ -301,10 +331,13 @@ def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Bl
         return None
     kind = kind_for(job.config.importance, job.student, graph, job.keeps_features)
     count = job.config.pictures_to_measure_on(job.keeps_features)
-    options = option_losses(job.student, job.task, kind, count, job.run.display)
+    options = option_losses(job.student, job.task, kind, count, job.run.display, job.refits)
     bottom = cheapest(graph).price()
     pictures, training = min(count, len(job.task.val)), len(job.task.train)
-    state.importance_passes += pictures_run(options, kind, pictures) / training
+    looked_at = pictures_run(options, kind, pictures)
+    if job.refits is not None and kind == "measured":
+        looked_at += count_to_fit_on(job.student, job.task, FITTED_TO_MEASURE)
+    state.importance_passes += looked_at / training
     for part in _parts(job.config.shrink, state.careful):
         try:
             left = smaller(graph, options, part, goal or 0.0, bottom)
@@ -312,8 +345,8 @@ def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Bl
             continue
         if part >= job.config.shrink:
             return left
-        state.importance_passes += 2 * pictures / training  # with all paths, and with those that would be left
-        if loss_left_with(job.student, left, job.task, count) <= job.config.largest_loss:
+        state.importance_passes += job.to_look_ahead(count) / training
+        if job.may_go_at_once(left, count):
             return left
     if goal is not None:
         return within_budget(graph, options, goal)  # a last small step, or the reason why there is none

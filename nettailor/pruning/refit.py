@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+from torch import Tensor
 
 from blocks import Path, TailoredNet
 from blocks.memory import pictures_at_once
@@ -20,5 +22,20 @@ COPIES = 2
 
 def cut_and_refit(student: TailoredNet, kept: Iterable[Path], task: Task, run: Run) -> None:
     """Leave a student with some of its paths, its proxies fitted on unvaried training pictures."""
-    count = pictures_at_once(student.backbone.shapes, PICTURES, COPIES, size=HELD)
-    refit(student, kept, sample_batches(task.train, count, run.seed, student.spec, run.device, AT_ONCE))
+    refit(student, kept, pictures_to_fit_on(student, task, run))
+
+
+def pictures_to_fit_on(student: TailoredNet, task: Task, run: Run, part: float = 1.0) -> Iterator[Tensor]:
+    """Unvaried training pictures (B, 3, H, W), the same ones whenever they are asked for.
+
+    Args:
+        part: of as many as a cut is fitted on.
+    """
+    count = count_to_fit_on(student, task, part)
+    return sample_batches(task.train, count, run.seed, student.spec, run.device, AT_ONCE)
+
+
+def count_to_fit_on(student: TailoredNet, task: Task, part: float = 1.0) -> int:
+    """How many pictures that are."""
+    count = pictures_at_once(student.backbone.shapes, round(part * PICTURES), COPIES, size=HELD)
+    return min(len(task.train), count)

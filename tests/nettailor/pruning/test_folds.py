@@ -120,7 +120,7 @@ def test_where_a_picture_is_more_than_the_drop_folds_are_taken(backbone: Backbon
 
 
 @pytest.mark.parametrize(
-    ("train", "val", "folds"), [(196, 153, 3), (246, 42, 5), (100, 150, 2), (820, 140, 5), (3, 1, 4)]
+    ("train", "val", "folds"), [(196, 153, 3), (246, 42, 3), (100, 150, 2), (820, 140, 3), (3, 1, 3)]
 )
 def test_folds_are_as_few_as_train_on_as_many_pictures_as_the_run(train: int, val: int, folds: int) -> None:
     assert usual_folds(train, val) == folds

@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
 from blocks import Backbone, TailoredNet
+from blocks.refit import refit
+from nettailor.data.batches import normalise
 from nettailor.data.task import Task
 from nettailor.progress import Display
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.importance import (
     GRADIENT_COPIES,
     Importance,
+    Refits,
     loss_left_with,
     measured,
     option_losses,
@@ -55,6 +59,31 @@ def test_measured_losses_are_what_masking_costs(student: TailoredNet, task: Task
             student.keep(whole.paths)
     assert {option.layer for option in options} == set(range(1, student.depth + 1))
     assert all(option.loss == 0 for option in options if len(option.kept) == len(here_of(whole, option.layer)))
+
+
+@torch.no_grad()
+def test_losses_behind_a_fit_are_what_a_cut_and_its_fit_cost_against_the_teacher(
+    student: TailoredNet, task: Task
+) -> None:
+    """For the last layer, behind which a cut fits no other one."""
+    teacher = student.backbone.teacher(len(task.classes)).eval()
+    pictures = [normalise(task.train.batch(torch.arange(40)), student.spec, torch.device("cpu"))]
+    before = {name: tensor.clone() for name, tensor in student.task_tensors().items()}
+    options = option_losses(student, task, "measured", 10, refits=Refits(lambda: pictures, teacher))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in student.task_tensors().items())
+    plain = option_losses(student, task, "measured", 10)
+    x, _ = next(some_pictures(student, task, 10, 10))
+    answers = teacher(x).softmax(1)
+    base, graph, compared = float(cross_entropy(student(x), answers)), BlockGraph.of(student), 0
+    for option, unfitted in zip(options, plain, strict=True):
+        here = [path for path in graph.paths if path.target == student.depth]
+        if option.layer != student.depth or not option.kept or len(option.kept) == len(here):
+            continue
+        cut = deepcopy(student)
+        refit(cut, graph.without(path for path in here if path not in option.kept).paths, pictures)
+        assert option.loss == pytest.approx(float(cross_entropy(cut(x), answers)) - base, abs=1e-4)
+        compared += abs(option.loss - unfitted.loss) > 1e-3
+    assert compared >= 3
 
 
 def here_of(graph: BlockGraph, layer: int) -> list[object]:

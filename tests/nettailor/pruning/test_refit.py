@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from blocks import Backbone, Path, TailoredNet
+from blocks.teachers import Teacher
 from nettailor.data.task import Split, Task
 from nettailor.pruning import folds as folds_module
 from nettailor.pruning import prune as pruning
@@ -99,8 +100,8 @@ def test_a_round_is_not_trained_where_proxies_that_are_fitted_anew_are_enough(
     monkeypatch.setattr(pruning, "UNTRAINED", untrained)
     for rounds in ("ROUND", "SLOW_ROUND"):
         monkeypatch.setattr(passes, rounds, passes.UsualPasses(1, 1))
-    student, teacher = tailor(backbone, task, STUDENT, Run()), backbone.teacher(len(task.classes)).eval()
-    config = PruneConfig(how="budget", budget=0.6, largest_loss=0, **settings)  # type: ignore[arg-type]
+    student, teacher = taught(backbone, task)
+    config = PruneConfig(how="budget", budget=0.6, shrink=0.9, largest_loss=0, **settings)  # type: ignore[arg-type]
     result = prune(student, teacher, task, config, STUDENT, Run())
     assert len(result.trials) > 1
     assert {trial.epochs for trial in result.trials} == {1 if trains else 0}
@@ -114,8 +115,8 @@ def test_rounds_without_training_go_on_behind_a_stop(
     backbone: Backbone, task: Task, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pruning, "UNTRAINED", 1.0)
-    config = PruneConfig(how="budget", budget=0.6, largest_loss=0, lr=1e-3)
-    teacher, turns = backbone.teacher(len(task.classes)).eval(), []
+    config = PruneConfig(how="budget", budget=0.6, shrink=0.9, largest_loss=0, lr=1e-3)
+    turns: list[object] = []
 
     def stopped(*given: Any) -> list[Option]:
         turns.append(given)
@@ -124,7 +125,7 @@ def test_rounds_without_training_go_on_behind_a_stop(
         return option_losses(*given)
 
     def ended(folder: FilePath | None) -> tuple[list[dict[str, object]], dict[str, torch.Tensor]]:
-        student = tailor(backbone, task, STUDENT, Run())
+        student, teacher = taught(backbone, task)
         result = prune(student, teacher, task, config, STUDENT, Run(checkpoints=Checkpoints(folder)))
         return [vars(trial) for trial in result.trials], snapshot(student)
 
@@ -140,11 +141,17 @@ def test_rounds_without_training_go_on_behind_a_stop(
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in their.items())
 
 
-def trained(backbone: Backbone, task: Task) -> tuple[TailoredNet, BlockGraph]:
-    """A student that begins as a teacher, and what is left of its paths without two blocks."""
+def taught(backbone: Backbone, task: Task) -> tuple[TailoredNet, Teacher]:
+    """A student that began as its teacher, and that one."""
     teacher = finetune(backbone, task, TEACHER, Run())
     student = tailor(backbone, task, STUDENT, Run(), teacher)
     train(student, teacher, task, STUDENT, Run())
+    return student, teacher
+
+
+def trained(backbone: Backbone, task: Task) -> tuple[TailoredNet, BlockGraph]:
+    """A student, and what is left of its paths without two blocks."""
+    student, _ = taught(backbone, task)
     gone = [path for path in student.paths if path.key in ("G3", "G5")]
     return student, BlockGraph.of(student).without(gone)
 
