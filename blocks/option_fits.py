@@ -88,7 +88,7 @@ class _Layer:
         """Of each path (positions, C): what a proxy's last convolution reads, or what a path gives that can't be fitted."""
         found: list[list[Tensor]] = [[] for _ in self._paths]
         height, width = whole.student.backbone.shapes[self.number][1:]
-        count = sum(len(xs[-1]) for xs in whole.xs if xs[-1] is not None)
+        count = sum(len(xs[self._paths[0].source]) for xs in whole.xs)  # type: ignore[arg-type]
         step = -(-count * height * width // LARGEST_SAMPLE)
         for xs in whole.xs:
             for rows, path in zip(found, self._paths, strict=True):

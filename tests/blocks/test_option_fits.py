@@ -20,12 +20,20 @@ def output(student: TailoredNet, layer: int, x: torch.Tensor) -> torch.Tensor:
     return found
 
 
-@pytest.mark.parametrize("proxies", ["conv1x1", "bottleneck", "identity"])
-@pytest.mark.parametrize("gates", ["softmax", "independent"])
+@pytest.mark.parametrize("gone", [(), (2,), (1, 4)])
+@pytest.mark.parametrize(
+    ("proxies", "gates"),
+    [("conv1x1", "softmax"), ("conv1x1", "independent"), ("bottleneck", "softmax"), ("identity", "softmax")],
+)
 @torch.no_grad()
-def test_every_set_of_a_layer_is_fitted_as_a_cut_of_it_alone_is(proxies: str, gates: str) -> None:
+def test_every_set_of_a_layer_is_fitted_as_a_cut_of_it_alone_is(
+    proxies: str, gates: str, gone: tuple[int, ...]
+) -> None:
+    """Also of a student that has lost layers already."""
     student, x = trained(proxies=proxies, gates=gates), pictures()
-    whole, before = student.live_paths(), {name: tensor.clone() for name, tensor in student.task_tensors().items()}
+    whole = [path for path in student.live_paths() if path.source not in gone and path.target not in gone]
+    student.keep(whole)
+    before = {name: tensor.clone() for name, tensor in student.task_tensors().items()}
     fits, changed = OptionFits(student, x.split(16)), 0
     for layer in range(1, student.depth + 1):
         paths = [path for path in whole if path.target == layer]
@@ -43,7 +51,7 @@ def test_every_set_of_a_layer_is_fitted_as_a_cut_of_it_alone_is(proxies: str, ga
             student.keep(whole)
             for name, tensor in student.task_tensors().items():
                 assert torch.equal(tensor, before[name]), name
-    assert changed > 5
+    assert changed >= 2
 
 
 @torch.no_grad()
