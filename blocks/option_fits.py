@@ -88,14 +88,15 @@ class _Layer:
         """Of each path (positions, C): what a proxy's last convolution reads, or what a path gives that can't be fitted."""
         found: list[list[Tensor]] = [[] for _ in self._paths]
         height, width = whole.student.backbone.shapes[self.number][1:]
-        count = sum(len(xs[self._paths[0].source]) for xs in whole.xs)  # type: ignore[arg-type]
+        read = [xs[self._paths[0].source] for xs in whole.xs]
+        count = sum(len(x) for x in read if x is not None)
         step = -(-count * height * width // LARGEST_SAMPLE)
         for xs in whole.xs:
             for rows, path in zip(found, self._paths, strict=True):
                 module, x = whole.student.module_of(path), xs[path.source]
                 end = self._ends.get(path)
-                read = module(x) if end is None else end.before(module.resample(x))  # type: ignore[operator, union-attr]
-                rows.append(positions(read, step))
+                given = module(x) if end is None else end.before(module.resample(x))  # type: ignore[operator, union-attr]
+                rows.append(positions(given, step))
         return [torch.cat(rows) for rows in found]
 
     def tensors(self) -> list[Tensor]:
