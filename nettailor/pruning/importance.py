@@ -10,8 +10,7 @@
 
 The first two give a number per path, and a layer loses the sum of what goes. `measured` sees that proxies can stand in for
 a block and for each other. All look at the same validation pictures. Where what stays is fitted anew after a cut, so it is
-for every set that is tried, and the loss is the cross entropy against what the teacher answers: few pictures tell that
-better than labels, of which one wrong answer weighs much.
+for every set that is tried, and the loss is the cross entropy against what the teacher answers, not against labels.
 """
 
 from __future__ import annotations
