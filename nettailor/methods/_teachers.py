@@ -31,7 +31,7 @@ from nettailor.pruning.folds import Teach
 from nettailor.pruning.graph import BlockGraph, GraphFields
 from nettailor.schema import checked
 from nettailor.training.checkpoint import Checkpoints, restore
-from nettailor.training.config import StudentConfig, TeacherConfig
+from nettailor.training.config import StudentConfig, TeacherConfig, TrainingConfig
 from nettailor.training.finetuning import STAGE, finetune
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Fitted, Run
@@ -120,7 +120,7 @@ def check_teacher_with(recipe: Sections, backbone: Backbone, task: Task, untrain
         if not untrained:
             method.check_weights(own, backbone)
         return
-    net, _ = _read_run(config.run, backbone, task)
+    net = _read_run(config.run, backbone, task).net
     if recipe.student.matching_weight and not gives_activations(net):
         raise UsageError(_answers_alone(f"teacher.run: {config.run}"))
     _check_pictures(config.run, task)
@@ -202,7 +202,9 @@ def _made(context: Context) -> tuple[CompactNet, str]:
     """Train a teacher by its method, or read a finished run's; settled in the checkpoints, and in the figures."""
     run, task, config = context.run, context.task, context.recipe.teacher
     if config.run is not None:
-        (net, method), passes, rate, found = _read_run(config.run, context.backbone, task), 0.0, None, None
+        read = _read_run(config.run, context.backbone, task)
+        net, method, passes, found = read.net, read.description.method, 0.0, None
+        rate = _rate_of(config.run, read.description.settings, run.training)
     else:
         inner = replace(
             run,
@@ -272,8 +274,8 @@ def _inside(run: Run) -> Checkpoints:
     return Checkpoints(None if folder is None else folder / STAGE)
 
 
-def _read_run(where: str, backbone: Backbone, task: Task) -> tuple[CompactNet, str]:
-    """The network of a finished run, and the method that trained it.
+def _read_run(where: str, backbone: Backbone, task: Task) -> delta.Delta:
+    """The network of a finished run.
 
     Raises:
         UsageError: it is of another backbone or of other classes.
@@ -288,7 +290,28 @@ def _read_run(where: str, backbone: Backbone, task: Task) -> tuple[CompactNet, s
         raise UsageError(
             f"teacher.run: {where} tells {len(found.classes)} classes apart, {task.name} has {len(task.classes)}: {which}"
         )
-    return found.net, found.description.method
+    return found
+
+
+def _rate_of(run: str, settings: dict[str, Any], training: TrainingConfig) -> float | None:
+    """The peak rate that a finished run trained its stage `teacher` at, configured or found.
+
+    None for a delta by itself, without such a stage, and by another optimiser, as of a version that named none.
+
+    Args:
+        settings: of that run, as its delta has them.
+    """
+    nets = Checkpoints(_folder_of(run).nets)
+    if not nets.has(STAGE) or settings.get("training", {}).get("optimizer") != training.optimizer:
+        return None
+    found = nets.load(f"{STAGE}-rate")
+    return settings["teacher"]["lr"] if found is None else float(found[1]["rate"])
+
+
+def _folder_of(run: str) -> RunFolder:
+    """The folder of a finished run, which may be given as that of its delta."""
+    folder = delta.delta_folder(run)
+    return RunFolder(folder.parent if folder.name == RunFolder(folder).delta.name else folder)
 
 
 def _check_pictures(run: str, task: Task) -> None:
@@ -297,8 +320,7 @@ def _check_pictures(run: str, task: Task) -> None:
     Raises:
         UsageError: it was.
     """
-    folder = delta.delta_folder(run)
-    record = RunFolder(folder.parent if folder.name == RunFolder(folder).delta.name else folder).split
+    record = _folder_of(run).split
     if not record.is_file():
         return  # a delta by itself
     tree = read_json(record)

@@ -35,7 +35,7 @@ from nettailor.progress import Display
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
 from nettailor.training.checkpoint import Checkpoints
-from nettailor.training.config import StudentConfig, TeacherConfig
+from nettailor.training.config import StudentConfig, TeacherConfig, TrainingConfig
 from nettailor.training.run import Run
 from nettailor.training.stages import new_student
 from tests.conftest import CommandLine
@@ -287,6 +287,29 @@ def test_a_student_of_another_methods_network_from_the_command_line(
     assert report.teacher.task_params == theirs.compact.task_params < report.teacher.params
     assert report.epochs["teacher"] == 0
     assert "teacher (linear)" in said
+
+
+def test_a_student_of_a_finished_run_trains_by_the_rate_of_its_teacher(
+    nettailor: CommandLine, digit_folder: Path, linear_run: Path
+) -> None:
+    """Configured or found; a student of a teacher that kept pretrained features is not to lose them."""
+    words = ("adapt", "--data", digit_folder, "--method", "finetune", *QUICK, "data.train_limit=40")
+    for name, rate in (("given", "0.0003"), ("found", "null")):
+        status, _, err = nettailor(*words, f"teacher.lr={rate}", "--out", name)
+        assert status == 0, err
+    kept = Checkpoints(Path("found/nets")).load("teacher-rate")
+    assert kept is not None
+    rates: dict[tuple[str, str], float | None] = {}
+    for name in ("given", "given/task", "found", str(linear_run)):
+        settings = delta.load(delta.delta_folder(name)).description.settings
+        for optimizer in ("adamw", "sgd"):
+            rates[name, optimizer] = module._rate_of(name, settings, TrainingConfig(optimizer=optimizer))  # type: ignore[arg-type]
+    assert rates["given", "adamw"] == rates["given/task", "adamw"] == 0.0003
+    assert rates["found", "adamw"] == kept[1]["rate"]
+    assert rates[str(linear_run), "adamw"] is None
+    assert {rate for (_, optimizer), rate in rates.items() if optimizer == "sgd"} == {None}
+    shutil.copytree("given/task", "alone")
+    assert module._rate_of("alone", delta.load("alone").description.settings, TrainingConfig()) is None
 
 
 @pytest.mark.slow
