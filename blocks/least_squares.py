@@ -30,6 +30,11 @@ def positions(x: Tensor, step: int, first: int = 0) -> Tensor:
     return float64(x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])[first::step])
 
 
+def sample_step(pictures: int, height: int, width: int) -> int:
+    """Every how many of the positions of so many pictures are taken, so that they are at most `LARGEST_SAMPLE`."""
+    return -(-pictures * height * width // LARGEST_SAMPLE)
+
+
 @dataclass
 class LinearEnd:
     """The 1x1 convolution and batch norm that a module ends in, and what stands before them."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from blocks.counting import tensors_of
-from blocks.least_squares import LARGEST_SAMPLE, LinearEnd, positions, ridge
+from blocks.least_squares import LinearEnd, positions, ridge, sample_step
 from blocks.paths import Path
 from blocks.refit import SMALLEST_GATE, Layers, adjust, linear_end
 from blocks.student import TailoredNet
@@ -72,7 +72,6 @@ class _Layer:
         self._ends: dict[Path, LinearEnd] = {path: end for path, end in found.items() if end is not None}
         self.own = [tensor for path in self._ends for tensor in tensors_of(modules[path]).values()]
         columns = self._columns(whole)
-        self._gates = whole.gates[number - 1]
         self._at: dict[Path, slice] = {}
         begin = 0
         for path, part in zip(self._paths, columns, strict=True):
@@ -83,14 +82,14 @@ class _Layer:
         rows = rows - self._mean
         self._covariance = rows.T @ rows / len(rows)
         self._channels = whole.student.backbone.shapes[number][0]
+        self._given = self._sum(set(self._paths), whole.gates[number - 1])
 
     def _columns(self, whole: Layers) -> list[Tensor]:
         """Of each path (positions, C): what a proxy's last convolution reads, or what a path gives that can't be fitted."""
         found: list[list[Tensor]] = [[] for _ in self._paths]
-        height, width = whole.student.backbone.shapes[self.number][1:]
         read = [xs[self._paths[0].source] for xs in whole.xs]
         count = sum(len(x) for x in read if x is not None)
-        step = -(-count * height * width // LARGEST_SAMPLE)
+        step = sample_step(count, *whole.student.backbone.shapes[self.number][1:])
         for xs in whole.xs:
             for rows, path in zip(found, self._paths, strict=True):
                 module, x = whole.student.module_of(path), xs[path.source]
@@ -112,9 +111,7 @@ class _Layer:
         fitted = [path for path in self._ends if path in kept and float(gates[path.slot]) >= SMALLEST_GATE]
         if not fitted:
             return
-        matrix, constant = self._sum(set(self._paths), self._gates)
-        after = self._sum(kept, gates)
-        lacks, offset = matrix - after[0], constant - after[1]
+        lacks, offset = (before - after for before, after in zip(self._given, self._sum(kept, gates), strict=True))
         columns = torch.cat([torch.arange(self._at[path].start, self._at[path].stop) for path in fitted])
         columns = columns.to(self._mean.device)
         covariance = self._covariance[columns][:, columns]

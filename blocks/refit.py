@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from blocks.least_squares import LARGEST_SAMPLE, LinearEnd, positions, ridge
+from blocks.least_squares import LinearEnd, positions, ridge, sample_step
 from blocks.paths import Path
 from blocks.proxies import Proxy, Resampled
 from blocks.student import TailoredNet
@@ -150,7 +150,7 @@ def _seen(
     for xs, mine, whole in zip(cut.xs, cut.given(layer), wanted, strict=True):
         assert mine is not None
         assert whole is not None
-        step = -(-count * mine.shape[2] * mine.shape[3] // LARGEST_SAMPLE)
+        step = sample_step(count, *mine.shape[2:])
         targets.append(positions(whole, step))
         errors.append(positions(whole - mine, step))
         for rows, (path, end) in zip(reads, fitted, strict=True):

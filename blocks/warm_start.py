@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from blocks.bn_statistics import adopt_statistics, recalibrate_norms
-from blocks.least_squares import LARGEST_SAMPLE, LinearEnd, positions, ridge
+from blocks.least_squares import LinearEnd, positions, ridge, sample_step
 from blocks.paths import Path
 from blocks.proxies import Proxy
 from blocks.student import TailoredNet
@@ -113,9 +113,9 @@ class _Moments:
 
     def _rows(self, x: Tensor) -> Tensor:
         """Positions as rows (N, C), float64: every n-th of those of all pictures, so that at most `LARGEST_SAMPLE` are."""
-        here = x.shape[2] * x.shape[3]
-        step = -(-self._pictures * here // LARGEST_SAMPLE)
-        first = -self._seen * here % step
+        height, width = x.shape[2:]
+        step = sample_step(self._pictures, height, width)
+        first = -self._seen * height * width % step
         return positions(x, step, first)
 
     def _proxy(self, path: Path) -> Proxy:

@@ -51,7 +51,7 @@ def test_every_set_of_a_layer_is_fitted_as_a_cut_of_it_alone_is(
             student.keep(whole)
             for name, tensor in student.task_tensors().items():
                 assert torch.equal(tensor, before[name]), name
-    assert changed >= 2
+    assert changed > (1 if 1 in gone else 5)
 
 
 @torch.no_grad()

@@ -64,7 +64,7 @@ def test_warm_weights_have_the_size_of_fresh_ones() -> None:
 @pytest.mark.parametrize("size", [48, 20, 7])
 def test_batches_change_nothing_but_the_rounding(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the pictures come, the same positions are taken: every n-th of all, n above 1 here."""
-    monkeypatch.setattr("blocks.warm_start.LARGEST_SAMPLE", 500)
+    monkeypatch.setattr("blocks.least_squares.LARGEST_SAMPLE", 500)
     monkeypatch.setattr("blocks.warm_start.recalibrate_norms", lambda student, batches: list(batches))
     found = {}
     for batch in (48, size):
@@ -78,7 +78,7 @@ def test_batches_change_nothing_but_the_rounding(size: int, monkeypatch: pytest.
 
 @pytest.mark.parametrize("sample", [10**6, 500])
 def test_sums_over_batches_give_the_regression_of_all_at_once(sample: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blocks.warm_start.LARGEST_SAMPLE", sample)
+    monkeypatch.setattr("blocks.least_squares.LARGEST_SAMPLE", sample)
     student = fresh(batch_norm="source").eval()
     x = pictures()
     explained = warm_start(student, lambda: x.split(9))
