@@ -55,8 +55,8 @@ class PruneConfig:
     largest_loss: Annotated[
         NotNegative,
         Field(
-            description="a round takes up to four steps of shrink at once, where that adds no more loss untrained (0: never; "
-            "where cuts are refitted: where accuracy stays near the drop); one where folds judge"
+            description="a round takes up to four steps of shrink at once, where that adds no more loss untrained (where "
+            "cuts are refitted: where accuracy stays near the drop, and never with 0); one where folds judge"
         ),
     ] = 2.5
     front: Annotated[

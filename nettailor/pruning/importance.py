@@ -55,6 +55,11 @@ class Refits:
     pictures: Callable[[], Iterable[Tensor]]
     teacher: Teacher
 
+    @torch.no_grad()
+    def answers(self, x: Tensor) -> Tensor:
+        """The teacher's probabilities (B, classes)."""
+        return self.teacher.eval()(x).float().softmax(1)
+
 
 def kind_for(kind: Importance, student: TailoredNet, graph: BlockGraph, keeps_features: bool) -> Importance:
     """What `auto` means for a graph; every other kind is what it is.
@@ -114,11 +119,7 @@ def some_pictures(
     device = student.gates.fade.device
     for some in rows.split(size):
         x = normalise(task.val.batch(some), student.spec, device)
-        if refits is None:
-            yield x, task.val.labels[some].to(device)
-        else:
-            with torch.no_grad():
-                yield x, refits.teacher.eval()(x).float().softmax(1)
+        yield x, task.val.labels[some].to(device) if refits is None else refits.answers(x)
 
 
 def taylor(student: TailoredNet, batches: Iterable[Pictures], size: int = TAYLOR_BATCH) -> dict[Path, float]:

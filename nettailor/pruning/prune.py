@@ -140,9 +140,14 @@ class _Job:
         return students_teacher_keeps_features(self.rate, self.run.training)
 
     @property
+    def fits_anew(self) -> bool:
+        """Whether paths are cut at once, and the proxies that stay fitted anew."""
+        return self.config.refits(self.keeps_features)
+
+    @property
     def refits(self) -> Refits | None:
-        """How losses are measured where proxies are fitted anew after a cut."""
-        if not self.config.refits(self.keeps_features):
+        """How losses are measured behind such a fit."""
+        if not self.fits_anew:
             return None
         return Refits(partial(pictures_to_fit_on, self.student, self.task, self.run, FITTED_TO_MEASURE), self.teacher)
 
@@ -152,7 +157,7 @@ class _Job:
             len(self.task.train), self.settings.batch, self.config.epochs, accumulate=self.run.training.accumulate
         )
         removal = self._removal(left, epochs)
-        if self.config.refits(self.keeps_features) and self._refit_is_enough(stage, removal, left):
+        if self.fits_anew and self._refit_is_enough(stage, removal, left):
             value, epochs = removal.memory["after_cut"], 0
         else:
             value, epochs = self._trained(stage, removal, epochs)
@@ -162,10 +167,8 @@ class _Job:
 
     def may_go_at_once(self, left: BlockGraph, pictures: int) -> bool:
         """Whether so little is lost, nothing trained, that a round may be of several steps."""
-        if self.refits is None:
+        if not self.fits_anew:
             return loss_left_with(self.student, left, self.task, pictures) <= self.config.largest_loss
-        if self.config.largest_loss == 0:
-            return False
         before = snapshot(self.student)
         cut_and_refit(self.student, left.paths, self.task, self.run)
         value = accuracy(self.student, self.task.val)
@@ -174,9 +177,9 @@ class _Job:
 
     def to_look_ahead(self, pictures: int) -> int:
         """How many pictures that takes: with all paths and with those that would be left, or to fit these and judge."""
-        if self.refits is None:
+        if not self.fits_anew:
             return 2 * min(pictures, len(self.task.val))
-        return 2 * count_to_fit_on(self.student, self.task) + len(self.task.val) if self.config.largest_loss else 0
+        return 2 * count_to_fit_on(self.student, self.task) + len(self.task.val)
 
     def _needs_no_training(self, value: float) -> bool:
         """Whether a network that is fitted anew is accurate enough to go on from."""
@@ -209,7 +212,7 @@ class _Job:
         return self.config.epochs is None and self._needs_no_training(removal.memory["after_cut"])
 
     def _removal(self, left: BlockGraph, epochs: int) -> Fade:
-        if self.config.refits(self.keeps_features):
+        if self.fits_anew:
             return Fade(self.student, left, 0, self.task.val, partial(cut_and_refit, task=self.task, run=self.run))
         wanted = self.config.fade_epochs
         return Fade(self.student, left, epochs / 2 if wanted is None else min(wanted, epochs / 2), self.task.val)
@@ -268,7 +271,8 @@ def _rounds(job: _Job) -> Pruned:
     allowed = config.drop / 100 + ROUNDING
     whole = Whole.of(student, job.task)
     state, start = Rounds.resume(student, job.task, job.run, whole)
-    state.careful = state.careful or wanted_folds(config, job.task) > 0
+    always_careful = wanted_folds(config, job.task) > 0 or (job.fits_anew and config.largest_loss == 0)
+    state.careful = state.careful or always_careful
     while not state.over:
         graph = BlockGraph.of(student)
         left = _next(job, state, graph, goal)
@@ -335,7 +339,7 @@ def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Bl
     bottom = cheapest(graph).price()
     pictures, training = min(count, len(job.task.val)), len(job.task.train)
     looked_at = pictures_run(options, kind, pictures)
-    if job.refits is not None and kind == "measured":
+    if job.fits_anew and kind == "measured":
         looked_at += count_to_fit_on(job.student, job.task, FITTED_TO_MEASURE)
     state.importance_passes += looked_at / training
     for part in _parts(job.config.shrink, state.careful):

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -299,17 +299,19 @@ def test_a_student_of_a_finished_run_trains_by_the_rate_of_its_teacher(
         assert status == 0, err
     kept = Checkpoints(Path("found/nets")).load("teacher-rate")
     assert kept is not None
-    rates: dict[tuple[str, str], float | None] = {}
-    for name in ("given", "given/task", "found", str(linear_run)):
-        settings = delta.load(delta.delta_folder(name)).description.settings
-        for optimizer in ("adamw", "sgd"):
-            rates[name, optimizer] = module._rate_of(name, settings, TrainingConfig(optimizer=optimizer))  # type: ignore[arg-type]
-    assert rates["given", "adamw"] == rates["given/task", "adamw"] == 0.0003
-    assert rates["found", "adamw"] == kept[1]["rate"]
-    assert rates[str(linear_run), "adamw"] is None
-    assert {rate for (_, optimizer), rate in rates.items() if optimizer == "sgd"} == {None}
     shutil.copytree("given/task", "alone")
-    assert module._rate_of("alone", delta.load("alone").description.settings, TrainingConfig()) is None
+    backbone = load_backbone("resnet34_tiny")
+    task = load_task(str(digit_folder), backbone.spec)
+
+    def rate_by(run: str, optimizer: Literal["adamw", "sgd"] = "adamw") -> float | None:
+        context = context_of(recipe_with(run=run), backbone, task, training=TrainingConfig(optimizer=optimizer))
+        teach(context)
+        return context.run.rate
+
+    assert rate_by("given") == rate_by("given/task") == 0.0003
+    assert rate_by("found") == kept[1]["rate"]
+    assert rate_by("given", "sgd") is rate_by("found", "sgd") is None
+    assert rate_by(str(linear_run)) is rate_by("alone") is None
 
 
 @pytest.mark.slow

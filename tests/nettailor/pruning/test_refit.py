@@ -120,10 +120,14 @@ def test_a_round_is_of_several_steps_where_what_it_leaves_is_accurate_fitted_ane
     def first_price(margin: float, largest_loss: float) -> float:
         monkeypatch.setattr(pruning, "UNTRAINED", margin)
         seen: list[dict[str, torch.Tensor]] = []
+        pictures = 0
 
         def looking(student: TailoredNet, *rest: Any) -> list[Option]:
+            nonlocal pictures
             seen.append(snapshot(student))
-            return option_losses(student, *rest)
+            options = option_losses(student, *rest)
+            pictures += len(options) * len(task.val) + len(task.train)  # both fewer than are wanted
+            return options
 
         monkeypatch.setattr(pruning, "option_losses", looking)
         student, teacher = taught(backbone, task)
@@ -131,6 +135,8 @@ def test_a_round_is_of_several_steps_where_what_it_leaves_is_accurate_fitted_ane
         result = prune(student, teacher, task, config, STUDENT, Run())
         for looked, left in zip(seen[1:], result.steps, strict=False):
             assert all(torch.equal(tensor, left[name]) for name, tensor in looked.items())
+        assert result.importance_passes * len(task.train) >= pictures
+        assert largest_loss or result.importance_passes * len(task.train) == pytest.approx(pictures)
         return result.trials[0].price
 
     single = first_price(1.0, 0.0)
