@@ -33,7 +33,7 @@ class Plan:
 
     Attributes:
         skips: k, how many activations back a layer's proxies reach; 0 for none.
-        proxies: form of the proxies, a key of `blocks.proxies.FORMS`; or "auto": conv1x1, and a bottleneck where that would
+        proxies: form of the proxies, a key of `blocks.proxies.FORMS`; or "auto": conv1x1, and another form where that would
             cost more than a tenth of the block; or "by_block": a bottleneck beside a block that has one.
         gates: kind of the gates, a key of `blocks.gates.KINDS`.
         batch_norm: who owns the backbone's batch norms, see `blocks.norms`.

@@ -19,6 +19,7 @@ from blocks.fold import fold
 from blocks.fuse import frozen_copy
 from blocks.layer_types import CONVOLUTION
 from blocks.proxies import Shape, Site
+from blocks.thinned import Thinnable
 from blocks.trace import with_modules
 from blocks.wiring import Wiring, chain
 
@@ -126,7 +127,8 @@ class Backbone(nn.Module):
 
     def site(self, source: int, target: int) -> Site:
         """The place of a proxy from x_`source` to layer `target`."""
-        return Site(self.shapes[source], self.shapes[target], self.widths[target - 1])
+        beside = Thinnable.of(self.blocks[target - 1]) if source == target - 1 else None  # type: ignore[arg-type]
+        return Site(self.shapes[source], self.shapes[target], self.widths[target - 1], beside)
 
     def teacher(self, classes: int, tuned_from: int = 0) -> Backbone:
         """A deep copy with a new classifier, trainable from a layer up.

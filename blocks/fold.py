@@ -190,7 +190,7 @@ class _Parts:
         for number, step in enumerate(steps):
             out = self.call(f"{name}_{number}", step, out)
             out.meta[PROXY] = True
-        return out
+        return self.graph.call_function(torch.add, (out, self._resampled[place])) if module.adds_input else out
 
 
 def _fold_gates(net: fx.GraphModule) -> None:

@@ -9,11 +9,12 @@ costs the solution of a linear system. The smallest change that brings the layer
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate, pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from blocks.counting import tensors_of
 from blocks.least_squares import LinearEnd, positions, ridge, sample_step
@@ -71,12 +72,12 @@ class _Layer:
         found = {path: linear_end(module) for path, module in modules.items()}
         self._ends: dict[Path, LinearEnd] = {path: end for path, end in found.items() if end is not None}
         self.own = [tensor for path in self._ends for tensor in tensors_of(modules[path]).values()]
-        columns = self._columns(whole)
-        self._at: dict[Path, slice] = {}
-        begin = 0
-        for path, part in zip(self._paths, columns, strict=True):
-            self._at[path] = slice(begin, begin + part.shape[1])
-            begin += part.shape[1]
+        adding = [path for path in self._ends if modules[path].adds_input]
+        columns = self._columns(whole, adding)
+        places = list(accumulate([part.shape[1] for part in columns], initial=0))
+        spans = [slice(*ends) for ends in pairwise(places)]
+        self._at = dict(zip(self._paths, spans, strict=False))
+        self._added = dict(zip(adding, spans[len(self._paths) :], strict=True))
         rows = torch.cat(columns, 1)
         self._mean = rows.mean(0)
         rows = rows - self._mean
@@ -84,19 +85,26 @@ class _Layer:
         self._channels = whole.student.backbone.shapes[number][0]
         self._given = self._sum(set(self._paths), whole.gates[number - 1])
 
-    def _columns(self, whole: Layers) -> list[Tensor]:
-        """Of each path (positions, C): what a proxy's last convolution reads, or what a path gives that can't be fitted."""
-        found: list[list[Tensor]] = [[] for _ in self._paths]
+    def _columns(self, whole: Layers, adding: Sequence[Path]) -> list[Tensor]:
+        """Of each path (positions, C): what a proxy's last convolution reads, or what a path gives that can't be fitted.
+
+        Args:
+            adding: proxies that add what they read, which comes last.
+        """
+        found: list[list[Tensor]] = [[] for _ in (*self._paths, *adding)]
         read = [xs[self._paths[0].source] for xs in whole.xs]
         count = sum(len(x) for x in read if x is not None)
         step = sample_step(count, *whole.student.backbone.shapes[self.number][1:])
         for xs in whole.xs:
-            for rows, path in zip(found, self._paths, strict=True):
-                module, x = whole.student.module_of(path), xs[path.source]
-                end = self._ends.get(path)
-                given = module(x) if end is None else end.before(module.resample(x))  # type: ignore[operator, union-attr]
-                rows.append(positions(given, step))
+            given = [self._column(path, whole.student.module_of(path), xs[path.source]) for path in self._paths]
+            for rows, x in zip(found, [*given, *(xs[path.source] for path in adding)], strict=True):
+                rows.append(positions(x, step))  # type: ignore[arg-type]
         return [torch.cat(rows) for rows in found]
+
+    def _column(self, path: Path, module: nn.Module, x: Tensor | None) -> Tensor:
+        end = self._ends.get(path)
+        given: Tensor = module(x) if end is None else end.before(module.resample(x))  # type: ignore[operator]
+        return given
 
     def tensors(self) -> list[Tensor]:
         """A copy of `own`."""
@@ -131,6 +139,8 @@ class _Layer:
                 own, given = self._ends[path].read()
                 matrix[:, self._at[path]] = gate * own
                 constant += gate * given
+                if path in self._added:
+                    matrix[:, self._added[path]] = gate * torch.eye(self._channels).to(matrix)
             else:
                 matrix[:, self._at[path]] = gate * torch.eye(self._channels).to(matrix)
         return matrix, constant

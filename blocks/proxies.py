@@ -5,7 +5,10 @@
     conv1x1      1x1 convolution, batch norm
     bottleneck   1x1 convolution, batch norm, ReLU, 1x1 convolution, batch norm; hidden width a quarter of the block's own
     identity     nothing, where the shapes agree; a conv1x1 where they don't
-    auto         conv1x1, or a bottleneck where conv1x1 would cost more than a tenth of the block: chosen path by path
+    thinned      the block itself with a quarter of the channels inside it (`blocks.thinned`), from what the block reads;
+                 "auto" from elsewhere, and beside a block that is no plain chain
+    pointwise    conv1x1, or a bottleneck where conv1x1 would cost more than a tenth of the block: chosen path by path
+    auto         the same, but for a thinned block in the place of every bottleneck that can be one
     by_block     the paper's choice: a bottleneck beside a block that has one itself, else conv1x1
 
 A user adds a form in a few lines. It is given the place that the proxy stands at, and returns the module that turns what
@@ -28,39 +31,66 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from blocks.paths import UNIVERSAL
+from blocks.thinned import Thinnable
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
 
-AUTO, BY_BLOCK = "auto", "by_block"
-CHOSEN = (AUTO, BY_BLOCK)
+AUTO, BY_BLOCK, POINTWISE = "auto", "by_block", "pointwise"
+THINNED = "thinned"
+CHOSEN = (AUTO, BY_BLOCK, POINTWISE)
 """Words for a form that is chosen path by path (`form_for`)."""
 AFFORDABLE = 0.1
-"""The part of its block's MACs that a conv1x1 may cost before a bottleneck is taken instead."""
+"""The part of its block's MACs that a conv1x1 may cost before another form is taken instead."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where a proxy stands: from shape `source` to shape `target`, beside a block whose own bottleneck is `width`."""
+    """Where a proxy stands: from shape `source` to shape `target`, beside a block whose own bottleneck is `width`.
+
+    Attributes:
+        beside: the block, where the proxy reads what the block reads and the block can be thinned.
+    """
 
     source: Shape
     target: Shape
     width: int
+    beside: Thinnable | None = None
 
 
 class Proxy(nn.Module):
-    """A path from activations of shape `site.source` to shape `site.target`: (B, C, H, W) to (B, C', H', W')."""
+    """A path from activations of shape `site.source` to shape `site.target`: (B, C, H, W) to (B, C', H', W').
+
+    Attributes:
+        is_thinned: whether it is its block thinned, which reads what the block reads, at its resolution.
+        adds_input: whether what it reads is added to what its transform gives.
+    """
 
     def __init__(self, form: str, site: Site) -> None:
         super().__init__()
         if form not in FORMS:
             raise ValueError(f"a proxy is one of {', '.join(FORMS)}, not {form!r}")
-        self.resolution: tuple[int, int] = site.target[1:]
-        self.resample = resampling(site.source, site.target)
+        whole = site.beside if form == THINNED else None
+        self.is_thinned = whole is not None
+        self.adds_input = whole is not None and whole.adds_input
+        self.resolution: tuple[int, int] = site.target[1:] if whole is None else site.source[1:]
+        self.resample = resampling(site.source, site.target) if whole is None else nn.Identity()
         self.transform = FORMS[form](site)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.transform(self.resample(x))
+        return self.of_resampled(self.resample(x))
+
+    def of_resampled(self, x: Tensor) -> Tensor:
+        """What it gives for an activation that is resampled already."""
+        out: Tensor = self.transform(x)
+        return out + x if self.adds_input else out
+
+    def hidden_shapes(self) -> list[Shape]:
+        """Of a thinned block, what the convolutions inside it give, at the resolution that it reads or below."""
+        if not self.is_thinned:
+            return []
+        inside = [layer for layer in list(self.transform)[:-2] if isinstance(layer, nn.Conv2d)]  # type: ignore[call-overload]
+        return [(layer.out_channels, *self.resolution) for layer in inside]
 
 
 class Resampled:
@@ -74,7 +104,7 @@ class Resampled:
         place = source, proxy.resolution
         if place not in self._done:
             self._done[place] = proxy.resample(x)
-        return proxy.transform(self._done[place])
+        return proxy.of_resampled(self._done[place])
 
 
 def resampling(source: Shape, target: Shape) -> nn.Module:
@@ -133,18 +163,30 @@ def identity(site: Site) -> nn.Module:
     return nn.Identity() if site.source == site.target else conv1x1(site)
 
 
+@register(THINNED)
+def thinned(site: Site) -> nn.Module:
+    """The block itself with a quarter of the channels inside it; elsewhere a conv1x1."""
+    return conv1x1(site) if site.beside is None else site.beside.thinned(site.target[0])
+
+
 def hidden_width(site: Site) -> int:
     """Hidden channels of a bottleneck."""
     return max(1, site.width // 4)
 
 
 def form_for(wanted: str, site: Site, block_macs: int) -> str:
-    """The form of one proxy: `wanted`, or what "auto" or "by_block" chooses beside a block of `block_macs`."""
+    """The form of one proxy: `wanted`, or what a word of `CHOSEN` chooses beside a block of `block_macs`."""
     if wanted == BY_BLOCK:
         return "bottleneck" if site.width < site.target[0] else "conv1x1"
-    if wanted != AUTO:
+    if wanted == THINNED and site.beside is not None:
+        return THINNED
+    if wanted not in (AUTO, THINNED, POINTWISE):
         return wanted
     pixels = site.target[1] * site.target[2]
     direct = site.source[0] * site.target[0] * pixels
     through = hidden_width(site) * (site.source[0] + site.target[0]) * pixels
-    return "bottleneck" if direct > AFFORDABLE * block_macs and through < direct else "conv1x1"
+    if direct <= AFFORDABLE * block_macs:
+        return "conv1x1"
+    if wanted == AUTO and site.beside is not None:
+        return THINNED
+    return "bottleneck" if through < direct else "conv1x1"

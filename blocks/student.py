@@ -202,7 +202,9 @@ class TailoredNet(nn.Module):
 
     def keeps_much(self) -> bool:
         """Whether the live proxies would keep so much for their gradients that they are computed again instead."""
-        return worth_recomputing([self.backbone.shapes[p.target] for p in self.live_paths() if not p.is_universal])
+        live = [path for path in self.live_paths() if not path.is_universal]
+        inside = [shape for path in live for shape in self.module_of(path).hidden_shapes()]  # type: ignore[operator]
+        return worth_recomputing([*(self.backbone.shapes[path.target] for path in live), *inside])
 
     def layer_parameters(self, layer: int) -> list[nn.Parameter]:
         """What trains in layer 1..L, gates excepted: its live proxies and the norms of its block that the task owns."""

@@ -27,6 +27,7 @@ from blocks.least_squares import LinearEnd, positions, ridge, sample_step
 from blocks.paths import Path
 from blocks.proxies import Proxy
 from blocks.student import TailoredNet
+from blocks.thinned import ChannelChoice
 
 Batches = Callable[[], Iterable[Tensor]]
 """Gives the same batches of pictures (B, 3, H, W) whenever it is called."""
@@ -52,12 +53,61 @@ def warm_start(student: TailoredNet, batches: Batches, unchanged: bool = False) 
     (adopt_statistics if unchanged else recalibrate_norms)(student, counter)
     student.gates.fade.copy_(before)
     student.eval()
+    _choose_channels(student, batches, counter.pictures)
     moments = _Moments(student, counter.pictures)
     for x in batches():
         moments.add(x)
     explained = {path.key: moments.solve(path) for path in moments.paths}
     student.train(was_training)
     return explained
+
+
+def _choose_channels(student: TailoredNet, batches: Batches, pictures: int) -> None:
+    """Fill every thinned block with the channels that the student's own block needs most."""
+    found: dict[int, tuple[ChannelChoice, Proxy]] = {}
+    sample = _Sample(pictures)
+    for path in student.paths:
+        whole = student.backbone.site(path.source, path.target).beside
+        if path.is_universal or whole is None or not _proxy(student, path).is_thinned:
+            continue
+        block = whole.of_student(student.blocks[str(path.target)])  # type: ignore[arg-type]
+        found[path.target] = ChannelChoice(block, sample.rows), _proxy(student, path)
+    for x in batches() if found else ():
+        for layer, xs, _ in _through_blocks(student, x):
+            if layer in found:
+                found[layer][0].add(xs[-1])
+        sample.seen += len(x)
+    for choice, proxy in found.values():
+        choice.write(proxy.transform)  # type: ignore[arg-type]
+
+
+def _through_blocks(student: TailoredNet, x: Tensor) -> Iterator[tuple[int, list[Tensor], Tensor]]:
+    """Each layer, the activations before it, and what its block makes of the last of them."""
+    xs = [student.stem(x)]
+    for layer in range(1, student.depth + 1):
+        given = student.blocks[str(layer)](xs[-1])
+        yield layer, xs, given
+        xs.append(student.acts[layer - 1](given))
+
+
+def _proxy(student: TailoredNet, path: Path) -> Proxy:
+    module = student.module_of(path)
+    assert isinstance(module, Proxy)
+    return module
+
+
+@dataclass
+class _Sample:
+    """Evenly taken positions of all pictures, at most `LARGEST_SAMPLE`; `seen` is the number of pictures so far."""
+
+    pictures: int
+    seen: int = 0
+
+    def rows(self, x: Tensor) -> Tensor:
+        """Those of the next batch, as rows (N, C), float64."""
+        height, width = x.shape[2:]
+        step = sample_step(self.pictures, height, width)
+        return positions(x, step, -self.seen * height * width % step)
 
 
 class _Counter:
@@ -73,8 +123,8 @@ class _Counter:
             yield x
 
 
-Place = tuple[int, tuple[int, int]]
-"""An activation's number, and the resolution that it is read at."""
+Place = tuple[int, tuple[int, int], int]
+"""An activation's number, the resolution that it is read at, and the layer that a thinned block leads to, else 0."""
 
 
 class _Moments:
@@ -83,53 +133,42 @@ class _Moments:
     def __init__(self, student: TailoredNet, pictures: int) -> None:
         self.student = student
         self.paths = [path for path in student.paths if _closed_form(student.module_of(path)) is not None]
-        self._pictures = pictures
-        self._seen = 0
+        self._sample = _Sample(pictures)
         self._inputs: dict[Place, _Rows] = {}
-        self._wanted: dict[int, _Rows] = {}
+        self._wanted: dict[tuple[int, bool], _Rows] = {}
         self._products: dict[Path, Tensor] = {}
 
     def add(self, x: Tensor) -> None:
         """Look at one more batch (B, 3, H, W)."""
-        student = self.student
-        xs = [student.stem(x)]
-        read: dict[Place, Tensor] = {}  # proxies that read the same tensor share its moments
-        for layer in range(1, student.depth + 1):
-            (block,) = [path for path in student.paths if path.target == layer and path.is_universal]
-            wanted = student.module_of(block)(xs[-1])
-            into = [path for path in self.paths if path.target == layer]
-            if into:
-                b = self._rows(wanted)
-                self._wanted.setdefault(layer, _Rows.none(b, square=False)).add(b)
-            for path in into:
+        rows, read = self._sample.rows, {}  # proxies that read the same tensor share its moments
+        for layer, xs, given in _through_blocks(self.student, x):
+            into = {path: self._proxy(path) for path in self.paths if path.target == layer}
+            wanted = {adds: rows(given - xs[-1] if adds else given) for adds in {p.adds_input for p in into.values()}}
+            for adds, b in wanted.items():
+                self._wanted.setdefault((layer, adds), _Rows.none(b, square=False)).add(b)
+            for path, proxy in into.items():
                 place = self._place(path)
                 if place not in read:
-                    a = read[place] = self._rows(self._proxy(path).resample(xs[path.source]))
+                    end = _closed_form(proxy)
+                    assert end is not None
+                    a = read[place] = rows(end.before(proxy.resample(xs[path.source])))
                     self._inputs.setdefault(place, _Rows.none(a, square=True)).add(a)
-                product = read[place].T @ b
+                product = read[place].T @ wanted[proxy.adds_input]
                 self._products[path] = self._products[path].add_(product) if path in self._products else product
-            xs.append(student.acts[layer - 1](wanted))
-        self._seen += len(x)
-
-    def _rows(self, x: Tensor) -> Tensor:
-        """Positions as rows (N, C), float64: every n-th of those of all pictures, so that at most `LARGEST_SAMPLE` are."""
-        height, width = x.shape[2:]
-        step = sample_step(self._pictures, height, width)
-        first = -self._seen * height * width % step
-        return positions(x, step, first)
+        self._sample.seen += len(x)
 
     def _proxy(self, path: Path) -> Proxy:
-        module = self.student.module_of(path)
-        assert isinstance(module, Proxy)
-        return module
+        return _proxy(self.student, path)
 
     def _place(self, path: Path) -> Place:
-        return path.source, self._proxy(path).resolution
+        proxy = self._proxy(path)
+        return path.source, proxy.resolution, path.target if proxy.is_thinned else 0
 
     def solve(self, path: Path) -> float:
         """Write the least squares into one proxy; returns the variance explained."""
-        end = _closed_form(self._proxy(path))
-        a, b = self._inputs[self._place(path)], self._wanted[path.target]
+        proxy = self._proxy(path)
+        end = _closed_form(proxy)
+        a, b = self._inputs[self._place(path)], self._wanted[path.target, proxy.adds_input]
         assert end is not None
         product = self._products.pop(path) / a.count - torch.outer(a.mean(), b.mean())
         solved = ridge(a.variance(), product)
@@ -167,6 +206,8 @@ class _Rows:
 
 
 def _closed_form(module: nn.Module) -> LinearEnd | None:
-    """The convolution and norm of a proxy that is just these two."""
+    """The convolution and norm of a proxy that is just these two, or of a thinned block."""
     end = LinearEnd.of(module.transform) if isinstance(module, Proxy) else None
-    return end if end is not None and not end.before else None
+    if end is None or (end.before and not module.is_thinned):  # type: ignore[union-attr]
+        return None
+    return end

@@ -31,7 +31,9 @@ class BlocksOptions:
     model: str = position(MODEL, "MODEL")
     input_size: int | None = option("side of the input in pixels; the model's own if left out", metavar="PIXELS")
     skips: int = option("how many activations back proxies reach", default=3, metavar="K")
-    proxies: str = option("conv1x1, bottleneck, identity, auto or module:function", default="auto", metavar="FORM")
+    proxies: str = option(
+        "conv1x1, bottleneck, identity, thinned, auto or module:function", default="auto", metavar="FORM"
+    )
     json: bool = option("print JSON instead of a table", default=False)
 
 
@@ -45,7 +47,9 @@ class ProfileOptions:
     model: str = position(MODEL, "MODEL")
     input_size: int | None = option("side of the input in pixels; the model's own if left out", metavar="PIXELS")
     skips: int = option("how many activations back proxies reach", default=3, metavar="K")
-    proxies: str = option("conv1x1, bottleneck, identity, auto or module:function", default="auto", metavar="FORM")
+    proxies: str = option(
+        "conv1x1, bottleneck, identity, thinned, auto or module:function", default="auto", metavar="FORM"
+    )
     batch: int = option("pictures at once", default=1, metavar="N")
     threads: int | None = option("CPU threads of torch; its own config if left out", metavar="N")
     rounds: int = option("how often every part is measured", default=50, metavar="N")

@@ -16,6 +16,7 @@ import yaml
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from blocks.proxies import AUTO, POINTWISE
 from nettailor import methods
 from nettailor.artifacts.cost_table import Unit
 from nettailor.artifacts.delta import DESCRIPTION
@@ -154,7 +155,10 @@ def _as_it_meant(tree: dict[str, Any]) -> dict[str, Any]:
     whole = all(isinstance(tree.get(section), dict) for section in ("data", "backbone", *BEFORE, "recover", "machine"))
     if not whole or "label_smoothing" not in tree["teacher"]:
         return tree
-    return {**tree, **{section: {**settings, **tree[section]} for section, settings in BEFORE.items()}}
+    made = {**tree, **{section: {**settings, **tree[section]} for section, settings in BEFORE.items()}}
+    if "views" not in tree["student"] and tree["student"].get("proxies") == AUTO:  # 0.1.0 thinned no block
+        made["student"]["proxies"] = POINTWISE
+    return made
 
 
 def _method_of_old_run(tree: dict[str, Any], report: Path) -> str:

@@ -251,7 +251,8 @@ def summary_of_model_table(summarize: Summary) -> Table:
             f"{part.params_share:.1%}",
             *beside,
         )
-    table.caption = "last columns: proxies, with their MACs as a share of the block's; 1x1 = conv1x1, bn = bottleneck"
+    forms = "1x1 = conv1x1, bn = bottleneck, thin = thinned"
+    table.caption = f"last columns: proxies, with their MACs as a share of the block's; {forms}"
     return table
 
 
@@ -283,7 +284,7 @@ def _of_block(row: PathCost, block: PathCost) -> str:
 
 
 def _short(form: str) -> str:
-    return {"conv1x1": "1x1", "bottleneck": "bn", "identity": "id"}.get(form, form.split(":")[-1])
+    return {"conv1x1": "1x1", "bottleneck": "bn", "identity": "id", "thinned": "thin"}.get(form, form.split(":")[-1])
 
 
 def _less(now: float, before: float) -> str:

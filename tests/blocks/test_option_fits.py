@@ -23,7 +23,13 @@ def output(student: TailoredNet, layer: int, x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("gone", [(), (2,), (1, 4)])
 @pytest.mark.parametrize(
     ("proxies", "gates"),
-    [("conv1x1", "softmax"), ("conv1x1", "independent"), ("bottleneck", "softmax"), ("identity", "softmax")],
+    [
+        ("conv1x1", "softmax"),
+        ("conv1x1", "independent"),
+        ("bottleneck", "softmax"),
+        ("identity", "softmax"),
+        ("thinned", "independent"),
+    ],
 )
 @torch.no_grad()
 def test_every_set_of_a_layer_is_fitted_as_a_cut_of_it_alone_is(

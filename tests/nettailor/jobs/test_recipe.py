@@ -11,7 +11,7 @@ import yaml
 
 from nettailor.config.loading import parse_overrides
 from nettailor.errors import UsageError
-from nettailor.jobs.recipe import parse_recipe, read_recipes
+from nettailor.jobs.recipe import Recipe, parse_recipe, read_recipes
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -50,6 +50,21 @@ def test_what_is_written_holds_every_setting_there_is(tmp_path: Path) -> None:
     assert held(yaml.safe_load(text), names(recipe))
     assert read_recipes(tmp_path / "r.yaml") == [recipe]
     assert text.startswith(f"# Repeat this run: nettailor adapt --recipe {tmp_path / 'r.yaml'} --out ")
+
+
+@pytest.mark.parametrize(("views", "meant"), [(None, "pointwise"), (8, "auto")])
+def test_proxies_that_were_chosen_by_cost_before_blocks_were_thinned_are_chosen_so_still(
+    tmp_path: Path, views: int | None, meant: str
+) -> None:
+    """Version 0.1.0's recipes had no fixed views."""
+    tree = Recipe().as_dict()
+    assert tree["student"]["proxies"] == "auto"
+    tree["student"]["views"] = views
+    if views is None:
+        del tree["student"]["views"]
+    path = written(tmp_path, yaml.safe_dump(tree))
+    assert Recipe.read(path).student.proxies == meant
+    assert [recipe.student.proxies for recipe in read_recipes(path)] == [meant]
 
 
 def test_tasks_share_what_stands_beside_them(tmp_path: Path) -> None:

@@ -1,0 +1,212 @@
+"""Thinned blocks: a proxy that is its block with a part of the channels inside it (docs/how_it_works.md).
+
+    block      x -> layers -> h  -> last convolution, batch norm -> (+ x) -> out
+    thinned    x -> layers -> h' -> 1x1 convolution, batch norm  -> (+ x) -> out          h' is a quarter of h
+
+Which channels stay is chosen on pictures: the least squares of what the block's last norm gives on the channels of h, from
+which the weakest are left out in a few steps. That a layer's channels are chosen so, and what reads them is fitted anew, is
+known from the pruning of channels (He et al. 2017, section 3.1); a block so thinned as one of NetTailor's proxies is ours.
+What stays begins with the block's own weights, and trains like all that a proxy owns.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeGuard
+
+import torch
+from torch import Tensor, fx, nn
+
+from blocks.adapters import Adapted
+from blocks.counting import tensors_of
+from blocks.fuse import ADDITIONS, called
+from blocks.layer_types import is_activation, is_plain_batch_norm, is_plain_convolution
+from blocks.least_squares import ridge
+from blocks.narrow import narrow
+
+PART = 0.25
+"""Of the channels inside a block that its thinned form has."""
+STAY = 0.7
+"""Of the channels, at least, each time the weakest are left out."""
+PASSED = (nn.Identity, nn.Dropout, nn.Dropout2d)
+
+
+@dataclass(frozen=True, eq=False)
+class Thinnable:
+    """A block that is a chain of plain convolutions, batch norms and activations, its input added to what they give or not.
+
+    Attributes:
+        block: a backbone's, or a student's own.
+        layers: names of its layers before the last convolution, in order.
+        last, norm: names of that convolution, and of the batch norm behind it.
+        adds_input: whether its input is added.
+    """
+
+    block: fx.GraphModule
+    layers: tuple[str, ...]
+    last: str
+    norm: str
+    adds_input: bool
+
+    @classmethod
+    def of(cls, block: fx.GraphModule) -> Thinnable | None:
+        """None for a block of another kind."""
+        (given,) = [node for node in block.graph.nodes if node.op == "placeholder"]
+        (end,) = next(node for node in block.graph.nodes if node.op == "output").args
+        summands = end.args if end.target in ADDITIONS and not end.kwargs else (end,)
+        others = [node for node in summands if node is not given]
+        if len(others) != 1:
+            return None
+        chain = _chain(block, others[0], given)
+        ends = [place for place, name in enumerate(chain) if isinstance(_plain(block, name), nn.Conv2d)]
+        if len(ends) < 2 or ends[0] != 0 or len(chain) != ends[-1] + 2:
+            return None
+        first, last, norm = (_plain(block, chain[place]) for place in (0, ends[-1], -1))
+        if not _is_dense(first) or not _is_dense(last) or not _is_norm_alone(norm):
+            return None
+        return cls(block, tuple(chain[: ends[-1]]), chain[ends[-1]], chain[-1], len(summands) > 1)
+
+    def of_student(self, block: fx.GraphModule) -> Thinnable:
+        """The same of a student's block, in which some layers are the task's own."""
+        return replace(self, block=block)
+
+    def layer(self, name: str) -> nn.Module:
+        """A layer of the block, what a task added to its kernel included."""
+        return _plain(self.block, name)
+
+    def inner(self) -> list[str]:
+        """Names of the dense convolutions before the last one: what is thinned is what they give."""
+        return [name for name in self.layers if _is_dense(self.layer(name))]
+
+    def thinned(self, channels: int) -> nn.Sequential:
+        """The thinned block, its input not added yet; until `ChannelChoice` has chosen, the first channels are kept.
+
+        Args:
+            channels: of the block's output.
+        """
+        hidden = nn.Sequential(*(copy.deepcopy(self.layer(name)) for name in self.layers))
+        kept: int | None = None  # channels of what was before
+        for number, layer in enumerate(hidden):
+            if isinstance(layer, nn.Conv2d):
+                inputs = layer.in_channels if kept is None else kept
+                kept = max(1, round(PART * layer.out_channels)) if _is_dense(layer) else inputs
+                narrow(hidden, {str(number): (kept, inputs)})
+            elif is_plain_batch_norm(layer) and kept is not None:
+                narrow(hidden, {str(number): (kept,)})
+        assert kept is not None
+        self.fill(hidden, [slice(layer.out_channels) for layer in hidden if _is_dense(layer)])
+        end = nn.Conv2d(kept, channels, 1, bias=False), nn.BatchNorm2d(channels)
+        return nn.Sequential(*hidden, *end).requires_grad_(True)
+
+    @torch.no_grad()
+    def fill(self, hidden: nn.Sequential, chosen: Sequence[Tensor | slice]) -> None:
+        """Write the block's values into narrower copies of its layers.
+
+        Args:
+            chosen: of each dense convolution among them, the outputs that stay.
+        """
+        left = iter(chosen)
+        outputs: Tensor | slice = slice(None)
+        for layer, name in zip(hidden, self.layers, strict=True):
+            whole = self.layer(name)
+            inputs = outputs
+            if _is_dense(whole):
+                outputs = next(left)
+            wide = tensors_of(whole)
+            for key, tensor in tensors_of(layer).items():
+                value = wide[key][outputs]
+                if _is_dense(whole) and key == "weight":
+                    value = value[:, inputs]
+                tensor.copy_(value)
+
+
+class ChannelChoice:
+    """Which channels of a block its thinned form keeps: pictures are added batch by batch, then `write` chooses.
+
+    Args:
+        block: a student's own, in eval mode: its function is wanted.
+        rows: takes (B, C, H, W) to the positions that count, as rows (N, C), float64.
+    """
+
+    def __init__(self, block: Thinnable, rows: Callable[[Tensor], Tensor]) -> None:
+        self._block, self._rows = block, rows
+        self._count = 0
+        self._sums: list[Tensor] = []
+        self._squares: dict[str, Tensor] = {}
+
+    def add(self, x: Tensor) -> None:
+        """Look at what reaches the block in one more batch (B, C, H, W)."""
+        block, out, between = self._block, x, self._block.inner()[1:]
+        for name in (*block.layers, block.last, block.norm):
+            if name == block.last:
+                read = self._rows(out)
+            elif name in between:
+                squares = out.square().sum((0, 2, 3))
+                self._squares[name] = self._squares[name] + squares if name in self._squares else squares
+            out = block.block.get_submodule(name)(out)
+        given = self._rows(out)
+        found = [read.sum(0), given.sum(0), read.T @ read, read.T @ given]
+        self._sums = [old + new for old, new in zip(self._sums, found, strict=True)] if self._count else found
+        self._count += len(read)
+
+    def write(self, thin: nn.Sequential) -> None:
+        """Give a thinned block the values of the channels that are chosen.
+
+        Of a convolution before the last inner one, those stay from which most reaches what stays behind it.
+        """
+        block, hidden = self._block, thin[:-2]
+        inner = block.inner()
+        widths = [layer.out_channels for layer in hidden if _is_dense(layer)]
+        chosen = [self._strongest(widths[-1])]
+        for name, width in zip(inner[:0:-1], widths[-2::-1], strict=True):
+            kernel: Tensor = block.layer(name).weight[chosen[0]]  # type: ignore[index, assignment]
+            reached = kernel.square().sum((0, 2, 3)) * self._squares[name]
+            chosen.insert(0, reached.topk(width).indices.sort().values)
+        block.fill(hidden, chosen)
+
+    def _strongest(self, count: int) -> Tensor:
+        """The numbers of so many channels, with which least squares is left."""
+        a, b, gram, product = (each / self._count for each in self._sums)
+        gram, product = gram - torch.outer(a, a), product - torch.outer(a, b)
+        kept = torch.arange(len(gram), device=gram.device)
+        while len(kept) > count:
+            part = gram[kept][:, kept]
+            strength = ridge(part, product[kept]).square().sum(0) * part.diagonal()
+            kept = kept[strength.topk(max(count, int(STAY * len(kept)))).indices.sort().values]
+        return kept
+
+
+def _chain(block: fx.GraphModule, node: object, given: fx.Node) -> list[str]:
+    """Names of the layers between a block's input and a node; empty where anything else is between them."""
+    found: list[str] = []
+    while node is not given:
+        module = called(block, node)
+        plain = module.convolution if isinstance(module, Adapted) else module
+        if not isinstance(node, fx.Node) or not _may_be_inside(plain) or len(node.args) != 1 or len(node.users) != 1:
+            return []
+        if not isinstance(plain, PASSED):
+            found.append(str(node.target))
+        (node,) = node.args
+    return found[::-1]
+
+
+def _may_be_inside(module: nn.Module | None) -> bool:
+    if is_plain_convolution(module):
+        return module.groups == 1 or module.groups == module.in_channels == module.out_channels
+    return isinstance(module, PASSED) or is_plain_batch_norm(module) or (module is not None and is_activation(module))
+
+
+def _plain(block: fx.GraphModule, name: str) -> nn.Module:
+    module = block.get_submodule(name)
+    return module.merged() if isinstance(module, Adapted) else module
+
+
+def _is_dense(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    return isinstance(module, nn.Conv2d) and module.groups == 1
+
+
+def _is_norm_alone(module: nn.Module) -> bool:
+    """Whether it is a batch norm with no activation behind it."""
+    return is_plain_batch_norm(module) and isinstance(getattr(module, "act", nn.Identity()), nn.Identity)

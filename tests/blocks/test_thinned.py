@@ -1,0 +1,194 @@
+"""Thinned blocks: which blocks there are of, which channels stay, and that a network with some is a network like others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from blocks import Backbone, InputSpec, Plan, TailoredNet, compact, count_macs
+from blocks.proxies import Proxy, form_for
+from blocks.thinned import PART, ChannelChoice, Thinnable
+from blocks.warm_start import warm_start
+from nettailor.pruning.graph import BlockGraph
+from tests import tiny
+
+SIZE = 64
+
+
+def backbone_of(model: nn.Module) -> Backbone:
+    torch.manual_seed(0)
+    for module in model.modules():  # fresh norms do nothing, and some begin at zero
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)  # type: ignore[arg-type]
+    return Backbone(model, InputSpec(SIZE, (0.5,) * 3, (0.25,) * 3), "model")
+
+
+@pytest.fixture(scope="module")
+def inverted() -> Backbone:
+    """Inverted residuals: an expansion, a depthwise convolution, a projection; five strides, residual or not."""
+    return backbone_of(timm.create_model("mobilenetv2_035"))
+
+
+def layer_with(backbone: Backbone, adds_input: bool) -> int:
+    """A layer whose block can be thinned, and which adds its input to itself or not."""
+    found = [backbone.site(layer - 1, layer).beside for layer in range(1, backbone.depth + 1)]
+    return next(number for number, each in enumerate(found, 1) if each is not None and each.adds_input == adds_input)
+
+
+def rows(x: torch.Tensor) -> torch.Tensor:
+    return x.permute(0, 2, 3, 1).flatten(0, 2).double()
+
+
+@pytest.mark.parametrize(
+    ("model", "thinnable"),
+    [
+        (lambda: timm.create_model("mobilenetv2_035"), {"blocks.1.0", "blocks.1.1", "blocks.6.0"}),
+        (lambda: timm.create_model("tf_efficientnet_lite0"), {"blocks.1.0", "blocks.1.1", "blocks.6.0"}),
+        (lambda: torchvision.models.resnet50(), {"layer1.1", "layer4.2"}),
+        (lambda: timm.create_model("resnet10t"), set()),
+        (lambda: timm.create_model("efficientnet_b0"), set()),  # squeeze and excitation
+        (lambda: timm.create_model("convnext_atto"), set()),
+    ],
+)
+def test_a_block_is_thinned_where_it_is_a_chain_of_plain_layers(
+    model: Callable[[], nn.Module], thinnable: set[str]
+) -> None:
+    backbone = backbone_of(model())
+    found = {
+        name for layer, name in enumerate(backbone.block_names, 1) if backbone.site(layer - 1, layer).beside is not None
+    }
+    assert thinnable <= found
+    assert found or not thinnable
+    assert not found & {"blocks.0.0", "layer1.0", "layer2.0"}  # depthwise first; another shortcut than the input
+    if not thinnable:
+        assert not found
+
+
+def test_a_proxy_from_farther_back_is_no_thinned_block(inverted: Backbone) -> None:
+    layer = layer_with(inverted, adds_input=True)
+    assert inverted.site(layer - 2, layer).beside is None
+    assert form_for("thinned", inverted.site(layer - 1, layer), 1) == "thinned"
+    assert form_for("thinned", inverted.site(layer - 2, layer), 10**12) == "conv1x1"
+    assert form_for("auto", inverted.site(layer - 1, layer), 1) == "thinned"
+    assert form_for("auto", inverted.site(layer - 1, layer), 10**12) == "conv1x1"
+    assert form_for("pointwise", inverted.site(layer - 1, layer), 1) == "bottleneck"
+    assert form_for("bottleneck", inverted.site(layer - 1, layer), 1) == "bottleneck"
+
+
+@pytest.mark.parametrize("adds_input", [True, False])
+def test_it_costs_a_quarter_of_its_block(inverted: Backbone, adds_input: bool) -> None:
+    layer = layer_with(inverted, adds_input)
+    site = inverted.site(layer - 1, layer)
+    thin = Proxy("thinned", site)
+    x = torch.zeros(2, *site.source)
+    assert thin(x).shape == (2, *site.target)
+    assert count_macs(thin, x[:1]) == pytest.approx(PART * inverted.block_costs[layer - 1].macs, rel=0.02)
+    assert all(parameter.requires_grad for parameter in thin.parameters())
+    shared = {id(tensor) for tensor in (*inverted.parameters(), *inverted.buffers())}
+    assert not shared & {id(tensor) for tensor in (*thin.parameters(), *thin.buffers())}
+
+
+@pytest.mark.parametrize("adds_input", [True, False])
+@torch.no_grad()
+def test_the_channels_that_a_block_needs_are_found_and_then_it_is_its_block(
+    inverted: Backbone, adds_input: bool
+) -> None:
+    """Of a block of which three quarters of the channels reach nothing; the rest is not where it would be by default."""
+    layer = layer_with(inverted, adds_input)
+    site = inverted.site(layer - 1, layer)
+    assert site.beside is not None
+    backbone = backbone_of(timm.create_model("mobilenetv2_035"))
+    last = backbone.blocks[layer - 1].get_submodule(site.beside.last)
+    hidden = last.weight.shape[1]  # type: ignore[union-attr, index]
+    needed = torch.arange(hidden - 1, -1, -4)[: round(PART * hidden)].sort().values
+    others = torch.tensor([channel for channel in range(hidden) if channel not in set(needed.tolist())])
+    last.weight[:, others] = 0  # type: ignore[union-attr, index]
+    student = TailoredNet(backbone, 5, Plan(skips=1, proxies="thinned", batch_norm="stats"))
+    explained = warm_start(student, lambda: torch.rand(32, 3, SIZE, SIZE).split(16))
+    x = torch.randn(4, *site.source)
+    block, thin = student.blocks[str(layer)], student.proxies[f"{layer - 1}-{layer}"]
+    assert explained[f"A{layer - 1}-{layer}"] > 0.99
+    first = thin.transform[0].weight  # type: ignore[index, union-attr]
+    whole = block.get_submodule(site.beside.layers[0]).weight  # type: ignore[operator, union-attr]
+    torch.testing.assert_close(first, whole[needed])  # type: ignore[index]
+    difference = (thin(x) - block(x)).square().mean() / block(x).square().mean()
+    assert difference < 0.02
+
+
+@torch.no_grad()
+def test_inner_convolutions_are_thinned_by_what_reaches_the_channels_that_stay() -> None:
+    """A bottleneck: of its first convolution those channels stay that the chosen ones of its second read."""
+    backbone = backbone_of(torchvision.models.resnet50())
+    layer = backbone.block_names.index("layer1.1") + 1
+    site = backbone.site(layer - 1, layer)
+    assert site.beside is not None
+    block = site.beside.block
+    second, third = block.get_submodule("layer1.1.conv2"), block.get_submodule("layer1.1.conv3")
+    outer, inner = torch.arange(3, 64, 4), torch.arange(2, 64, 4)
+    third.weight[:, [i for i in range(64) if i not in outer]] = 0  # type: ignore[union-attr, index, operator]
+    second.weight[:, [i for i in range(64) if i not in inner]] = 0  # type: ignore[union-attr, index, operator]
+    choice, x = ChannelChoice(site.beside, rows), torch.rand(4, *site.source)
+    choice.add(x[:2])
+    choice.add(x[2:])
+    thin = Proxy("thinned", site).eval()
+    choice.write(thin.transform)  # type: ignore[arg-type]
+    kept = [layer for layer in thin.transform if isinstance(layer, nn.Conv2d)]  # type: ignore[union-attr]
+    torch.testing.assert_close(kept[0].weight, block.get_submodule("layer1.1.conv1").weight[inner])  # type: ignore[index]
+    torch.testing.assert_close(kept[1].weight, second.weight[outer][:, inner])  # type: ignore[index]
+    hidden = nn.Sequential(*list(thin.transform)[:-2])  # type: ignore[call-overload]
+    wanted = {}
+    handle = third.register_forward_pre_hook(lambda _, given: wanted.update(read=given[0]))
+    block(x)
+    handle.remove()
+    torch.testing.assert_close(hidden(x), wanted["read"][:, outer], atol=1e-4, rtol=1e-4)
+
+
+def test_what_a_task_added_to_kernels_is_in_it(inverted: Backbone) -> None:
+    layer = layer_with(inverted, adds_input=False)
+    student = TailoredNet(inverted, 5, Plan(skips=1, proxies="thinned", rank=2))
+    whole = inverted.site(layer - 1, layer).beside
+    assert whole is not None
+    first = student.blocks[str(layer)].get_submodule(whole.layers[0])
+    with torch.no_grad():
+        first.up.normal_()  # type: ignore[union-attr, operator]
+        warm_start(student, lambda: torch.rand(16, 3, SIZE, SIZE).split(8))
+        found = student.proxies[f"{layer - 1}-{layer}"].transform[0].weight  # type: ignore[index, union-attr]
+        wanted, plain = (each.flatten(1) for each in (first.weight(), first.convolution.weight))  # type: ignore[operator, union-attr]
+    assert all(any(torch.allclose(row, other) for other in wanted) for row in found.flatten(1))  # type: ignore[operator, union-attr]
+    assert not any(torch.allclose(row, other) for row in found.flatten(1) for other in plain)  # type: ignore[operator, union-attr]
+
+
+def test_a_network_with_thinned_blocks_folds_and_counts_as_any_other(inverted: Backbone) -> None:
+    torch.manual_seed(1)
+    student = TailoredNet(inverted, 5, Plan(skips=2, proxies="thinned"))
+    warm_start(student, lambda: torch.rand(16, 3, SIZE, SIZE).split(8))
+    graph = BlockGraph.of(student)
+    gone = [path for path in graph.universal() if inverted.site(path.source, path.target).beside is not None]
+    left = graph.without(gone)
+    student.keep(left.paths)
+    student.eval()
+    net, x = compact(student), torch.rand(3, 3, SIZE, SIZE)
+    assert {path.form for path in net.paths} == {"universal", "thinned", "conv1x1", "bottleneck"}
+    torch.testing.assert_close(net(x), student(x))
+    logits = net(x)
+    torch.testing.assert_close(net.for_inference()(x), logits, atol=1e-4 * float(logits.abs().max()), rtol=1e-4)
+    assert net.cost().macs == student.cost().macs < 0.6 * inverted.cost.macs
+
+
+def test_a_thinned_block_learns(inverted: Backbone) -> None:
+    student = TailoredNet(inverted, 5, Plan(skips=1, proxies="thinned")).train()
+    student(torch.rand(4, 3, SIZE, SIZE)).square().sum().backward()
+    layer = layer_with(inverted, adds_input=True)
+    thin = student.proxies[f"{layer - 1}-{layer}"]
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in thin.parameters())
+
+
+def test_the_tiny_networks_blocks_are_chains() -> None:
+    backbone = tiny.tiny_backbone(32)
+    assert [Thinnable.of(block) is not None for block in backbone.blocks].count(True) >= 2  # type: ignore[arg-type]
