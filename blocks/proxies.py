@@ -8,7 +8,7 @@
     thinned      the block itself with a quarter of the channels inside it (`blocks.thinned`), from what the block reads;
                  "auto" from elsewhere, and beside a block that is no plain chain
     pointwise    conv1x1, or a bottleneck where conv1x1 would cost more than a tenth of the block: chosen path by path
-    auto         the same, but for a thinned block in the place of every bottleneck that can be one
+    auto         the same, but thinned in the place of a bottleneck, and beside a block that is wider inside than its output
     by_block     the paper's choice: a bottleneck beside a block that has one itself, else conv1x1
 
 A user adds a form in a few lines. It is given the place that the proxy stands at, and returns the module that turns what
@@ -185,8 +185,9 @@ def form_for(wanted: str, site: Site, block_macs: int) -> str:
     pixels = site.target[1] * site.target[2]
     direct = site.source[0] * site.target[0] * pixels
     through = hidden_width(site) * (site.source[0] + site.target[0]) * pixels
-    if direct <= AFFORDABLE * block_macs:
-        return "conv1x1"
-    if wanted == AUTO and site.beside is not None:
+    is_dear = direct > AFFORDABLE * block_macs
+    if wanted == AUTO and site.beside is not None and (is_dear or site.beside.expands):
         return THINNED
+    if not is_dear:
+        return "conv1x1"
     return "bottleneck" if through < direct else "conv1x1"

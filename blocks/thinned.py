@@ -42,6 +42,7 @@ class Thinnable:
         layers: names of its layers before the last convolution, in order.
         last, norm: names of that convolution, and of the batch norm behind it.
         adds_input: whether its input is added.
+        expands: whether what its last convolution reads has more channels than what the block gives.
     """
 
     block: fx.GraphModule
@@ -49,6 +50,7 @@ class Thinnable:
     last: str
     norm: str
     adds_input: bool
+    expands: bool
 
     @classmethod
     def of(cls, block: fx.GraphModule) -> Thinnable | None:
@@ -60,13 +62,15 @@ class Thinnable:
         if len(others) != 1:
             return None
         chain = _chain(block, others[0], given)
-        ends = [place for place, name in enumerate(chain) if isinstance(_plain(block, name), nn.Conv2d)]
+        layers = [_kind(block.get_submodule(name)) for name in chain]
+        ends = [place for place, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
         if len(ends) < 2 or ends[0] != 0 or len(chain) != ends[-1] + 2:
             return None
-        first, last, norm = (_plain(block, chain[place]) for place in (0, ends[-1], -1))
+        first, last, norm = (layers[place] for place in (0, ends[-1], -1))
         if not _is_dense(first) or not _is_dense(last) or not _is_norm_alone(norm):
             return None
-        return cls(block, tuple(chain[: ends[-1]]), chain[ends[-1]], chain[-1], len(summands) > 1)
+        expands = last.in_channels > last.out_channels
+        return cls(block, tuple(chain[: ends[-1]]), chain[ends[-1]], chain[-1], len(summands) > 1, expands)
 
     def of_student(self, block: fx.GraphModule) -> Thinnable:
         """The same of a student's block, in which some layers are the task's own."""
@@ -74,11 +78,12 @@ class Thinnable:
 
     def layer(self, name: str) -> nn.Module:
         """A layer of the block, what a task added to its kernel included."""
-        return _plain(self.block, name)
+        module = self.block.get_submodule(name)
+        return module.merged() if isinstance(module, Adapted) else module
 
     def inner(self) -> list[str]:
         """Names of the dense convolutions before the last one: what is thinned is what they give."""
-        return [name for name in self.layers if _is_dense(self.layer(name))]
+        return [name for name in self.layers if _is_dense(_kind(self.block.get_submodule(name)))]
 
     def thinned(self, channels: int) -> nn.Sequential:
         """The thinned block, its input not added yet; until `ChannelChoice` has chosen, the first channels are kept.
@@ -132,17 +137,18 @@ class ChannelChoice:
 
     def __init__(self, block: Thinnable, rows: Callable[[Tensor], Tensor]) -> None:
         self._block, self._rows = block, rows
+        self._between = block.inner()[1:]
         self._count = 0
         self._sums: list[Tensor] = []
         self._squares: dict[str, Tensor] = {}
 
     def add(self, x: Tensor) -> None:
         """Look at what reaches the block in one more batch (B, C, H, W)."""
-        block, out, between = self._block, x, self._block.inner()[1:]
+        block, out = self._block, x
         for name in (*block.layers, block.last, block.norm):
             if name == block.last:
                 read = self._rows(out)
-            elif name in between:
+            elif name in self._between:
                 squares = out.square().sum((0, 2, 3))
                 self._squares[name] = self._squares[name] + squares if name in self._squares else squares
             out = block.block.get_submodule(name)(out)
@@ -157,10 +163,9 @@ class ChannelChoice:
         Of a convolution before the last inner one, those stay from which most reaches what stays behind it.
         """
         block, hidden = self._block, thin[:-2]
-        inner = block.inner()
         widths = [layer.out_channels for layer in hidden if _is_dense(layer)]
         chosen = [self._strongest(widths[-1])]
-        for name, width in zip(inner[:0:-1], widths[-2::-1], strict=True):
+        for name, width in zip(self._between[::-1], widths[-2::-1], strict=True):
             kernel: Tensor = block.layer(name).weight[chosen[0]]  # type: ignore[index, assignment]
             reached = kernel.square().sum((0, 2, 3)) * self._squares[name]
             chosen.insert(0, reached.topk(width).indices.sort().values)
@@ -183,24 +188,26 @@ def _chain(block: fx.GraphModule, node: object, given: fx.Node) -> list[str]:
     found: list[str] = []
     while node is not given:
         module = called(block, node)
-        plain = module.convolution if isinstance(module, Adapted) else module
-        if not isinstance(node, fx.Node) or not _may_be_inside(plain) or len(node.args) != 1 or len(node.users) != 1:
+        if not isinstance(node, fx.Node) or module is None or len(node.args) != 1 or len(node.users) != 1:
             return []
-        if not isinstance(plain, PASSED):
+        layer = _kind(module)
+        if not _may_be_inside(layer):
+            return []
+        if not isinstance(layer, PASSED):
             found.append(str(node.target))
         (node,) = node.args
     return found[::-1]
 
 
-def _may_be_inside(module: nn.Module | None) -> bool:
-    if is_plain_convolution(module):
-        return module.groups == 1 or module.groups == module.in_channels == module.out_channels
-    return isinstance(module, PASSED) or is_plain_batch_norm(module) or (module is not None and is_activation(module))
+def _may_be_inside(layer: nn.Module) -> bool:
+    if is_plain_convolution(layer):
+        return layer.groups == 1 or layer.groups == layer.in_channels == layer.out_channels
+    return isinstance(layer, PASSED) or is_plain_batch_norm(layer) or is_activation(layer)
 
 
-def _plain(block: fx.GraphModule, name: str) -> nn.Module:
-    module = block.get_submodule(name)
-    return module.merged() if isinstance(module, Adapted) else module
+def _kind(module: nn.Module) -> nn.Module:
+    """A layer, or the convolution that a task added to."""
+    return module.convolution if isinstance(module, Adapted) else module
 
 
 def _is_dense(module: nn.Module) -> TypeGuard[nn.Conv2d]:

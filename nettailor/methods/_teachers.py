@@ -35,6 +35,7 @@ from nettailor.training.config import StudentConfig, TeacherConfig, TrainingConf
 from nettailor.training.finetuning import STAGE, finetune
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Fitted, Run
+from nettailor.training.targets import matches
 
 PLAIN = "finetune"
 RECIPE = TypeVar("RECIPE", bound=Sections)
@@ -159,7 +160,7 @@ def taken_by(student: StudentConfig) -> tuple[str, ...]:
     """What a pruned student takes of its teacher."""
     taken = {
         "start": student.start == "teacher" and student.shared_prefix == 0,
-        "activations": student.matching_weight > 0,
+        "activations": matches(student),
         "answers": student.distill_weight > 0,
         "drop": True,
     }

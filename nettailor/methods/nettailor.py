@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,16 @@ from nettailor.training.losses import expected_complexity
 from nettailor.training.passes import UsualPasses
 from nettailor.training.proxy_forms import find_form
 from nettailor.training.run import Run
-from nettailor.training.stages import begin, check_prefix, new_student, plan_of, start_for, starts_behind_prefix, train
+from nettailor.training.stages import (
+    begin,
+    check_prefix,
+    matching_weight,
+    new_student,
+    plan_of,
+    start_for,
+    starts_behind_prefix,
+    train,
+)
 
 TEACHERS = ("soft", "lwf", "keep_classifier", "grow_depth", "grow_width", "grow_both", "grow_twice", "linear")
 """Methods whose networks boards have as teachers: nettailor+by_soft."""
@@ -73,7 +82,7 @@ class NetTailor(Plain):
     needs_teacher = True
     shares_prefix = True
     variants: Mapping[str, Mapping[str, Any]] = {
-        "labels": {"student.distill_weight": 0.0, "student.start": "backbone"},
+        "labels": {"student.distill_weight": 0.0, "student.matching_weight": 0.0, "student.start": "backbone"},
         "matching": {"student.matching_weight": 10.0},
         "local": {"student.matching_weight": 10.0, "student.matching": "local"},
         **{f"by_{name}": {"teacher.method": name} for name in TEACHERS if name in names()},
@@ -152,7 +161,7 @@ class NetTailor(Plain):
             run.recorder.text("graph", _as_markdown(recovered))
         return Trained(
             net=compact(student),
-            teacher=taught,
+            teacher=replace(taught, gives=taken_by(trained.student)),
             epochs=_epochs(run, pruned, recovered, judge),
             prune=_prune_figures(recipe, student, teacher, task, pruned, recovered),
             student=lambda: _student_figures(context, student, unpruned, expected),
@@ -162,11 +171,15 @@ class NetTailor(Plain):
 
     def student_stage(self, context: Context, teacher: Teacher) -> StageSettings:
         """How the student is trained: as the recipe says; for methods that train it otherwise."""
-        return StageSettings(context.run, context.recipe.student, context.recipe.prune)
+        config, run = context.recipe.student, context.run
+        weight = matching_weight(config, teacher, context.task, run)
+        return StageSettings(run, replace(config, matching_weight=weight), context.recipe.prune)
 
     def prune_stage(self, context: Context, trained: StageSettings) -> StageSettings:
         """How what pruning leaves is trained, after a student that was trained as `trained` says."""
-        return StageSettings(context.run, context.recipe.student, context.recipe.prune)
+        recipe = context.recipe
+        config = replace(recipe.student, matching_weight=trained.student.matching_weight)
+        return StageSettings(context.run, config, recipe.prune)
 
 
 def _is_probe(recipe: Sections, student: TailoredNet, teacher: Teacher) -> bool:

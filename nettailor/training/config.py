@@ -155,7 +155,13 @@ class StudentConfig:
         Matching,
         Field(description="end_to_end, or local: each layer learns to imitate the teacher on its own"),
     ] = "end_to_end"
-    matching_weight: Annotated[NotNegative, Field(description="g2, weight of the matching of activations")] = 0.0
+    matching_weight: Annotated[
+        NotNegative | None,
+        Field(
+            description="g2, weight of the matching of activations; left out, 10 where training is at a rate that keeps "
+            "pretrained features and the teacher is right on less than 95 % of the validation pictures, else 0"
+        ),
+    ] = None
     distill_weight: Annotated[
         NotNegative, Field(description="weight of the softened KL divergence to the teacher's answers")
     ] = 1.0

@@ -48,31 +48,31 @@ def backward(
     Returns:
         The loss terms by name, detached, each before its weight, and their weighted `total`.
     """
-    activity = student.run(x)
+    activity, matched = student.run(x), weights.matching_weight or 0.0
     terms = {"ce": label_loss(activity.logits, labels, class_weights)}
     scaled = [terms["ce"]]
     if weights.complexity_weight:
         terms["complexity"] = expected_complexity(student, activity.gates, weights.complexity)
         scaled.append(weights.complexity_weight * terms["complexity"])
-    if (weights.matching_weight or weights.distill_weight) and (teacher is not None or targets is not None):
+    if (matched or weights.distill_weight) and (teacher is not None or targets is not None):
         if targets is None and teacher is not None:
             with torch.no_grad():
-                targets = teacher.eval().activations(x) if weights.matching_weight else [teacher.eval()(x)]
+                targets = teacher.eval().activations(x) if matched else [teacher.eval()(x)]
         assert targets is not None
         if weights.distill_weight:
             terms["distill"] = softened_divergence(activity.logits, targets[-1], weights.temperature)
             scaled.append(weights.distill_weight * terms["distill"])
-        if weights.matching_weight:
+        if matched:
             errors = layer_errors(activity, targets)
             terms["matching"] = torch.stack(list(errors.values())).mean()
             if weights.matching == "end_to_end":
-                scaled.append(weights.matching_weight * terms["matching"])
+                scaled.append(matched * terms["matching"])
             else:
-                scaled.append(_local_gradients(student, activity, errors, weights.matching_weight / len(errors)))
+                scaled.append(_local_gradients(student, activity, errors, matched / len(errors)))
     total = torch.stack(scaled).sum()
     total.backward()
     if weights.matching == "local" and "matching" in terms:
-        total = total + weights.matching_weight * terms["matching"]
+        total = total + matched * terms["matching"]
     return {name: term.detach() for name, term in (terms | {"total": total}).items()}
 
 

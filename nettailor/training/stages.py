@@ -16,7 +16,7 @@ from blocks.bn_statistics import recalibrate_norms
 from blocks.counting import tensors_of
 from blocks.inherit import fit_classifier, inherit, is_frozen_backbone
 from blocks.memory import map_large_tensors, pictures_at_once
-from blocks.teachers import Teacher
+from blocks.teachers import Teacher, gives_activations
 from blocks.warm_start import warm_start
 from nettailor.data.batches import evaluation_batches, sample_batches
 from nettailor.data.task import Task
@@ -31,11 +31,15 @@ from nettailor.training.losses import (
     expected_complexity,
 )
 from nettailor.training.proxy_forms import find_form
-from nettailor.training.rates import STUDENT_FACTOR, usual_rate
+from nettailor.training.rates import STUDENT_FACTOR, students_teacher_keeps_features, usual_rate
 from nettailor.training.run import BeforeStep, Fitted, Run
 from nettailor.training.targets import TeacherTargets
 
 WARM_BATCH = 64
+USUAL_MATCHING = 10.0
+"""Weight of the matching of activations, as the paper's."""
+RIGHT = 0.95
+"""A teacher's accuracy on the validation split from which on its activations are not matched unless asked for."""
 FEWEST_FOR_STATISTICS = 16  # pictures; statistics of fewer vary too much from batch to batch
 
 
@@ -167,6 +171,18 @@ def student_rate(configured: float | None, run: Run) -> float:
     return configured if configured is not None else STUDENT_FACTOR * teacher_rate(run)
 
 
+def matching_weight(config: StudentConfig, teacher: Teacher, task: Task, run: Run) -> float:
+    """g2, the configured one; or `USUAL_MATCHING` where a low rate keeps pretrained features, so that activations are worth
+    keeping too, and the teacher is wrong often enough for its answers not to say all.
+    """
+    if config.matching_weight is not None:
+        return config.matching_weight
+    keeps = students_teacher_keeps_features(student_rate(config.lr, run), run.training)
+    if not keeps or not gives_activations(teacher) or accuracy(teacher, task.val) >= RIGHT:
+        return 0.0
+    return USUAL_MATCHING
+
+
 def recover(
     student: TailoredNet,
     teacher: Teacher,
@@ -208,6 +224,7 @@ def fit_student(
     before_step: BeforeStep | None = None,
 ) -> Fitted:
     """Train a student for some epochs; the gates' learning rate keeps its ratio to the others'."""
+    config = replace(config, matching_weight=matching_weight(config, teacher, task, run))
     targets, weights = TeacherTargets.of(teacher, task.train, config, run), class_weights(task, run)
     trained = live_parameters(student)
     groups = parameter_groups(trained, lr, config.weight_decay)

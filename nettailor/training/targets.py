@@ -34,7 +34,12 @@ from nettailor.training.run import Run
 
 def reads_answers(config: StudentConfig) -> bool:
     """Whether any term of a student's loss reads what its teacher says."""
-    return config.matching_weight > 0 or config.distill_weight > 0
+    return matches(config) or config.distill_weight > 0
+
+
+def matches(config: StudentConfig) -> bool:
+    """Whether a student's activations are matched to its teacher's."""
+    return bool(config.matching_weight)
 
 
 class TeacherTargets:
@@ -50,7 +55,7 @@ class TeacherTargets:
     def __init__(self, teacher: Teacher, split: Split, config: StudentConfig, run: Run) -> None:
         self.teacher = teacher.frozen_copy()
         self._of, self._split, self._run = teacher, split, run
-        self._matched, self._asked = config.matching_weight > 0, reads_answers(config)
+        self._matched, self._asked = matches(config), reads_answers(config)
         self._views: list[Tensor] = []
         self._known: list[Tensor] = []
         varied = augments(run.augmentation)
@@ -66,7 +71,7 @@ class TeacherTargets:
             kept is None
             or kept._of is not teacher
             or kept._split is not split
-            or (kept._matched, kept._asked) != (config.matching_weight > 0, reads_answers(config))
+            or (kept._matched, kept._asked) != (matches(config), reads_answers(config))
         ):
             kept = run.targets = cls(teacher, split, config, run)
         return kept

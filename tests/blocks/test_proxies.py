@@ -53,7 +53,7 @@ def backbone_of(model: nn.Module, size: int) -> Backbone:
     return Backbone(model, InputSpec(size, (0.5,) * 3, (0.25,) * 3), "model")
 
 
-def test_auto_takes_another_form_just_where_a_convolution_would_cost_more_than_a_tenth_of_the_block() -> None:
+def test_auto_takes_a_convolution_where_it_costs_at_most_a_tenth_of_a_block_that_is_not_wider_inside() -> None:
     for model, size in ((torchvision.models.resnet50(), 64), (timm.create_model("mobilenetv2_100"), 64)):
         backbone = backbone_of(model, size)
         forms = set()
@@ -63,8 +63,10 @@ def test_auto_takes_another_form_just_where_a_convolution_would_cost_more_than_a
             site, block = backbone.site(path.source, path.target), backbone.block_costs[path.target - 1].macs
             direct = count_macs(Proxy("conv1x1", site), torch.zeros(1, *site.source))
             taken = count_macs(Proxy(path.form, site), torch.zeros(1, *site.source))
-            dear = "bottleneck" if site.beside is None else "thinned"
-            assert path.form == (dear if direct > AFFORDABLE * block else "conv1x1")
+            cheap, dear = "conv1x1", "bottleneck"
+            if site.beside is not None:
+                cheap, dear = "thinned" if site.beside.expands else "conv1x1", "thinned"
+            assert path.form == (dear if direct > AFFORDABLE * block else cheap)
             assert path.form == "thinned" or taken <= direct
             assert taken < 0.26 * block
             forms.add(path.form)

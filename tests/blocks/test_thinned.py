@@ -70,15 +70,32 @@ def test_a_block_is_thinned_where_it_is_a_chain_of_plain_layers(
         assert not found
 
 
-def test_a_proxy_from_farther_back_is_no_thinned_block(inverted: Backbone) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "cheap", "dear"),
+    [
+        ("thinned", "thinned", "thinned"),
+        ("auto", "thinned", "thinned"),
+        ("pointwise", "conv1x1", "bottleneck"),
+        ("conv1x1", "conv1x1", "conv1x1"),
+    ],
+)
+def test_which_form_stands_beside_an_inverted_residual(inverted: Backbone, wanted: str, cheap: str, dear: str) -> None:
+    """By whether a conv1x1 is cheap or dear beside the block; from farther back nothing is thinned."""
     layer = layer_with(inverted, adds_input=True)
-    assert inverted.site(layer - 2, layer).beside is None
-    assert form_for("thinned", inverted.site(layer - 1, layer), 1) == "thinned"
-    assert form_for("thinned", inverted.site(layer - 2, layer), 10**12) == "conv1x1"
-    assert form_for("auto", inverted.site(layer - 1, layer), 1) == "thinned"
-    assert form_for("auto", inverted.site(layer - 1, layer), 10**12) == "conv1x1"
-    assert form_for("pointwise", inverted.site(layer - 1, layer), 1) == "bottleneck"
-    assert form_for("bottleneck", inverted.site(layer - 1, layer), 1) == "bottleneck"
+    near, far = inverted.site(layer - 1, layer), inverted.site(layer - 2, layer)
+    assert near.beside is not None
+    assert near.beside.expands
+    assert [form_for(wanted, near, macs) for macs in (10**12, 1)] == [cheap, dear]
+    assert far.beside is None
+    assert "thinned" not in {form_for(wanted, far, macs) for macs in (10**12, 1)}
+
+
+def test_beside_a_narrower_inside_auto_thins_where_a_convolution_is_dear() -> None:
+    backbone = backbone_of(torchvision.models.resnet50())
+    site = backbone.site(1, 2)
+    assert site.beside is not None
+    assert not site.beside.expands
+    assert [form_for("auto", site, macs) for macs in (10**12, 1)] == ["conv1x1", "thinned"]
 
 
 @pytest.mark.parametrize("adds_input", [True, False])

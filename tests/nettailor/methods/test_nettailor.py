@@ -19,6 +19,7 @@ from nettailor.pruning.graph import GraphError
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
 from nettailor.training.finetuning import frozen_with_probe
+from nettailor.training.recorder import NoRecorder
 from nettailor.training.run import Run
 
 
@@ -80,6 +81,51 @@ def test_a_budget_that_no_network_meets_is_refused_before_any_training(
     ):
         METHOD.train(context)
     assert trained == []
+
+
+class Terms(NoRecorder):
+    """The terms of the loss, by stage."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, set[str]] = {}
+
+    def passed(self, stage: str, epoch: int, losses: dict[str, float], *_: object) -> None:
+        self.of[stage] = set(losses)
+
+
+@pytest.mark.parametrize(
+    ("rate", "right", "configured", "matched"),
+    [
+        (5e-4, 1.1, None, True),
+        (2e-3, 1.1, None, False),  # features are replaced, and so are activations
+        (5e-4, 0.0, None, False),  # its answers say enough
+        (5e-4, 1.1, 0.0, False),
+        (2e-3, 0.0, 10.0, True),
+    ],
+)
+def test_activations_are_matched_where_features_are_kept_and_the_teacher_is_often_wrong(
+    backbone: Backbone,
+    task: Task,
+    monkeypatch: pytest.MonkeyPatch,
+    rate: float,
+    right: float,
+    configured: float | None,
+    matched: bool,
+) -> None:
+    """In the student's training, in rounds and in recovery, and the report says so."""
+    monkeypatch.setattr("nettailor.training.stages.RIGHT", right)
+    recipe = Recipe(
+        teacher=TeacherConfig(epochs=1, batch=16, start="fresh", lr=rate),
+        student=StudentConfig(epochs=1, batch=16, warm_start=0, matching_weight=configured),
+        prune=PruneConfig(how="paper", remove=(1,), epochs=1),
+        recover=RecoverConfig(epochs=1),
+    )
+    terms = Terms()
+    trained = METHOD.train(Context(recipe, backbone, task, Run(recorder=terms), None, ""))  # type: ignore[arg-type]
+    assert trained.teacher is not None
+    assert ("activations" in trained.teacher.gives) == matched
+    ours = {stage.partition("-")[0]: "matching" in found for stage, found in terms.of.items() if stage != "teacher"}
+    assert ours == dict.fromkeys(("student", "prune", "recover"), matched)
 
 
 def test_folds_have_probes_where_fine_tuning_did_only_harm(
