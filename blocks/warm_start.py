@@ -1,6 +1,7 @@
 """Warm start: before any training, every proxy is the best linear stand-in for the block that it stands beside.
 
-    pictures -> statistics of the task's own norms -> activations x_0..x_L -> least squares per proxy
+    pictures -> statistics of the task's own norms -> channels of thinned blocks -> activations x_0..x_L
+             -> least squares per proxy
 
 A 1x1 convolution with a bias that takes the resampled x_p to G_l(x_(l-1)) has a closed form (ridge regression over the
 positions of some hundred pictures). With softmax gates a layer's mixture then starts near G_l however the gates stand, so
@@ -41,7 +42,7 @@ def warm_start(student: TailoredNet, batches: Batches, unchanged: bool = False) 
 
     Args:
         student: fresh.
-        batches: called twice, once for the statistics and once for the least squares.
+        batches: called for the statistics, for the channels of thinned blocks where there are any, and for the least squares.
         unchanged: whether its universal blocks go on computing what they did, with these statistics (`adopt_statistics`).
 
     Returns:

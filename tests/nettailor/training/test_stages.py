@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 import torch
 
@@ -11,8 +13,9 @@ from nettailor.data.task import Task
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.finetuning import finetune
 from nettailor.training.loop import accuracy
+from nettailor.training.recorder import NoRecorder
 from nettailor.training.run import Run
-from nettailor.training.stages import tailor
+from nettailor.training.stages import tailor, train
 from tests.nettailor.conftest import TEACHER
 from tests.nettailor.training.conftest import everything
 
@@ -95,3 +98,25 @@ def test_a_student_that_keeps_much_has_large_tensors_mapped(
     monkeypatch.setattr("blocks.memory.KEPT_BY_PROXIES", 0 if much else 2**40)
     tailor(backbone, task, StudentConfig(warm_start=0), Run())
     assert called == [True] * much
+
+
+class Terms(NoRecorder):
+    """The terms of the loss in the last pass."""
+
+    found: Iterable[str] = ()
+
+    def passed(self, stage: str, epoch: int, losses: dict[str, float], *_: object) -> None:
+        self.found = losses
+
+
+@pytest.mark.parametrize(("rate", "matched"), [(5e-4, True), (2e-3, False)])
+def test_from_python_too_a_student_at_a_low_rate_matches_activations(
+    backbone: Backbone, task: Task, rate: float, matched: bool
+) -> None:
+    """The teacher here has learned nothing, so it is often wrong."""
+    teacher, terms = backbone.teacher(len(task.classes)).requires_grad_(False).eval(), Terms()
+    run = Run(recorder=terms, rate=rate)
+    settings = StudentConfig(epochs=1, batch=16, warm_start=0)
+    train(tailor(backbone, task, settings, run, teacher), teacher, task, settings, run)
+    assert ("matching" in terms.found) == matched
+    assert settings.matching_weight is None
