@@ -13,10 +13,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+from torch.nn.functional import kl_div
 
 from blocks import TailoredNet
 from blocks.teachers import Teacher
+from nettailor.data.batches import evaluation_batches
 from nettailor.data.task import Split
 from nettailor.training.loop import predictions
 
@@ -83,3 +86,15 @@ class Drop:
 def answered_right(net: Teacher | TailoredNet, split: Split) -> Tensor:
     """Which pictures of a split a net in eval mode answers right (N,), bool, on the CPU."""
     return predictions(net, split) == split.labels
+
+
+@torch.no_grad()
+def divergence(net: TailoredNet, teacher: Teacher, split: Split) -> float:
+    """Mean KL of a teacher's answers from a net's on a split, in nats, where the net is; the net's mode is put back."""
+    training, total = net.training, 0.0
+    net.eval()
+    for x, _ in evaluation_batches(split, net.spec, net.gates.fade.device):
+        ours, theirs = (each(x).float().log_softmax(1) for each in (net, teacher.eval()))
+        total += float(kl_div(ours, theirs, reduction="sum", log_target=True))
+    net.train(training)
+    return total / len(split)

@@ -14,7 +14,7 @@ from torch import Tensor
 from blocks import TailoredNet
 from blocks.teachers import Teacher
 from nettailor.data.task import Task
-from nettailor.pruning.criterion import Drop, answered_right
+from nettailor.pruning.criterion import Drop, answered_right, divergence
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import Pruned
@@ -94,7 +94,7 @@ def recover_leanest(
     there is none such, all blocks without a proxy are recovered and taken: more than is allowed is not lost for a smaller
     network. A leaner one that is as accurate on validation is taken in place of that, as where blocks are frozen as they
     are; and the most accurate of what was pruned to a cost, or as in the paper, which keeps to it. A network that recovery
-    does not help stays as it was.
+    does not help (less accurate, and its answers no nearer to the teacher's) stays as it was.
 
     Args:
         drop: in points.
@@ -254,7 +254,7 @@ class _Job:
         macs = BlockGraph.of(student).macs()
         fitted = recover(student, self.teacher, self.task, self.config, self.settings, self.run, candidate.stage)
         after, tensors = fitted.metrics["val_accuracy"], snapshot(student)
-        if after < before:
+        if after < before and not self._is_nearer(tensors, candidate.tensors):
             said = f"recover    no gain on the validation split ({before:.3f} before); left as it was"
             self.run.display.say(said)
             after, tensors = before, candidate.tensors
@@ -269,6 +269,20 @@ class _Job:
         attempt = Attempt(macs, before, after, drop.points, drop.error, drop.pictures, accepted, fitted.epochs, folds)
         self.result.attempts.append(attempt)
         return _Ended(attempt, tensors)
+
+    def _is_nearer(self, recovered: dict[str, Tensor], before: dict[str, Tensor]) -> bool:
+        """Whether recovery brought the network nearer to its teacher's answers on validation, all the same.
+
+        A picture or two less is chance, and how near answers are is seen on every picture. Not where these pictures show
+        that fewer are right. The student is left as it was recovered.
+        """
+        student, val = self.student, self.task.val
+        right, far = answered_right(student, val), divergence(student, self.teacher, val)
+        restore(student.task_tensors(), before, "student")
+        lost = Drop.between(answered_right(student, val), right)
+        nearer = far < divergence(student, self.teacher, val) and not lost.is_surely_beyond(0)
+        restore(student.task_tensors(), recovered, "student")
+        return nearer
 
     def _drop(self, candidate: _Candidate, right: Tensor, recovery: int) -> tuple[Drop, int]:
         """What the network that is now in the student loses, and over how many folds that was judged; 0: on validation."""

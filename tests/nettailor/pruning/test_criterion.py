@@ -7,7 +7,10 @@ import math
 import pytest
 import torch
 
-from nettailor.pruning.criterion import Drop
+from blocks import Backbone, Plan, TailoredNet
+from nettailor.data.batches import evaluation_batches
+from nettailor.data.task import Task
+from nettailor.pruning.criterion import Drop, divergence
 
 
 def hits(right: int, wrong: int) -> torch.Tensor:
@@ -45,3 +48,19 @@ def test_a_drop_is_accepted_with_its_error_and_none_where_pictures_cannot_tell(
     points: float, error: float, accepted: bool
 ) -> None:
     assert Drop(points, error, 100).is_within(0.5) is accepted
+
+
+@torch.no_grad()
+def test_the_divergence_is_the_mean_over_pictures_whatever_their_batches(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    net, teacher = TailoredNet(backbone, 4, Plan(skips=1)).train(), backbone.teacher(4)
+    ((x, _),) = evaluation_batches(task.val, backbone.spec, torch.device("cpu"))
+    theirs, ours = (each.eval()(x).softmax(1).double() for each in (teacher, net))
+    wanted = float((theirs * (theirs / ours).log()).sum(1).mean())
+    net.train()
+    monkeypatch.setattr("nettailor.data.batches.EVALUATION_BATCH", 7)
+    assert divergence(net, teacher, task.val) == pytest.approx(wanted, rel=1e-4)
+    assert wanted > 1e-3
+    assert net.training

@@ -60,6 +60,10 @@ class Scripted:
         self.pruned = Pruned(self.graphs[choice], 0.9, 0.92, trials, steps=steps, whole=all_blocks)
         monkeypatch.setattr("nettailor.pruning.recover.recover", self._train)
         monkeypatch.setattr("nettailor.pruning.recover.answered_right", self._answered)
+        monkeypatch.setattr("nettailor.pruning.recover.divergence", self._divergence)
+        self._fresh = self.student.gates.logits.detach().clone()
+        self.nearer = False
+        self.at_first: float | None = None
 
     def _train(self, student: TailoredNet, *given: object) -> Fitted:
         stage = str(given[-1])
@@ -71,7 +75,13 @@ class Scripted:
     def _answered(self, net: TailoredNet | None, split: object) -> torch.Tensor:
         """Of 1,000 pictures: the teacher gets 905 right, the student those of its last recovery."""
         right = 0.905 if net is None else self.after[self.stages[-1]]
+        if net is not None and self.at_first is not None and torch.equal(net.gates.logits, self._fresh):
+            right = self.at_first
         return torch.arange(1000) < round(1000 * right)
+
+    def _divergence(self, net: TailoredNet, *_: object) -> float:
+        """Recovery takes the student away from its teacher, or brings it `nearer`."""
+        return float(torch.equal(net.gates.logits, self._fresh) == self.nearer)
 
     def recover(self, leaner: int = 3, epochs: int = 4, judge: Any = None, pictures: int = 1000) -> Recovered:
         config = RecoverConfig(epochs=epochs, leaner=leaner)
@@ -267,6 +277,20 @@ def test_a_network_that_recovery_does_not_help_stays_as_it_was(
     script.after = {"recover": 0.93}
     assert script.recover().val_accuracy == 0.93
     assert not torch.equal(script.student.gates.logits, before["gates.logits"])
+
+
+@pytest.mark.parametrize(
+    ("after", "nearer", "stands"), [(0.918, True, True), (0.80, True, False), (0.918, False, False)]
+)
+def test_a_picture_or_two_less_is_no_loss_where_answers_are_nearer_to_the_teachers(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, after: float, nearer: bool, stands: bool
+) -> None:
+    """Of 1,000 pictures 2 fewer are right, or 120, which is no chance any more; 0.92 before."""
+    script = Scripted(backbone, (0.1, 0.1, 0.1), monkeypatch)
+    script.after, script.at_first, script.nearer = {"recover": after}, 0.92, nearer
+    result = script.recover()
+    assert result.val_accuracy == (after if stands else 0.92)
+    assert torch.equal(script.student.gates.logits, script._fresh) != stands
 
 
 def test_without_epochs_the_choice_stands(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
