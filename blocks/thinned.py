@@ -102,7 +102,8 @@ class Thinnable:
                 narrow(hidden, {str(number): (kept,)})
         assert kept is not None
         self.fill(hidden, [slice(layer.out_channels) for layer in hidden if _is_dense(layer)])
-        end = nn.Conv2d(kept, channels, 1, bias=False), nn.BatchNorm2d(channels)
+        place = next(hidden.parameters()).device  # the block's, where modules are made on another by default, too
+        end = nn.Conv2d(kept, channels, 1, bias=False, device=place), nn.BatchNorm2d(channels, device=place)
         return nn.Sequential(*hidden, *end).requires_grad_(True)
 
     @torch.no_grad()

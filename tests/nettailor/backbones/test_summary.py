@@ -20,6 +20,17 @@ def test_the_table_names_every_block_and_the_proxies_beside_it(nettailor: Comman
     assert list(Path().iterdir()) == []
 
 
+def test_the_table_says_where_a_block_may_be_thinned(nettailor: CommandLine) -> None:
+    status, out, _ = nettailor("blocks", "timm/mobilenetv2_100", "--input-size", "64", "--skips", "2")
+    assert status == 0
+    rows = {line.split("│")[1].strip(): line for line in out.splitlines() if line.startswith("│")}
+    assert "thin 25%" in rows["G3"]
+    assert "thin" not in rows["G1"], "it begins with a depthwise convolution"
+    assert "thin = thinned" in " ".join(out.split())
+    _, plain, _ = nettailor("blocks", "timm/mobilenetv2_100", "--input-size", "64", "--proxies", "pointwise")
+    assert not any("thin" in line for line in plain.splitlines() if line.startswith("│"))
+
+
 @pytest.mark.parametrize(
     "model", ["resnet34_tiny", "timm/mobilenetv2_100,pad_type=same", "tests.cifar_resnet:resnet20"]
 )
