@@ -54,13 +54,13 @@ METRICS = {
 
 
 def hparams_of(recipe: Mapping[str, Any]) -> dict[str, Hparam]:
-    """The choices of a recipe as a tree of plain values; "none" where one is missing."""
+    """The choices of a recipe as a tree of plain values; "none" where one is missing, "auto" where a rule chooses."""
     found: dict[str, Hparam] = {}
     for name, field in CHOICES.items():
         value: Any = recipe
         for key in field.split("."):
-            value = value.get(key) if isinstance(value, Mapping) else None
-        found[name] = value if isinstance(value, (str, int, float)) else "none"
+            value = value.get(key, "none") if isinstance(value, Mapping) else "none"
+        found[name] = value if isinstance(value, (str, int, float)) else "auto"
     return found
 
 

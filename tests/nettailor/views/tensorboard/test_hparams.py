@@ -19,6 +19,7 @@ def test_every_method_has_the_same_columns() -> None:
     assert "none" not in ours.values()
     assert (ours["task"], ours["method"], paper["method"]) == ("birds", "nettailor", "paper")
     assert ours["student.skips"] == 3
+    assert (ours["student.matching_weight"], paper["student.matching_weight"]) == ("auto", 10.0)
     assert hparams_of({"task": "birds"})["student.skips"] == "none"
 
 
