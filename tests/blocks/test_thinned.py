@@ -198,6 +198,28 @@ def test_a_network_with_thinned_blocks_folds_and_counts_as_any_other(inverted: B
     assert net.cost().macs == student.cost().macs < 0.6 * inverted.cost.macs
 
 
+def test_what_it_keeps_for_gradients_is_counted_inside_it_too(
+    inverted: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A student computes proxies again in the backward pass where they would keep too much."""
+    layer = layer_with(inverted, adds_input=True)
+    site = inverted.site(layer - 1, layer)
+    thin = Proxy("thinned", site)
+    given: list[tuple[int, ...]] = []
+    convolutions = [part for part in thin.modules() if isinstance(part, nn.Conv2d)]
+    for part in convolutions:
+        part.register_forward_hook(lambda _, x, out: given.append(tuple(out.shape[1:])))
+    thin(torch.rand(2, *site.source))
+    assert thin.hidden_shapes() == given[:-1]
+    assert Proxy("conv1x1", site).hidden_shapes() == []
+    student = TailoredNet(inverted, 5, Plan(skips=1, proxies="thinned"))
+    student.keep(path for path in student.paths if path.target == layer)
+    inside, outside = (2 * 4 * sum(c * h * w for c, h, w in shapes) for shapes in (given[:-1], [site.target]))
+    for kept, much in ((inside + outside, False), (inside + outside - 1, True)):
+        monkeypatch.setattr("blocks.memory.KEPT_BY_PROXIES", kept)
+        assert student.keeps_much() == much
+
+
 def test_a_thinned_block_learns(inverted: Backbone) -> None:
     student = TailoredNet(inverted, 5, Plan(skips=1, proxies="thinned")).train()
     student(torch.rand(4, 3, SIZE, SIZE)).square().sum().backward()
