@@ -33,8 +33,8 @@ class Plan:
 
     Attributes:
         skips: k, how many activations back a layer's proxies reach; 0 for none.
-        proxies: form of the proxies, a key of `blocks.proxies.FORMS`; or "auto": conv1x1, and another form where that would
-            cost more than a tenth of the block; or "by_block": a bottleneck beside a block that has one.
+        proxies: form of the proxies, a key of `blocks.proxies.FORMS`, or one of the words there for a form that is chosen
+            path by path: "auto", "pointwise", "by_block".
         gates: kind of the gates, a key of `blocks.gates.KINDS`.
         batch_norm: who owns the backbone's batch norms, see `blocks.norms`.
         rank: of what the task adds to each dense convolution of the backbone, see `blocks.adapters`; 0 for nothing.

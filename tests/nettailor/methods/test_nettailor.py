@@ -19,8 +19,8 @@ from nettailor.pruning.graph import GraphError
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
 from nettailor.training.finetuning import frozen_with_probe
-from nettailor.training.recorder import NoRecorder
 from nettailor.training.run import Run
+from tests.nettailor.training.conftest import Terms
 
 
 @pytest.mark.parametrize(
@@ -81,16 +81,6 @@ def test_a_budget_that_no_network_meets_is_refused_before_any_training(
     ):
         METHOD.train(context)
     assert trained == []
-
-
-class Terms(NoRecorder):
-    """The terms of the loss, by stage."""
-
-    def __init__(self) -> None:
-        self.of: dict[str, set[str]] = {}
-
-    def passed(self, stage: str, epoch: int, losses: dict[str, float], *_: object) -> None:
-        self.of[stage] = set(losses)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def test_the_leanest_that_recovery_brings_within_the_drop_is_taken(
             after = RecoverConfig(epochs=1, leaner=count)
             result = recover_leanest(student, teacher, task, pruned, after, allowed, STUDENT, Run())
             assert len(result.attempts) <= count + 1
+            assert all(attempt.after >= attempt.before for attempt in result.attempts)
             accepted = [attempt for attempt in result.attempts if attempt.accepted]
             assert accepted, "of these one always is"
             taken = min(accepted, key=lambda attempt: attempt.macs)

@@ -48,6 +48,16 @@ class Stopping(NoRecorder):
             raise self._error
 
 
+class Terms(NoRecorder):
+    """The terms of the loss, by stage."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, set[str]] = {}
+
+    def passed(self, stage: str, epoch: int, losses: dict[str, float], *_: object) -> None:
+        self.of[stage] = set(losses)
+
+
 STILL = DataConfig(shift=0, scale=0, rotate=0)
 SPEC = InputSpec(16, (0.5,) * 3, (5.0,) * 3)  # small values, so that no gradient is clipped
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
 import torch
 
@@ -13,11 +11,10 @@ from nettailor.data.task import Task
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.finetuning import finetune
 from nettailor.training.loop import accuracy
-from nettailor.training.recorder import NoRecorder
 from nettailor.training.run import Run
 from nettailor.training.stages import tailor, train
 from tests.nettailor.conftest import TEACHER
-from tests.nettailor.training.conftest import everything
+from tests.nettailor.training.conftest import Terms, everything
 
 
 def test_the_backbone_is_the_same_after_a_whole_run(backbone: Backbone, task: Task) -> None:
@@ -100,15 +97,6 @@ def test_a_student_that_keeps_much_has_large_tensors_mapped(
     assert called == [True] * much
 
 
-class Terms(NoRecorder):
-    """The terms of the loss in the last pass."""
-
-    found: Iterable[str] = ()
-
-    def passed(self, stage: str, epoch: int, losses: dict[str, float], *_: object) -> None:
-        self.found = losses
-
-
 @pytest.mark.parametrize(("rate", "matched"), [(5e-4, True), (2e-3, False)])
 def test_from_python_too_a_student_at_a_low_rate_matches_activations(
     backbone: Backbone, task: Task, rate: float, matched: bool
@@ -118,5 +106,5 @@ def test_from_python_too_a_student_at_a_low_rate_matches_activations(
     run = Run(recorder=terms, rate=rate)
     settings = StudentConfig(epochs=1, batch=16, warm_start=0)
     train(tailor(backbone, task, settings, run, teacher), teacher, task, settings, run)
-    assert ("matching" in terms.found) == matched
+    assert ("matching" in terms.of["student"]) == matched
     assert settings.matching_weight is None
