@@ -36,6 +36,34 @@ def sample_step(pictures: int, height: int, width: int) -> int:
 
 
 @dataclass
+class Rows:
+    """Sums over rows (N, C): their number, their sum (C,), and that of their products (C, C), or of their squares (C,)."""
+
+    count: int
+    total: Tensor
+    products: Tensor
+
+    @classmethod
+    def none(cls, like: Tensor, square: bool) -> Rows:
+        """No rows yet; `square` is whether products of different channels are wanted."""
+        channels = like.shape[1]
+        return cls(0, like.new_zeros(channels), like.new_zeros((channels, channels) if square else (channels,)))
+
+    def add(self, rows: Tensor) -> None:
+        self.count += len(rows)
+        self.total += rows.sum(0)
+        self.products += rows.T @ rows if self.products.ndim == 2 else rows.square().sum(0)
+
+    def mean(self) -> Tensor:
+        return self.total / self.count
+
+    def variance(self) -> Tensor:
+        """The covariance (C, C), or the variances (C,)."""
+        mean = self.mean()
+        return self.products / self.count - (torch.outer(mean, mean) if self.products.ndim == 2 else mean.square())
+
+
+@dataclass
 class LinearEnd:
     """The 1x1 convolution and batch norm that a module ends in, and what stands before them."""
 

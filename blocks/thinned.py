@@ -23,7 +23,7 @@ from blocks.adapters import Adapted
 from blocks.counting import tensors_of
 from blocks.fuse import ADDITIONS, called
 from blocks.layer_types import is_activation, is_plain_batch_norm, is_plain_convolution
-from blocks.least_squares import ridge
+from blocks.least_squares import Rows, ridge
 from blocks.narrow import narrow
 
 PART = 0.25
@@ -139,8 +139,7 @@ class ChannelChoice:
     def __init__(self, block: Thinnable, rows: Callable[[Tensor], Tensor]) -> None:
         self._block, self._rows = block, rows
         self._between = block.inner()[1:]
-        self._count = 0
-        self._sums: list[Tensor] = []
+        self._moments: tuple[Rows, Rows, Tensor] | None = None  # of what is read, of what is given, their products
         self._squares: dict[str, Tensor] = {}
 
     def add(self, x: Tensor) -> None:
@@ -154,9 +153,13 @@ class ChannelChoice:
                 self._squares[name] = self._squares[name] + squares if name in self._squares else squares
             out = block.block.get_submodule(name)(out)
         given = self._rows(out)
-        found = [read.sum(0), given.sum(0), read.T @ read, read.T @ given]
-        self._sums = [old + new for old, new in zip(self._sums, found, strict=True)] if self._count else found
-        self._count += len(read)
+        if self._moments is None:
+            none = read.new_zeros(read.shape[1], given.shape[1])
+            self._moments = Rows.none(read, square=True), Rows.none(given, square=False), none
+        a, b, products = self._moments
+        a.add(read)
+        b.add(given)
+        products += read.T @ given
 
     def write(self, thin: nn.Sequential) -> None:
         """Give a thinned block the values of the channels that are chosen.
@@ -174,8 +177,9 @@ class ChannelChoice:
 
     def _strongest(self, count: int) -> Tensor:
         """The numbers of so many channels, with which least squares is left."""
-        a, b, gram, product = (each / self._count for each in self._sums)
-        gram, product = gram - torch.outer(a, a), product - torch.outer(a, b)
+        assert self._moments is not None
+        a, b, products = self._moments
+        gram, product = a.variance(), products / a.count - torch.outer(a.mean(), b.mean())
         kept = torch.arange(len(gram), device=gram.device)
         while len(kept) > count:
             part = gram[kept][:, kept]

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from blocks.bn_statistics import adopt_statistics, recalibrate_norms
-from blocks.least_squares import LinearEnd, positions, ridge, sample_step
+from blocks.least_squares import LinearEnd, Rows, positions, ridge, sample_step
 from blocks.paths import Path
 from blocks.proxies import Proxy
 from blocks.student import TailoredNet
@@ -135,8 +135,8 @@ class _Moments:
         self.student = student
         self.paths = [path for path in student.paths if _closed_form(student.module_of(path)) is not None]
         self._sample = _Sample(pictures)
-        self._inputs: dict[Place, _Rows] = {}
-        self._wanted: dict[tuple[int, bool], _Rows] = {}
+        self._inputs: dict[Place, Rows] = {}
+        self._wanted: dict[tuple[int, bool], Rows] = {}
         self._products: dict[Path, Tensor] = {}
 
     def add(self, x: Tensor) -> None:
@@ -146,14 +146,14 @@ class _Moments:
             into = {path: self._proxy(path) for path in self.paths if path.target == layer}
             wanted = {adds: rows(given - xs[-1] if adds else given) for adds in {p.adds_input for p in into.values()}}
             for adds, b in wanted.items():
-                self._wanted.setdefault((layer, adds), _Rows.none(b, square=False)).add(b)
+                self._wanted.setdefault((layer, adds), Rows.none(b, square=False)).add(b)
             for path, proxy in into.items():
                 place = self._place(path)
                 if place not in read:
                     end = _closed_form(proxy)
                     assert end is not None
                     a = read[place] = rows(end.before(proxy.resample(xs[path.source])))
-                    self._inputs.setdefault(place, _Rows.none(a, square=True)).add(a)
+                    self._inputs.setdefault(place, Rows.none(a, square=True)).add(a)
                 product = read[place].T @ wanted[proxy.adds_input]
                 self._products[path] = self._products[path].add_(product) if path in self._products else product
         self._sample.seen += len(x)
@@ -176,34 +176,6 @@ class _Moments:
         given, spread = end.write(solved, a.mean(), a.variance(), b.mean()), b.variance().sum()
         left = spread - 2 * (solved.T * product).sum() + given.sum()
         return float(1 - left / spread) if spread > 0 else 0.0
-
-
-@dataclass
-class _Rows:
-    """Sums over rows (N, C): their number, their sum (C,), and that of their products (C, C), or of their squares (C,)."""
-
-    count: int
-    total: Tensor
-    products: Tensor
-
-    @classmethod
-    def none(cls, like: Tensor, square: bool) -> _Rows:
-        """No rows yet; `square` is whether products of different channels are wanted."""
-        channels = like.shape[1]
-        return cls(0, like.new_zeros(channels), like.new_zeros((channels, channels) if square else (channels,)))
-
-    def add(self, rows: Tensor) -> None:
-        self.count += len(rows)
-        self.total += rows.sum(0)
-        self.products += rows.T @ rows if self.products.ndim == 2 else rows.square().sum(0)
-
-    def mean(self) -> Tensor:
-        return self.total / self.count
-
-    def variance(self) -> Tensor:
-        """The covariance (C, C), or the variances (C,)."""
-        mean = self.mean()
-        return self.products / self.count - (torch.outer(mean, mean) if self.products.ndim == 2 else mean.square())
 
 
 def _closed_form(module: nn.Module) -> LinearEnd | None:
