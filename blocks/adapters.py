@@ -51,12 +51,18 @@ class LowRank(Adapted):
 
     def __init__(self, convolution: nn.Conv2d, rank: int) -> None:
         super().__init__(convolution)
-        outputs, inputs = len(convolution.weight), convolution.weight[0].numel()
-        self.up = nn.Parameter(torch.zeros(outputs, rank))
-        self.down = nn.Parameter(torch.randn(rank, inputs) * inputs**-0.5)
+        self.up, self.down = low_rank_factors(len(convolution.weight), convolution.weight[0].numel(), rank)
 
     def addition(self) -> Tensor:
         return (self.up @ self.down).view_as(self.convolution.weight)
+
+
+def low_rank_factors(
+    outputs: int, inputs: int, rank: int, device: torch.device | None = None
+) -> tuple[nn.Parameter, nn.Parameter]:
+    """U (outputs, rank), which starts at zero, and V (rank, inputs)."""
+    up = torch.zeros(outputs, rank, device=device)
+    return nn.Parameter(up), nn.Parameter(torch.randn(rank, inputs, device=device) * inputs**-0.5)
 
 
 class ResidualAdapter(Adapted):
@@ -97,5 +103,9 @@ def is_adaptable(module: nn.Module, rank: int) -> bool:
     """
     if not isinstance(module, nn.Conv2d) or module.groups != 1:
         return False
-    outputs, inputs = len(module.weight), module.weight[0].numel()
+    return factors_are_smaller(len(module.weight), module.weight[0].numel(), rank)
+
+
+def factors_are_smaller(outputs: int, inputs: int, rank: int) -> bool:
+    """Whether the factors of a matrix have fewer elements than the matrix."""
     return rank * (outputs + inputs) < outputs * inputs

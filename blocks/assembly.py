@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 
 from blocks.adapters import add_low_rank, add_residual_adapters
 from blocks.backbone import Backbone
-from blocks.counting import Cost, count_macs, count_params, tensors_of
+from blocks.counting import Cost, count_macs, count_params, params_of, tensors_of
 from blocks.norms import BatchNormPolicy, own_norms
 from blocks.paths import Path
 from blocks.proxies import AUTO, Proxy
@@ -162,7 +162,7 @@ def build_parts(backbone: Backbone, plan: NetPlan) -> Parts:
             blocks[path.target], block_norms = own(backbone.blocks[path.target - 1], path.target)  # type: ignore[arg-type]
             norms += block_norms
         else:
-            proxies[path.source, path.target] = Proxy(path.form, backbone.site(path.source, path.target))
+            proxies[path.source, path.target] = Proxy(path.form, backbone.site(path.source, path.target, plan.rank))
     acts = {path.target: backbone.acts[path.target - 1] for path in plan.paths}
     return Parts(stem, blocks, acts, proxies, head, norms + head_norms)
 
@@ -198,7 +198,7 @@ def path_costs(backbone: Backbone, path: Path, module: nn.Module) -> Cost:
         macs = backbone.block_costs[path.target - 1].macs
     else:
         macs = count_macs(module, torch.zeros(1, *backbone.shapes[path.source], device=_device(module)))
-    return Cost(macs, count_params(tensors_of(module).values()))
+    return Cost(macs, params_of([module]))
 
 
 def end_costs(backbone: Backbone, plan: NetPlan, stem: nn.Module, head: nn.Module) -> Cost:

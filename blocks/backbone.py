@@ -125,10 +125,10 @@ class Backbone(nn.Module):
         own = tuple(f"{path}." for path in self.classifier_paths)
         return {name: tensor for name, tensor in named.items() if not name.startswith(own)}
 
-    def site(self, source: int, target: int) -> Site:
-        """The place of a proxy from x_`source` to layer `target`."""
+    def site(self, source: int, target: int, rank: int = 0) -> Site:
+        """The place of a proxy from x_`source` to layer `target`, for a task that adds so much to dense convolutions."""
         beside = Thinnable.of(self.blocks[target - 1]) if source == target - 1 else None  # type: ignore[arg-type]
-        return Site(self.shapes[source], self.shapes[target], self.widths[target - 1], beside)
+        return Site(self.shapes[source], self.shapes[target], self.widths[target - 1], beside, rank)
 
     def teacher(self, classes: int, tuned_from: int = 0) -> Backbone:
         """A deep copy with a new classifier, trainable from a layer up.

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 
 from blocks.assembly import NetPlan, build_parts, end_costs, head_reads, path_costs
 from blocks.backbone import Backbone
-from blocks.counting import Cost, count_params, measure, tensors_of
+from blocks.counting import Cost, count_params, measure, params_of, tensors_of
 from blocks.fold import fold
 from blocks.fuse import frozen_copy
 from blocks.gates import without_gates
@@ -139,13 +139,17 @@ class CompactNet(nn.Module):
         return task_tensors(self, self.backbone)
 
     def shared_params(self) -> dict[str, int]:
-        """Elements that it reads of the backbone's own tensors, part by part: `stem`, `G3`, `head`."""
+        """Elements of the backbone's own tensors that it reads, part by part: `stem`, `G3`, `head`.
+
+        Of what a thinned block reads, the block's whole tensors, as they lie beside the deltas.
+        """
         own = {id(tensor) for tensor in self.task_tensors().values()}
         parts: dict[str, list[Tensor]] = defaultdict(list)
         for name, tensor in tensors_of(self).items():
             if id(tensor) not in own:
                 part, number, *_ = name.split(".")
-                parts[f"G{number}" if part in ("blocks", "acts") else part].append(tensor)
+                layer = number.split("-")[-1]  # of a proxy, the one that it leads to, whose block it is thinned from
+                parts[f"G{layer}" if part in ("blocks", "acts", "proxies") else part].append(tensor)
         return {part: count_params(tensors) for part, tensors in parts.items()}
 
     def cost(self) -> Cost:
@@ -154,7 +158,7 @@ class CompactNet(nn.Module):
             return measure(self, self._picture())
         macs = end_costs(self.backbone, self.plan, self.stem, self.head).macs
         macs += sum(self.path_cost(path).macs for path in self.paths)
-        return Cost(macs, count_params(tensors_of(self).values()))
+        return Cost(macs, params_of([self]))
 
     def wiring(self) -> Wiring:
         """Its parts, for `fold`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,33 @@ def count_params(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() for tensor in distinct.values())
 
 
+@runtime_checkable
+class ReadsSome(Protocol):
+    """A module that computes with a part of tensors that it holds."""
+
+    def elements_read(self) -> dict[str, int]:
+        """How many elements of them, by their names in the module."""
+
+
+def params_of(modules: Iterable[nn.Module]) -> int:
+    """Elements of the floating-point tensors that modules compute with, each tensor once.
+
+    Of a tensor of which only a part is read by any of them, that part.
+    """
+    whole: dict[int, int] = {}
+    some: dict[int, int] = {}
+    for module in modules:
+        partly = {
+            f"{at}.{name}".lstrip("."): count
+            for at, part in module.named_modules()
+            if isinstance(part, ReadsSome)
+            for name, count in part.elements_read().items()
+        }
+        for name, tensor in tensors_of(module).items():
+            (some if name in partly else whole)[id(tensor)] = partly.get(name, tensor.numel())
+    return sum((some | whole).values())
+
+
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and saved buffers by name, the very objects and not copies, without batch norms' step counters."""
     state = module.state_dict(keep_vars=True)
@@ -54,4 +82,4 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
 
 def measure(module: nn.Module, inputs: Tensor) -> Cost:
     """MACs of one forward and all floating-point tensors of a module."""
-    return Cost(count_macs(module, inputs), count_params(tensors_of(module).values()))
+    return Cost(count_macs(module, inputs), params_of([module]))

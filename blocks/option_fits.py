@@ -63,7 +63,7 @@ class _Layer:
     """What a layer's paths read or give on pictures: moments of first and second order, float64.
 
     Attributes:
-        own: tensors of the proxies that can be fitted.
+        own: tensors that a fit may change: of the last convolutions and norms of proxies.
     """
 
     def __init__(self, number: int, whole: Layers) -> None:
@@ -71,7 +71,8 @@ class _Layer:
         modules = {path: whole.student.module_of(path) for path in self._paths}
         found = {path: linear_end(module) for path, module in modules.items()}
         self._ends: dict[Path, LinearEnd] = {path: end for path, end in found.items() if end is not None}
-        self.own = [tensor for path in self._ends for tensor in tensors_of(modules[path]).values()]
+        fitted = [part for end in self._ends.values() for part in (end.convolution, end.norm)]
+        self.own = [tensor for part in fitted for tensor in tensors_of(part).values()]
         adding = [path for path in self._ends if modules[path].adds_input]
         columns = self._columns(whole, adding)
         places = list(accumulate([part.shape[1] for part in columns], initial=0))

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from blocks.chosen_channels import ChosenChannels
 from blocks.paths import UNIVERSAL
 from blocks.thinned import Thinnable
 
@@ -50,12 +51,14 @@ class Site:
 
     Attributes:
         beside: the block, where the proxy reads what the block reads and the block can be thinned.
+        rank: of what the task adds to the backbone's dense convolutions; 0 for nothing.
     """
 
     source: Shape
     target: Shape
     width: int
     beside: Thinnable | None = None
+    rank: int = 0
 
 
 class Proxy(nn.Module):
@@ -89,7 +92,8 @@ class Proxy(nn.Module):
         """Of a thinned block, what the convolutions inside it give, at the resolution that it reads or below."""
         if not self.is_thinned:
             return []
-        inside = [layer for layer in list(self.transform)[:-2] if isinstance(layer, nn.Conv2d)]  # type: ignore[call-overload]
+        layers = list(self.transform)[:-2]  # type: ignore[call-overload]
+        inside = [layer for layer in layers if isinstance(layer, (nn.Conv2d, ChosenChannels))]
         return [(layer.out_channels, *self.resolution) for layer in inside]
 
 
@@ -166,7 +170,7 @@ def identity(site: Site) -> nn.Module:
 @register(THINNED)
 def thinned(site: Site) -> nn.Module:
     """The block itself with a quarter of the channels inside it; elsewhere a conv1x1."""
-    return conv1x1(site) if site.beside is None else site.beside.thinned(site.target[0])
+    return conv1x1(site) if site.beside is None else site.beside.thinned(site.target[0], site.rank)
 
 
 def hidden_width(site: Site) -> int:

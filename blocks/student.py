@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 
 from blocks.assembly import NetPlan, Plan, PrefixError, build_parts, end_costs, path_costs
 from blocks.backbone import Backbone
-from blocks.counting import Cost, count_params, tensors_of
+from blocks.counting import Cost, params_of, tensors_of
 from blocks.fold import fold
 from blocks.fuse import frozen_copy
 from blocks.gates import Gates, without_gates
@@ -243,7 +243,7 @@ class TailoredNet(nn.Module):
         parts = [self.stem, self.head, *(self.module_of(path) for path in live)]
         parts += [self.acts[layer - 1] for layer in sorted({path.target for path in live})]
         macs = self.fixed_cost().macs + sum(self.costs[path].macs for path in live)
-        return Cost(macs, count_params(tensor for part in parts for tensor in tensors_of(part).values()))
+        return Cost(macs, params_of(parts))
 
     def fixed_cost(self) -> Cost:
         """Stem and head with this task's classifier."""

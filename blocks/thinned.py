@@ -6,7 +6,9 @@
 Which channels stay is chosen on pictures: the least squares of what the block's last norm gives on the channels of h, from
 which the weakest are left out in a few steps. That a layer's channels are chosen so, and what reads them is fitted anew, is
 known from the pruning of channels (He et al. 2017, section 3.1); a block so thinned as one of NetTailor's proxies is ours.
-What stays begins with the block's own weights, and trains like all that a proxy owns.
+Of the dense convolutions inside it, the task owns the numbers of the channels that stay, and what it adds of a low rank, as
+in a block (`blocks.adapters`): the weights are the backbone's, and frozen. What is left, depthwise convolutions, norms and
+the last convolution, is the task's, begins as the block's and trains.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from blocks.adapters import Adapted
+from blocks.chosen_channels import ChosenChannels
 from blocks.counting import tensors_of
 from blocks.fuse import ADDITIONS, called
 from blocks.layer_types import is_activation, is_plain_batch_norm, is_plain_convolution
@@ -85,47 +88,50 @@ class Thinnable:
         """Names of the dense convolutions before the last one: what is thinned is what they give."""
         return [name for name in self.layers if _is_dense(_kind(self.block.get_submodule(name)))]
 
-    def thinned(self, channels: int) -> nn.Sequential:
+    def thinned(self, channels: int, rank: int = 0) -> nn.Sequential:
         """The thinned block, its input not added yet; until `ChannelChoice` has chosen, the first channels are kept.
 
         Args:
             channels: of the block's output.
+            rank: of what is added to the dense convolutions inside it; 0 for nothing.
         """
-        hidden = nn.Sequential(*(copy.deepcopy(self.layer(name)) for name in self.layers))
+        hidden = nn.Sequential()
         kept: int | None = None  # channels of what was before
-        for number, layer in enumerate(hidden):
-            if isinstance(layer, nn.Conv2d):
+        for number, name in enumerate(self.layers):
+            layer = _kind(self.block.get_submodule(name))
+            if _is_dense(layer):
                 inputs = layer.in_channels if kept is None else kept
-                kept = max(1, round(PART * layer.out_channels)) if _is_dense(layer) else inputs
-                narrow(hidden, {str(number): (kept, inputs)})
-            elif is_plain_batch_norm(layer) and kept is not None:
+                kept = max(1, round(PART * layer.out_channels))
+                hidden.append(ChosenChannels(layer, kept, inputs, rank))
+                continue
+            hidden.append(copy.deepcopy(layer).requires_grad_(True))
+            if kept is not None and isinstance(layer, nn.Conv2d):
+                narrow(hidden, {str(number): (kept, kept)})
+            elif kept is not None and is_plain_batch_norm(layer):
                 narrow(hidden, {str(number): (kept,)})
         assert kept is not None
-        self.fill(hidden, [slice(layer.out_channels) for layer in hidden if _is_dense(layer)])
+        self.fill(hidden, [each.outputs.long() for each in hidden if isinstance(each, ChosenChannels)])
         place = next(hidden.parameters()).device  # the block's, where modules are made on another by default, too
         end = nn.Conv2d(kept, channels, 1, bias=False, device=place), nn.BatchNorm2d(channels, device=place)
-        return nn.Sequential(*hidden, *end).requires_grad_(True)
+        return nn.Sequential(*hidden, *end)
 
     @torch.no_grad()
-    def fill(self, hidden: nn.Sequential, chosen: Sequence[Tensor | slice]) -> None:
-        """Write the block's values into narrower copies of its layers.
+    def fill(self, hidden: nn.Sequential, chosen: Sequence[Tensor]) -> None:
+        """Choose the channels of narrower layers, and give those that are the task's own the block's values.
 
         Args:
-            chosen: of each dense convolution among them, the outputs that stay.
+            chosen: of each dense convolution among them, the numbers of the outputs that stay.
         """
         left = iter(chosen)
-        outputs: Tensor | slice = slice(None)
+        outputs: Tensor | None = None  # those of the last dense convolution
         for layer, name in zip(hidden, self.layers, strict=True):
-            whole = self.layer(name)
-            inputs = outputs
-            if _is_dense(whole):
-                outputs = next(left)
-            wide = tensors_of(whole)
+            if isinstance(layer, ChosenChannels):
+                inputs, outputs = outputs, next(left)
+                layer.choose(outputs, inputs, self.block.get_submodule(name))
+                continue
+            wide = tensors_of(self.layer(name))
             for key, tensor in tensors_of(layer).items():
-                value = wide[key][outputs]
-                if _is_dense(whole) and key == "weight":
-                    value = value[:, inputs]
-                tensor.copy_(value)
+                tensor.copy_(wide[key] if outputs is None else wide[key][outputs])
 
 
 class ChannelChoice:
@@ -167,7 +173,7 @@ class ChannelChoice:
         Of a convolution before the last inner one, those stay from which most reaches what stays behind it.
         """
         block, hidden = self._block, thin[:-2]
-        widths = [layer.out_channels for layer in hidden if _is_dense(layer)]
+        widths = [layer.out_channels for layer in hidden if isinstance(layer, ChosenChannels)]
         chosen = [self._strongest(widths[-1])]
         for name, width in zip(self._between[::-1], widths[-2::-1], strict=True):
             kernel: Tensor = block.layer(name).weight[chosen[0]]  # type: ignore[index, assignment]

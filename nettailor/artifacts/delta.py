@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from blocks import Backbone, CompactNet, InputSpec, NetPlan
+from blocks.chosen_channels import ChosenChannels
 from blocks.narrow import WidthError
 from blocks.top import TopError
 from nettailor.artifacts.delta_tensors import read_checked, wanted_tensors
@@ -184,6 +185,7 @@ def load(folder: Path | str, backbone: Backbone | None = None, backbone_hashes: 
         raise FileError(path, f"plan: is not the one with which {TENSORS} was written; get both anew")
     net = CompactNet(backbone, plan)
     restore(net.task_tensors(), tensors, folder / TENSORS)
+    _check_channels(net, folder / TENSORS)
     _check_gates(description, net, path)
     _check_answers(net, folder / TENSORS, path)
     return Delta(net, description)
@@ -248,6 +250,15 @@ def _check_top(plan: NetPlan, description: Description, backbone: Backbone, path
             f"backbone.classifier_sha256: belongs to a {description.backbone.name} with another source classifier, which "
             "this network computes with; give the right one with --backbone or --weights",
         )
+
+
+def _check_channels(net: CompactNet, path: Path) -> None:
+    """The numbers of channels that thinned blocks read have to be those of channels that the backbone has."""
+    for name, module in net.named_modules():
+        if isinstance(module, ChosenChannels) and not module.numbers_are_right():
+            raise FileError(
+                path, f"tensor '{name}.outputs' or '.inputs' names channels that are not there; get it anew"
+            )
 
 
 def _check_gates(description: Description, net: CompactNet, path: Path) -> None:

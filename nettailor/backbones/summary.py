@@ -63,7 +63,7 @@ def summarize(backbone: Backbone, plan: Plan) -> Summary:
     with torch.device("meta"):  # shapes are all that costs depend on
         for path in candidate_paths(backbone, plan):
             if not path.is_universal:
-                cost = path_costs(backbone, path, Proxy(path.form, backbone.site(path.source, path.target)))
+                cost = path_costs(backbone, path, Proxy(path.form, backbone.site(path.source, path.target, plan.rank)))
                 proxies.setdefault(path.target, []).append(ProxyRow(path.source, path.form, cost.macs, cost.params))
     picture, shapes = (3, side, side), backbone.shapes
     names = ["stem", *backbone.block_names, "head"]

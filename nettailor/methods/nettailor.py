@@ -17,7 +17,7 @@ import torch
 
 from blocks import Backbone, TailoredNet, compact
 from blocks.complexity import is_approximate
-from blocks.counting import count_params, tensors_of
+from blocks.counting import count_params, params_of
 from blocks.gates import without_gates
 from blocks.inherit import is_frozen_backbone
 from blocks.teachers import Teacher
@@ -274,7 +274,7 @@ def _student_figures(
         expected,
         is_approximate(config.complexity, config.skips),
         _macs(context.backbone, student),
-        count_params(without_gates(tensors_of(student)).values()),
+        params_of(part for name, part in student.named_children() if name != "gates"),
         count_params(without_gates(student.task_tensors()).values()),
     )
 

@@ -20,15 +20,16 @@ def output(student: TailoredNet, layer: int, x: torch.Tensor) -> torch.Tensor:
     return found
 
 
-@pytest.mark.parametrize("gone", [(), (2,), (1, 4)])
 @pytest.mark.parametrize(
-    ("proxies", "gates"),
+    ("proxies", "gates", "gone"),
     [
-        ("conv1x1", "softmax"),
-        ("conv1x1", "independent"),
-        ("bottleneck", "softmax"),
-        ("identity", "softmax"),
-        ("thinned", "independent"),
+        ("conv1x1", "softmax", ()),
+        ("conv1x1", "independent", (2,)),
+        ("conv1x1", "softmax", (1, 4)),
+        ("bottleneck", "softmax", ()),
+        ("identity", "softmax", (2,)),
+        ("thinned", "independent", ()),
+        ("thinned", "independent", (1, 4)),
     ],
 )
 @torch.no_grad()

@@ -11,6 +11,8 @@ import torchvision
 from torch import nn
 
 from blocks import Backbone, InputSpec, Plan, TailoredNet, compact, count_macs
+from blocks.chosen_channels import ChosenChannels
+from blocks.counting import count_params, params_of, tensors_of
 from blocks.proxies import Proxy, form_for
 from blocks.thinned import PART, ChannelChoice, Thinnable
 from blocks.warm_start import warm_start
@@ -106,9 +108,24 @@ def test_it_costs_a_quarter_of_its_block(inverted: Backbone, adds_input: bool) -
     x = torch.zeros(2, *site.source)
     assert thin(x).shape == (2, *site.target)
     assert count_macs(thin, x[:1]) == pytest.approx(PART * inverted.block_costs[layer - 1].macs, rel=0.02)
-    assert all(parameter.requires_grad for parameter in thin.parameters())
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_what_is_the_tasks_in_it_and_what_stays_the_backbones(inverted: Backbone, rank: int) -> None:
+    """The kernel of the expansion is the backbone's own tensor and frozen; everything else is the task's, and trains."""
+    layer = layer_with(inverted, adds_input=True)
+    site = inverted.site(layer - 1, layer, rank)
+    thin = Proxy("thinned", site)
+    assert site.beside is not None
+    kernel = site.beside.block.get_submodule(site.beside.layers[0]).weight
     shared = {id(tensor) for tensor in (*inverted.parameters(), *inverted.buffers())}
-    assert not shared & {id(tensor) for tensor in (*thin.parameters(), *thin.buffers())}
+    own = {name: tensor for name, tensor in tensors_of(thin).items() if id(tensor) not in shared}
+    assert [tensor for tensor in thin.parameters() if not tensor.requires_grad] == [kernel]
+    assert len(own) == len(tensors_of(thin)) - 1
+    first = thin.transform[0]  # type: ignore[index]
+    assert [name for name, _ in first.named_parameters()] == (["up", "down"] if rank else []) + ["convolution.weight"]
+    assert params_of([thin]) == count_params(own.values()) + kernel.numel() * PART  # type: ignore[operator]
+    assert params_of([thin, site.beside.block]) == count_params(own.values()) + params_of([site.beside.block])
 
 
 @pytest.mark.parametrize("adds_input", [True, False])
@@ -131,7 +148,7 @@ def test_the_channels_that_a_block_needs_are_found_and_then_it_is_its_block(
     x = torch.randn(4, *site.source)
     block, thin = student.blocks[str(layer)], student.proxies[f"{layer - 1}-{layer}"]
     assert explained[f"A{layer - 1}-{layer}"] > 0.99
-    first = thin.transform[0].weight  # type: ignore[index, union-attr]
+    first = thin.transform[0].weight()  # type: ignore[index, operator, union-attr]
     whole = block.get_submodule(site.beside.layers[0]).weight  # type: ignore[operator, union-attr]
     torch.testing.assert_close(first, whole[needed])  # type: ignore[index]
     difference = (thin(x) - block(x)).square().mean() / block(x).square().mean()
@@ -155,9 +172,9 @@ def test_inner_convolutions_are_thinned_by_what_reaches_the_channels_that_stay()
     choice.add(x[2:])
     thin = Proxy("thinned", site).eval()
     choice.write(thin.transform)  # type: ignore[arg-type]
-    kept = [layer for layer in thin.transform if isinstance(layer, nn.Conv2d)]  # type: ignore[union-attr]
-    torch.testing.assert_close(kept[0].weight, block.get_submodule("layer1.1.conv1").weight[inner])  # type: ignore[index]
-    torch.testing.assert_close(kept[1].weight, second.weight[outer][:, inner])  # type: ignore[index]
+    kept = [layer for layer in thin.transform if isinstance(layer, ChosenChannels)]  # type: ignore[union-attr]
+    torch.testing.assert_close(kept[0].weight(), block.get_submodule("layer1.1.conv1").weight[inner])  # type: ignore[index]
+    torch.testing.assert_close(kept[1].weight(), second.weight[outer][:, inner])  # type: ignore[index]
     hidden = nn.Sequential(*list(thin.transform)[:-2])  # type: ignore[call-overload]
     wanted = {}
     handle = third.register_forward_pre_hook(lambda _, given: wanted.update(read=given[0]))
@@ -175,7 +192,7 @@ def test_what_a_task_added_to_kernels_is_in_it(inverted: Backbone) -> None:
     with torch.no_grad():
         first.up.normal_()  # type: ignore[union-attr, operator]
         warm_start(student, lambda: torch.rand(16, 3, SIZE, SIZE).split(8))
-        found = student.proxies[f"{layer - 1}-{layer}"].transform[0].weight  # type: ignore[index, union-attr]
+        found = student.proxies[f"{layer - 1}-{layer}"].transform[0].weight()  # type: ignore[index, operator, union-attr]
         wanted, plain = (each.flatten(1) for each in (first.weight(), first.convolution.weight))  # type: ignore[operator, union-attr]
     assert all(any(torch.allclose(row, other) for other in wanted) for row in found.flatten(1))  # type: ignore[operator, union-attr]
     assert not any(torch.allclose(row, other) for row in found.flatten(1) for other in plain)  # type: ignore[operator, union-attr]
@@ -206,8 +223,7 @@ def test_what_it_keeps_for_gradients_is_counted_inside_it_too(
     site = inverted.site(layer - 1, layer)
     thin = Proxy("thinned", site)
     given: list[tuple[int, ...]] = []
-    convolutions = [part for part in thin.modules() if isinstance(part, nn.Conv2d)]
-    for part in convolutions:
+    for part in (part for part in thin.transform if isinstance(part, (nn.Conv2d, ChosenChannels))):  # type: ignore[union-attr]
         part.register_forward_hook(lambda _, x, out: given.append(tuple(out.shape[1:])))
     thin(torch.rand(2, *site.source))
     assert thin.hidden_shapes() == given[:-1]
@@ -225,7 +241,8 @@ def test_a_thinned_block_learns(inverted: Backbone) -> None:
     student(torch.rand(4, 3, SIZE, SIZE)).square().sum().backward()
     layer = layer_with(inverted, adds_input=True)
     thin = student.proxies[f"{layer - 1}-{layer}"]
-    assert all(parameter.grad is not None and parameter.grad.any() for parameter in thin.parameters())
+    learning = [parameter for parameter in thin.parameters() if parameter.requires_grad]
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in learning)
 
 
 def test_the_tiny_networks_blocks_are_chains() -> None:

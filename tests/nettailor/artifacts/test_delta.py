@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from blocks import Backbone, CompactNet, Plan, TailoredNet, compact, count_params
+from blocks.chosen_channels import ChosenChannels
 from blocks.counting import Cost, tensors_of
 from blocks.narrow import narrow
 from nettailor.artifacts import delta
@@ -24,7 +25,7 @@ from nettailor.data.task import load_task
 from nettailor.errors import BackboneError, FileError, VersionError
 from nettailor.pruning.graph import BlockGraph
 from tests import tiny
-from tests.nettailor.artifacts.wrong_deltas import WRONG, edit
+from tests.nettailor.artifacts.wrong_deltas import WRONG, edit, with_tensors
 
 CLASSES = [str(n) for n in range(10)]
 
@@ -245,4 +246,30 @@ def test_widths_that_do_not_fit_together_are_refused_where_the_tensors_have_them
     monkeypatch.setattr(CompactNet, "path_cost", lambda *_: Cost(0, 0))  # as somebody would write it who means it
     delta.save(net, tmp_path, "t", ["a", "b", "c"])
     with pytest.raises(FileError, match=r"plan\.widths: its layers do not fit together"):
+        delta.load(tmp_path, backbone)
+
+
+def test_a_thinned_blocks_delta_has_numbers_of_channels_and_false_ones_are_refused(
+    backbone: Backbone, tmp_path: Path
+) -> None:
+    """What they number is the backbone's, and not in the delta."""
+    student = TailoredNet(backbone, 3, Plan(skips=1, proxies="thinned")).eval()
+    thinned = [path for path in student.paths if path.form == "thinned"]
+    gone = {path.target for path in thinned}
+    student.keep(path for path in student.paths if not (path.is_universal and path.target in gone))
+    for path in thinned:
+        for layer in student.module_of(path).modules():
+            if isinstance(layer, ChosenChannels):
+                layer.outputs.add_(1)
+    net, x = compact(student), torch.randn(2, 3, 16, 16)
+    delta.save(net, tmp_path, "t", ["a", "b", "c"])
+    tensors = load_file(tmp_path / delta.TENSORS)
+    first = f"proxies.{thinned[0].source}-{thinned[0].target}.transform.0"
+    assert tensors[f"{first}.outputs"].tolist()[0] == 1
+    assert f"{first}.convolution.weight" not in tensors
+    with torch.no_grad():
+        assert torch.equal(delta.load(tmp_path, backbone).net(x), student(x))
+    assert net.shared_params()[f"G{thinned[0].target}"] > 0
+    with_tensors(tmp_path, lambda name, tensor: tensor + 1000 if name == f"{first}.outputs" else tensor)
+    with pytest.raises(FileError, match=rf"task\.safetensors: .*{first}.* names channels that are not there"):
         delta.load(tmp_path, backbone)
