@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +124,20 @@ def test_a_packed_suite_has_the_kept_blocks_and_answers_with_the_same_bits(
     assert (done.packed, done.full) == (size(tmp_path / "packed"), size(made))
     private = sum(count_params(tensors_of(net.for_inference()).values()) for net in loaded.nets.values())
     assert (done.private, done.tasks, done.depth) == (4 * private, 2, 6)
+
+
+def test_a_packed_suite_has_the_blocks_that_thinned_ones_read_channels_of(
+    make: Make, shared: Backbone, tmp_path: Path
+) -> None:
+    """Neither G2 nor G3 is kept as it is; G2 is thinned, and in the place of G3 stands a convolution."""
+    delta = make("thin", {"G2", "G3"}, proxies="thinned")
+    forms = {edge["key"]: edge["form"] for edge in json.loads((delta / "task.json").read_text())["graph"]["edges"]}
+    assert (forms["A1-2"], forms["A2-3"], "G2" in forms, "G3" in forms) == ("thinned", "conv1x1", False, False)
+    add(tmp_path / "suite", [delta], shared)
+    assert pack(tmp_path / "suite", tmp_path / "packed", TINY).blocks == [1, 2, 4, 5, 6]
+    pictures = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
+    whole, small = (Suite.load(tmp_path / name, backbone=TINY)["thin"](pictures) for name in ("suite", "packed"))
+    assert torch.equal(whole, small)
 
 
 def test_a_packed_suite_takes_the_tasks_whose_blocks_it_has(
