@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import signal
@@ -41,6 +42,23 @@ def usable_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(given)) if given.isdigit() and int(given) > 0 else cores
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep what tensors give back, for those that come; whether it could be told so (glibc can).
+
+    Left alone, it takes every tensor of more than 32 MiB from the system and gives it back at once, and all pages of the
+    next one are made anew: with batches of photographs that takes as long as the layers do. What a process held at most,
+    it then holds until it ends.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL(None)
+    return bool(libc.mallopt(_MMAP_MAX, 0)) and bool(libc.mallopt(_TRIM_THRESHOLD, -1))
+
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+"""Names of settings, as in glibc's malloc.h."""
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from nettailor.backbones.load import load_backbone
 from nettailor.data.probe_pictures import ProbePictures, load_probe
 from nettailor.data.source import SourcePictures, load_source
 from nettailor.data.task import Task, check_name, data_path, load_task
-from nettailor.environment import pick_device
+from nettailor.environment import keep_freed_memory, pick_device
 from nettailor.jobs.recipe import DEFAULT_METHOD, Recipe
 from nettailor.methods._protocol import BESIDE, Context
 from nettailor.methods._teachers import check_teacher, check_teacher_with, resolved_teacher
@@ -68,6 +68,7 @@ def _opened(
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
     device = pick_device(machine.device)
+    keep_freed_memory()
     backbone = backbone or load_backbone(**asdict(recipe.backbone))
     display.say(f"reading {recipe.data.source} ...")
     begun = None if begin_with is None else RunFolder(begin_with.parent).split  # its nets have seen that training split
