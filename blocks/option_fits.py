@@ -34,7 +34,7 @@ class OptionFits:
     @torch.no_grad()
     def __init__(self, student: TailoredNet, pictures: Iterable[Tensor]) -> None:
         self._student = student
-        self._whole = Layers(student, [[student.stem(x)] for x in pictures])
+        self._whole = Layers(student, [[student.part(0)(x)] for x in pictures])
         self._layer: _Layer | None = None
 
     @contextmanager
@@ -94,10 +94,12 @@ class _Layer:
         """
         found: list[list[Tensor]] = [[] for _ in (*self._paths, *adding)]
         read = [xs[self._paths[0].source] for xs in whole.xs]
+        student = whole.student
+        modules = {p: student.part(p.target) if p.is_universal else student.module_of(p) for p in self._paths}
         count = sum(len(x) for x in read if x is not None)
         step = sample_step(count, *whole.student.backbone.shapes[self.number][1:])
         for xs in whole.xs:
-            given = [self._column(path, whole.student.module_of(path), xs[path.source]) for path in self._paths]
+            given = [self._column(path, modules[path], xs[path.source]) for path in self._paths]
             for rows, x in zip(found, [*given, *(xs[path.source] for path in adding)], strict=True):
                 rows.append(positions(x, step))  # type: ignore[arg-type]
         return [torch.cat(rows) for rows in found]

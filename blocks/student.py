@@ -10,6 +10,7 @@ pass; the values are the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +20,7 @@ from torch import Tensor, fx, nn
 from blocks.assembly import NetPlan, Plan, PrefixError, build_parts, end_costs, path_costs
 from blocks.backbone import Backbone
 from blocks.counting import Cost, params_of, tensors_of
-from blocks.fold import fold
+from blocks.fold import fold, fold_part
 from blocks.fuse import frozen_copy
 from blocks.gates import Gates, without_gates
 from blocks.memory import worth_recomputing
@@ -115,6 +116,7 @@ class TailoredNet(nn.Module):
         )  # in a tuple, so that it is no submodule and its source classifier no weight of ours
         self._own_norms = tuple(parts.norms)
         self._frozen: dict[int, nn.Module] = {}
+        self._folded: dict[int, nn.Module] = {}
         self.costs = {path: path_costs(backbone, path, self.module_of(path)) for path in self.paths}
         self.use_cost_model(self.cost_model_in("macs"))
         self.train(self.training)
@@ -140,20 +142,20 @@ class TailoredNet(nn.Module):
         gates = self.gates()
         rows = tuple(gates[layer] for layer in range(self.depth))  # a node each: unbind would tie all layers together
         fades = self.gates.fade.tolist()
-        xs: list[Tensor | None] = list(known) or [(self._quick(0, self.stem) if self.training else self.stem)(x)]
+        xs: list[Tensor | None] = list(known) or [self.part(0)(x)]
         live = [[p for p in self._into(layer) if fades[p.target - 1][p.slot]] for layer in range(1, self.depth + 1)]
         resampled = None if torch.is_grad_enabled() and self.keeps_much() else Resampled()
         for layer in range(len(xs), self.depth + 1):
             paths = [path for path in live[layer - 1] if xs[path.source] is not None]
             if layer <= self.plan.shared_prefix and paths:
-                total: Tensor | None = self._block(paths[0])(xs[-1])
+                total: Tensor | None = self.part(layer)(xs[-1])
             else:
                 total = self.mixture(paths, rows[layer - 1], xs, resampled) if paths else None
             xs.append(None if total is None else self.acts[layer - 1](total))
         last = xs[-1]
         if last is None:
             raise RuntimeError(NO_LIVE_PATH)
-        return Activity(xs, self.head(last), gates, rows)
+        return Activity(xs, self.part(self.depth + 1)(last), gates, rows)
 
     def mixture(self, paths: list[Path], row: Tensor, xs: list[Tensor | None], resampled: Resampled | None) -> Tensor:
         """What paths into a layer give together, weighted by their gates, before the layer's activation.
@@ -168,7 +170,7 @@ class TailoredNet(nn.Module):
         modules = [self.module_of(path) for path in paths]
         inputs = [xs[path.source] for path in paths]
         if paths[0].is_universal:
-            inputs[0] = self._block(paths[0])(inputs[0])
+            inputs[0] = self.part(paths[0].target)(inputs[0])
 
         def mix(row: Tensor, *inputs: Tensor) -> Tensor:
             weights, shared = row.unbind(0), resampled or Resampled()
@@ -276,10 +278,27 @@ class TailoredNet(nn.Module):
     def _into(self, layer: int) -> Iterator[Path]:
         return (path for path in self.paths if path.target == layer)
 
-    def _block(self, path: Path) -> nn.Module:
-        """The universal block of a path as it is run now."""
-        module = self.module_of(path)
-        return self._quick(path.target, module) if self.training else module
+    def part(self, number: int) -> nn.Module:
+        """The stem (0), block l or the head (L + 1) as it is run now."""
+        if number in self._folded:
+            return self._folded[number]
+        if number > self.depth:
+            return self.head
+        module = self.blocks[str(number)] if number else self.stem
+        return self._quick(number, module) if self.training else module
+
+    @contextmanager
+    def folded(self) -> Iterator[None]:
+        """In it stem, blocks and head run as folded copies of what they are at its start: faster, equal up to rounding.
+
+        For looking at a student in which proxies and gates alone change; no gradient reaches what is copied.
+        """
+        whole = [self.stem, *(self.blocks[str(layer)] for layer in range(1, self.depth + 1)), self.head]
+        self._folded = {number: fold_part(part) for number, part in enumerate(whole)}  # type: ignore[arg-type]
+        try:
+            yield
+        finally:
+            self._folded = {}
 
     def _quick(self, part: int, module: nn.Module) -> nn.Module:
         """A frozen part (0 for the stem, l for G_l) with its norms folded, where nothing in it is the task's.

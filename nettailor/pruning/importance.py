@@ -166,19 +166,20 @@ def measured(
     was_training, before = student.training, student.gates.fade.clone()
     student.eval()
     base, losses, seen = 0.0, [0.0] * len(tried), 0
-    for x, labels in batches:
-        student.gates.fade.copy_(before)
-        whole = student.run(x)
-        base += len(x) * float(cross_entropy(whole.logits, labels))
-        fits = None if refits is None else OptionFits(student, refits.pictures())
-        for place, (layer, kept, left) in enumerate(tried):
-            if left is not None:
-                student.keep(left.paths)
-                with nullcontext() if fits is None else fits.fitted(layer, kept):
-                    logits = student.run(x, whole.activations[:layer]).logits
-                losses[place] += len(x) * float(cross_entropy(logits, labels))
-            advance()
-        seen += len(x)
+    with student.folded():
+        for x, labels in batches:
+            student.gates.fade.copy_(before)
+            whole = student.run(x)
+            base += len(x) * float(cross_entropy(whole.logits, labels))
+            fits = None if refits is None else OptionFits(student, refits.pictures())
+            for place, (layer, kept, left) in enumerate(tried):
+                if left is not None:
+                    student.keep(left.paths)
+                    with nullcontext() if fits is None else fits.fitted(layer, kept):
+                        logits = student.run(x, whole.activations[:layer]).logits
+                    losses[place] += len(x) * float(cross_entropy(logits, labels))
+                advance()
+            seen += len(x)
     student.gates.fade.copy_(before)
     student.train(was_training)
     return [

@@ -58,6 +58,34 @@ def test_training_changes_no_tensor_of_the_backbone(backbone: Backbone, policy: 
 
 
 @pytest.mark.parametrize("policy", POLICIES)
+@torch.no_grad()
+def test_folded_it_gives_the_same_and_afterwards_what_it_is_then(backbone: Backbone, policy: str) -> None:
+    """No norm of stem, blocks or head is run inside; proxies are as they are."""
+    student, (x, _) = student_of(backbone, batch_norm=policy, rank=2).eval(), pictures()
+    for tensor in student.task_tensors().values():
+        if tensor.requires_grad:
+            tensor.add_(0.1 * torch.randn_like(tensor))
+    wanted, normed = student.run(x), []
+    parts = (*student.stem.modules(), *student.blocks.modules(), *student.head.modules())
+    norms = [module for module in parts if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.register_forward_hook(lambda *_: normed.append(1))
+    with student.folded():
+        found = student.run(x)
+        student.proxies["0-1"].transform[0].weight.zero_()
+        changed = student(x)
+    assert norms
+    assert not normed
+    for mine, theirs in zip([*found.activations, found.logits], [*wanted.activations, wanted.logits], strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(changed, student(x), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(changed, wanted.logits, atol=1e-3)
+    assert normed
+    next(student.head.parameters()).add_(1)
+    assert not torch.allclose(student(x), changed, atol=1e-3)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
 def test_each_policy_owns_what_it_says(backbone: Backbone, policy: str) -> None:
     student = student_of(backbone, batch_norm=policy)
     kinds = {name.rsplit(".", 1)[-1] for name in student.task_tensors() if name.startswith("blocks.")}
