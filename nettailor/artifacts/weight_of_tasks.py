@@ -93,7 +93,7 @@ def union(runs: Sequence[Mapping[str, int]], count: int) -> float:
     """Elements of the parts that at least one of `count` runs reads, on average over which of the runs those are.
 
     A part that k of n runs read is missing from a choice of `count` of them with probability C(n - k, count) / C(n, count).
-    Runs of one method read the same tensors of a part, so its size is that of any of them; the largest is taken.
+    Runs of one method read the same tensors of a part, or some of them where they thin a block; the largest size is taken.
     """
     count = min(count, len(runs))
     total = 0.0

@@ -34,10 +34,11 @@ def backbone_data(backbone: Backbone) -> BackboneData:
 def graph_data(net: CompactNet) -> GraphData:
     """The kept paths of a compact net; of each, how much of it is the backbone's and how much the task's own."""
     graph, shared = BlockGraph.of(net), net.shared_params()
+    tasks = {id(tensor) for tensor in net.task_tensors().values()}
     paths = []
     for path, data in graph.edges():
-        read = min(data["params"], shared.get(path.key, 0))
-        form, own = path.form, data["params"] - read
+        own = count_params(tensor for tensor in tensors_of(net.module_of(path)).values() if id(tensor) in tasks)
+        form, read = path.form, data["params"] - own  # of a thinned block, what it reads of its convolutions
         paths.append(PathData(path.key, path.source, path.target, form, data["gate"], data["macs"], read, own))
     stem, head = (count_params(tensors_of(part).values()) for part in (net.stem, net.head))
     ends, top = max(0, net.cost().macs - graph.macs()), net.plan.top

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from blocks import Backbone, CompactNet, NetPlan, Path, compact
+from blocks import Backbone, CompactNet, NetPlan, Path, Plan, TailoredNet, compact
+from blocks.counting import ReadsSome, count_params
 from blocks.grown import Grown, Growth
 from blocks.paths import UNIVERSAL
 from nettailor.views.html.network import backbone_data, graph_data, shared_data
@@ -31,6 +32,18 @@ def test_a_kept_graph_says_what_is_shared_and_what_is_the_tasks_own(backbone: Ba
     assert all(path.shared > 0 for path in data.paths if path.form == UNIVERSAL)
     assert data.copied_from is None
     assert data.top == ""
+
+
+def test_of_a_thinned_block_the_channels_that_it_reads_are_the_backbones(backbone: Backbone) -> None:
+    student = TailoredNet(backbone, 3, Plan(skips=1, proxies="thinned")).eval()
+    student.keep(path for path in student.paths if not (path.is_universal and path.target == 2))
+    net = compact(student)
+    path = next(path for path in graph_data(net).paths if path.key == "A1-2")
+    assert path.form == "thinned"
+    kernel = sum(sum(m.elements_read().values()) for m in net.proxies["1-2"].modules() if isinstance(m, ReadsSome))
+    own = {name: tensor for name, tensor in net.task_tensors().items() if name.startswith("proxies.1-2.")}
+    assert (path.shared, path.own) == (kernel, count_params(own.values()))
+    assert kernel > 0
 
 
 def test_copies_share_nothing_and_a_shallow_cut_ends_early(backbone: Backbone) -> None:
