@@ -22,9 +22,8 @@
 `cifar_resnet` is tests/cifar_resnet.py on the Python path; boards over it and MobileNetV2 are those of version 0.1.0. The
 committed boards ran with machine.threads=1 and these rows:
 
-    BOTH=finetune,nettailor,shallow+distill,blocks_per_stage+distill,finetune+90
-    OMNIGLOT=$BOTH,channel_pruning
-    GTSRB=$BOTH,random_weights+distill
+    GTSRB=finetune,nettailor,shallow+distill,blocks_per_stage+distill,finetune+90,random_weights+distill
+    OMNIGLOT=$GTSRB,channel_pruning
     DIGITS=$GTSRB,paper,paper_text,channel_pruning,shallow,blocks_per_stage
 
 gtsrb ran on a GPU (an H200, torch 2.11, whose reports say commit 2c84be2-dirty: it was 4eec9e1), the others on a CPU;
