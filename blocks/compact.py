@@ -141,7 +141,7 @@ class CompactNet(nn.Module):
     def shared_params(self) -> dict[str, int]:
         """Elements of the backbone's own tensors that it reads, part by part: `stem`, `G3`, `head`.
 
-        Of what a thinned block reads, the block's whole tensors, as they lie beside the deltas.
+        Tensors of which a thinned block reads some channels are counted whole, as they lie beside the deltas.
         """
         own = {id(tensor) for tensor in self.task_tensors().values()}
         parts: dict[str, list[Tensor]] = defaultdict(list)

@@ -62,6 +62,15 @@ def test_measured_losses_are_what_masking_costs(student: TailoredNet, task: Task
     assert all(option.loss == 0 for option in options if len(option.kept) == len(here_of(whole, option.layer)))
 
 
+def test_losses_are_measured_on_folded_blocks(student: TailoredNet, task: Task) -> None:
+    normed: list[str] = []
+    for name, module in student.named_modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.register_forward_hook(lambda *_, name=name: normed.append(name))  # type: ignore[misc]
+    option_losses(student, task, "measured", 10)
+    assert {name.split(".")[0] for name in normed} == {"proxies"}
+
+
 @torch.no_grad()
 def test_losses_behind_a_fit_are_what_a_cut_and_its_fit_cost_against_the_teacher(
     student: TailoredNet, task: Task
