@@ -62,7 +62,8 @@ def test_something_is_added_where_that_is_smaller_than_the_kernel(rank: int, fac
 def test_of_its_kernel_as_much_is_counted_as_it_reads() -> None:
     some = ChosenChannels(whole(bias=True), 4, 3, rank=0)
     assert params_of([some]) == 4 * 3 * 9 + 4 + len(OUTPUTS) + len(INPUTS)
-    assert params_of([some, some.convolution]) == 12 * 6 * 9 + 12 + len(OUTPUTS) + len(INPUTS)
+    for both in ([some, some.convolution], [some.convolution, some]):
+        assert params_of(both) == 12 * 6 * 9 + 12 + len(OUTPUTS) + len(INPUTS)
 
 
 def test_numbers_survive_an_average_of_weights() -> None:
