@@ -198,3 +198,20 @@ def test_raw_files_of_benchmarks_hold_medians_and_say_what_made_them() -> None:
                 statistics.median(row["ms"][name]) / statistics.median(row["ms"]["plain"])
             )
             assert ratio["interval"][1] - ratio["interval"][0] <= 0.05 * ratio["value"]
+
+
+def test_what_photographs_cost_is_what_the_reports_say() -> None:
+    reports = [
+        json.loads((DOCS / "bench" / "photographs" / name).read_text())
+        for name in ("budget.json", "budget-seed-1.json")
+    ]
+
+    def percent(net: str) -> list[str]:
+        return [f"{100 * report[net]['test_accuracy']:.1f}" for report in reports]
+
+    times = [f"{report['compact']['latency_ms'] / report['teacher']['latency_ms']:.2f}" for report in reports]
+    own = [f"{report['compact']['task_params'] / report['backbone']['params']:.0%}"[:-1] for report in reports]
+    words = " ".join(README.split())
+    assert f"right for {' and '.join(percent('compact'))} % where its fine-tuned teacher" in words
+    assert f"is for {' and '.join(percent('teacher'))} %" in words
+    assert f"in {' and '.join(times)} of the time; {' and '.join(own)} % of the backbone's parameters" in words
