@@ -22,7 +22,12 @@ LARGE_TENSOR = 4 * 2**20
 HEAP_KEPT = 64 * 2**20
 """Bytes at the heap's end that are kept for the next small tensors."""
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # malloc.h
+USUAL_MAPS = 65536
+"""Of glibc: how many blocks of memory may have pages of their own."""
+
+ROOM = 36
+"""Of the size of x_0..x_L of a batch: a training holds some six times that, and what is kept may double it several times."""
 
 FLOAT = 4
 
@@ -69,4 +74,31 @@ def map_large_tensors() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGE_TENSOR) and mallopt(M_TRIM_THRESHOLD, HEAP_KEPT))
+    settings = (M_MMAP_MAX, USUAL_MAPS), (M_MMAP_THRESHOLD, LARGE_TENSOR), (M_TRIM_THRESHOLD, HEAP_KEPT)
+    return all(mallopt(*setting) for setting in settings)
+
+
+def leaves_room(shapes: Sequence[Shape], batch: int, memory: int) -> bool:
+    """Whether a machine of so many bytes has room to keep freed memory while a net is trained (`keep_large_tensors`).
+
+    Args:
+        shapes: of x_0..x_L.
+        batch: pictures.
+    """
+    return ROOM * batch * sum(map(size_of, shapes)) <= memory
+
+
+def keep_large_tensors() -> bool:
+    """Let the process keep what large tensors on the CPU give back, for those that come: the opposite of `map_large_tensors`.
+
+    glibc takes tensors of more than 32 MiB from the system one by one, and all pages of each are made anew, which for
+    batches of photographs takes as long as many a layer. The price is memory: of a ResNet-50 at batch 16, twice as much. It
+    holds for the whole process, until `map_large_tensors`.
+
+    Returns:
+        Whether this machine's C library has such a setting.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, -1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import signal
@@ -37,28 +36,25 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def machine_memory() -> int:
+    """Bytes of memory that this machine has, or its container where that has less; 0 where that is not known."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return 0
+    found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for limit in CONTAINER_LIMITS:
+        text = limit.read_text().strip() if limit.is_file() else ""
+        found = min(found, int(text)) if text.isdigit() else found
+    return found
+
+
+CONTAINER_LIMITS = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
 def usable_cores() -> int:
     """Cores that this process may use; as many as OMP_NUM_THREADS where that is set and less."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(given)) if given.isdigit() and int(given) > 0 else cores
-
-
-def keep_freed_memory() -> bool:
-    """Let the C library keep what tensors give back, for those that come; whether it could be told so (glibc can).
-
-    Left alone, it takes every tensor of more than 32 MiB from the system and gives it back at once, and all pages of the
-    next one are made anew: with batches of photographs that takes as long as the layers do. What a process held at most,
-    it then holds until it ends.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    libc = ctypes.CDLL(None)
-    return bool(libc.mallopt(_MMAP_MAX, 0)) and bool(libc.mallopt(_TRIM_THRESHOLD, -1))
-
-
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-"""Names of settings, as in glibc's malloc.h."""
 
 
 @contextmanager

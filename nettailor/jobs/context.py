@@ -14,12 +14,13 @@ from typing import Any
 import torch
 
 from blocks import Backbone
+from blocks.memory import keep_large_tensors, leaves_room
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.backbones.load import load_backbone
 from nettailor.data.probe_pictures import ProbePictures, load_probe
 from nettailor.data.source import SourcePictures, load_source
 from nettailor.data.task import Task, check_name, data_path, load_task
-from nettailor.environment import keep_freed_memory, pick_device
+from nettailor.environment import machine_memory, pick_device
 from nettailor.jobs.recipe import DEFAULT_METHOD, Recipe
 from nettailor.methods._protocol import BESIDE, Context
 from nettailor.methods._teachers import check_teacher, check_teacher_with, resolved_teacher
@@ -68,8 +69,10 @@ def _opened(
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
     device = pick_device(machine.device)
-    keep_freed_memory()
     backbone = backbone or load_backbone(**asdict(recipe.backbone))
+    batch = max(recipe.teacher.batch, recipe.student.batch)
+    if device.type == "cpu" and leaves_room(backbone.shapes, batch, machine_memory()):
+        keep_large_tensors()
     display.say(f"reading {recipe.data.source} ...")
     begun = None if begin_with is None else RunFolder(begin_with.parent).split  # its nets have seen that training split
     record = begun if begun is not None and begun.is_file() else None

@@ -20,7 +20,6 @@ from nettailor.artifacts.hub import shown
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.data.config import DataConfig
 from nettailor.data.task import Split, load_split
-from nettailor.environment import keep_freed_memory
 from nettailor.errors import FileError, UsageError
 from nettailor.jobs.recipe import own_recipe
 from nettailor.training.loop import predictions
@@ -62,7 +61,6 @@ def evaluate(
         UsageError: no pictures are named, and the folder is no run's.
         DataError, FileError: the pictures are missing or damaged, or have other classes than the task.
     """
-    keep_freed_memory()
     taken, pictures = pictures_of(run, delta, data, split, skip_bad)
     said, labels = predictions(delta.net.to(device), pictures).tolist(), pictures.labels.tolist()
     confusion = Confusion.of(run.name, delta.classes, labels, said)

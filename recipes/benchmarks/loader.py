@@ -41,7 +41,7 @@ from nettailor.data.batches import epoch_generator, training_batches
 from nettailor.data.config import DataConfig
 from nettailor.data.loader import worker_count
 from nettailor.data.task import Split, load_task
-from nettailor.environment import keep_freed_memory, versions
+from nettailor.environment import versions
 from nettailor.files import write_json
 from nettailor.training.loop import parameter_groups
 from recipes.benchmarks.bench_step import training_step
@@ -159,7 +159,6 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--root", type=Path, help="measure the memory of these pictures in this process, print JSON")
     parser.add_argument("--out", type=Path, help="also write the figures as JSON")
     options = parser.parse_args(arguments)
-    keep_freed_memory()  # as every run does
     if options.root is not None:
         found = measure_memory(options.root, options.size, options.batch, options.workers)
         print(json.dumps(found))

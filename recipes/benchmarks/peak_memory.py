@@ -29,7 +29,6 @@ from blocks import Backbone
 from nettailor.backbones.load import load_backbone
 from nettailor.data.images import FolderSource
 from nettailor.data.task import Split, Task
-from nettailor.environment import keep_freed_memory
 from nettailor.files import write_json
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.prune import prune
@@ -123,7 +122,6 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     options = parser.parse_args(arguments)
     if options.only:
         torch.set_num_threads(options.threads)
-        keep_freed_memory()  # as every run does
         backbone = load_backbone(options.backbone, input_size=options.size, untrained=True)
         task = random_task(options.pictures, options.size)
         print(json.dumps(vars(run_stages(options.only, backbone, task, options.batch, options.measured_on))))

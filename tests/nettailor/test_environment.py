@@ -1,16 +1,14 @@
-"""Reports say which commit made them; memory that tensors give back stays with the process."""
+"""Reports say which commit made them; how much memory there is."""
 
 from __future__ import annotations
 
-import platform
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from nettailor import environment
-from nettailor.environment import commit_of, keep_freed_memory, versions
+from nettailor.environment import commit_of, machine_memory, versions
 
 GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
 
@@ -71,32 +69,11 @@ def test_the_package_itself_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> Non
     assert asked == [Path(environment.__file__).resolve().parent]
 
 
-FAULTS = """
-import resource
-from nettailor.environment import keep_freed_memory
-
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(10):
-        bytearray(line)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-line = bytes([1]) * 2**26
-left = faults()
-assert keep_freed_memory()
-bytearray(line)
-print(faults() / left)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is another one")
-def test_pages_of_large_tensors_are_made_once() -> None:
-    """Of ten buffers of 64 MiB, how many pages are made anew, beside a process that was not told so."""
-    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 0.1
-
-
-def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    monkeypatch.setattr("ctypes.CDLL", lambda _: pytest.fail("it was asked for anyway"))
-    assert not keep_freed_memory()
+def test_a_containers_memory_is_what_it_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "CONTAINER_LIMITS", ())
+    whole = machine_memory()
+    assert whole > 2**28
+    for text, wanted in (("max\n", whole), (f"{2**27}\n", 2**27), (f"{2**60}\n", whole)):
+        (tmp_path / "memory.max").write_text(text)
+        monkeypatch.setattr(environment, "CONTAINER_LIMITS", (tmp_path / "none", tmp_path / "memory.max"))
+        assert machine_memory() == wanted

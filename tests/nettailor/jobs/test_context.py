@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from nettailor.artifacts.run_folder import RunFolder
+from nettailor.backbones.load import load_backbone
 from nettailor.config.loading import differences
 from nettailor.data.config import DataConfig
 from nettailor.jobs.context import open_context, resolve, usual_folder
 from nettailor.jobs.recipe import Recipe
 from nettailor.progress import Display
-from nettailor.training.config import TrainingConfig
+from nettailor.training.config import TeacherConfig, TrainingConfig
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
 
@@ -76,3 +78,19 @@ def test_the_section_training_is_what_the_run_trains_by(digit_folder: Path, tmp_
     recipe = resolve(Recipe(data=data, training=TrainingConfig(ema=0.5, optimizer="sgd")))
     with open_context(recipe, RunFolder(tmp_path / "run"), Display(quiet=True)) as context:
         assert context.run.training == recipe.training
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_freed_memory_is_kept_where_a_batch_leaves_room_for_it(
+    digit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: bool
+) -> None:
+    """By the larger batch of teacher and student."""
+    kept: list[bool] = []
+    recipe = resolve(Recipe(data=DataConfig(source=str(digit_folder)), teacher=TeacherConfig(batch=8)))
+    shapes = load_backbone("resnet34_tiny").shapes
+    needed = 36 * recipe.student.batch * 4 * sum(math.prod(shape) for shape in shapes)
+    monkeypatch.setattr("nettailor.jobs.context.machine_memory", lambda: needed - (not room))
+    monkeypatch.setattr("nettailor.jobs.context.keep_large_tensors", lambda: kept.append(True))
+    with open_context(recipe, RunFolder(tmp_path / "run"), Display(quiet=True)):
+        pass
+    assert kept == [True] * room
