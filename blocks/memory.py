@@ -71,11 +71,7 @@ def map_large_tensors() -> bool:
     Returns:
         Whether this machine's C library has such a setting.
     """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    mallopt = ctypes.CDLL(None).mallopt
-    settings = (M_MMAP_MAX, USUAL_MAPS), (M_MMAP_THRESHOLD, LARGE_TENSOR), (M_TRIM_THRESHOLD, HEAP_KEPT)
-    return all(mallopt(*setting) for setting in settings)
+    return _told((M_MMAP_MAX, USUAL_MAPS), (M_MMAP_THRESHOLD, LARGE_TENSOR), (M_TRIM_THRESHOLD, HEAP_KEPT))
 
 
 def leaves_room(shapes: Sequence[Shape], batch: int, memory: int) -> bool:
@@ -98,7 +94,12 @@ def keep_large_tensors() -> bool:
     Returns:
         Whether this machine's C library has such a setting.
     """
+    return _told((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1))
+
+
+def _told(*settings: tuple[int, int]) -> bool:
+    """Make settings of glibc's malloc; False where the C library is another one."""
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, -1))
+    return all(mallopt(*setting) for setting in settings)
