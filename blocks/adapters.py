@@ -35,7 +35,7 @@ class Adapted(nn.Module, ABC):
         """The kernel that is applied."""
         return self.convolution.weight + self.addition()
 
-    def merged(self) -> nn.Module:
+    def merged(self) -> nn.Conv2d:
         """A plain convolution that computes the same."""
         plain = copy.deepcopy(self.convolution)
         plain.weight = nn.Parameter(self.weight().detach(), requires_grad=False)

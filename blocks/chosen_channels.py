@@ -5,8 +5,6 @@ y = conv(x; W[outputs][:, inputs] + U V)        W (C', C, h, w) the backbone's o
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -91,12 +89,11 @@ class ChosenChannels(Adapted):
             chosen = chosen.index_select(1, _whole(self.inputs))
         return chosen if self.up is None else chosen + self.addition()
 
-    def merged(self) -> nn.Module:
-        plain = copy.deepcopy(self.convolution)
+    def merged(self) -> nn.Conv2d:
+        plain = super().merged()
         plain.out_channels, plain.in_channels = self.out_channels, self.in_channels
-        plain.weight = nn.Parameter(self.weight().detach().clone(), requires_grad=False)
         if plain.bias is not None:
-            plain.bias = nn.Parameter(self._bias().detach().clone(), requires_grad=False)
+            plain.bias = nn.Parameter(self._bias().detach(), requires_grad=False)
         return plain
 
     def forward(self, x: Tensor) -> Tensor:

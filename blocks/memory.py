@@ -27,7 +27,7 @@ USUAL_MAPS = 65536
 """Of glibc: how many blocks of memory may have pages of their own."""
 
 ROOM = 36
-"""Of the size of x_0..x_L of a batch: a training holds some six times that, and what is kept may double it several times."""
+"""Times the size of x_0..x_L of a batch that a machine is to have: a training holds some six, and holes come on top."""
 
 FLOAT = 4
 
@@ -88,8 +88,8 @@ def keep_large_tensors() -> bool:
     """Let the process keep what large tensors on the CPU give back, for those that come: the opposite of `map_large_tensors`.
 
     glibc takes tensors of more than 32 MiB from the system one by one, and all pages of each are made anew, which for
-    batches of photographs takes as long as many a layer. The price is memory: of a ResNet-50 at batch 16, twice as much. It
-    holds for the whole process, until `map_large_tensors`.
+    batches of photographs takes as long as many a layer. The price is memory: what is freed in another order than it is asked
+    for leaves holes. It holds for the whole process, until `map_large_tensors`.
 
     Returns:
         Whether this machine's C library has such a setting.

@@ -18,7 +18,9 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+import torch
 
+from nettailor.artifacts.predictions import Predictions
 from nettailor.cli.main import main
 from nettailor.cli.verbs import VERBS
 from nettailor.jobs import adapt as adapting
@@ -26,6 +28,7 @@ from nettailor.jobs.context import resolve
 from nettailor.jobs.recipe import Recipe
 from nettailor.pruning import prune as pruning
 from nettailor.pruning.config import PruneConfig
+from nettailor.pruning.criterion import Drop
 from nettailor.training import stages as training
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
 from recipes.benchmarks import peak_memory
@@ -201,17 +204,23 @@ def test_raw_files_of_benchmarks_hold_medians_and_say_what_made_them() -> None:
 
 
 def test_what_photographs_cost_is_what_the_reports_say() -> None:
-    reports = [
-        json.loads((DOCS / "bench" / "photographs" / name).read_text())
-        for name in ("budget.json", "budget-seed-1.json")
-    ]
+    folder, runs = DOCS / "bench" / "photographs", ("budget", "budget-seed-1")
+    reports = [json.loads((folder / f"{name}.json").read_text()) for name in runs]
 
     def percent(net: str) -> list[str]:
         return [f"{100 * report[net]['test_accuracy']:.1f}" for report in reports]
 
     times = [f"{report['compact']['latency_ms'] / report['teacher']['latency_ms']:.2f}" for report in reports]
     own = [f"{report['compact']['task_params'] / report['backbone']['params']:.0%}"[:-1] for report in reports]
+    drops = []
+    for name, report in zip(runs, reports, strict=True):
+        test = Predictions.read(folder / f"{name}-predictions.json").test
+        teacher, net = (torch.tensor(test.right(each)) for each in ("teacher", "compact"))
+        drops.append(Drop.between(teacher, net))
+        assert float(net.double().mean()) == pytest.approx(report["compact"]["test_accuracy"])
+    losses = " and ".join(f"{drop.low:.1f} to {drop.high:.1f}" for drop in drops)
     words = " ".join(README.split())
+    assert f"95 % intervals of the loss {losses} points" in words
     assert f"right for {' and '.join(percent('compact'))} % where its fine-tuned teacher" in words
     assert f"is for {' and '.join(percent('teacher'))} %" in words
     assert f"in {' and '.join(times)} of the time; {' and '.join(own)} % of the backbone's parameters" in words

@@ -20,16 +20,30 @@ def output(student: TailoredNet, layer: int, x: torch.Tensor) -> torch.Tensor:
     return found
 
 
+KINDS = [
+    ("conv1x1", "softmax"),
+    ("conv1x1", "independent"),
+    ("bottleneck", "softmax"),
+    ("identity", "softmax"),
+    ("thinned", "independent"),
+]
+QUICKLY = [
+    ("conv1x1", "softmax", ()),
+    ("conv1x1", "independent", (2,)),
+    ("conv1x1", "softmax", (1, 4)),
+    ("bottleneck", "softmax", ()),
+    ("identity", "softmax", (2,)),
+    ("thinned", "independent", ()),
+    ("thinned", "independent", (1, 4)),
+]
+"""Each kind and each set of layers that are gone is among them; all pairs of the two are tried with the slow tests."""
+
+
 @pytest.mark.parametrize(
     ("proxies", "gates", "gone"),
     [
-        ("conv1x1", "softmax", ()),
-        ("conv1x1", "independent", (2,)),
-        ("conv1x1", "softmax", (1, 4)),
-        ("bottleneck", "softmax", ()),
-        ("identity", "softmax", (2,)),
-        ("thinned", "independent", ()),
-        ("thinned", "independent", (1, 4)),
+        pytest.param(*case, marks=() if case in QUICKLY else pytest.mark.slow)
+        for case in ((*kind, gone) for kind in KINDS for gone in ((), (2,), (1, 4)))
     ],
 )
 @torch.no_grad()
