@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.backbones.load import load_backbone
@@ -80,17 +81,18 @@ def test_the_section_training_is_what_the_run_trains_by(digit_folder: Path, tmp_
         assert context.run.training == recipe.training
 
 
-@pytest.mark.parametrize("room", [True, False])
+@pytest.mark.parametrize(("room", "device"), [(True, "cpu"), (False, "cpu"), (True, "meta")])
 def test_freed_memory_is_kept_where_a_batch_leaves_room_for_it(
-    digit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: bool
+    digit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: bool, device: str
 ) -> None:
-    """By the larger batch of teacher and student."""
+    """By the larger batch of teacher and student; on the CPU alone, for which any other device stands here."""
     kept: list[bool] = []
     recipe = resolve(Recipe(data=DataConfig(source=str(digit_folder)), teacher=TeacherConfig(batch=8)))
     shapes = load_backbone("resnet34_tiny").shapes
     needed = 36 * recipe.student.batch * 4 * sum(math.prod(shape) for shape in shapes)
     monkeypatch.setattr("nettailor.jobs.context.machine_memory", lambda: needed - (not room))
     monkeypatch.setattr("nettailor.jobs.context.keep_large_tensors", lambda: kept.append(True))
+    monkeypatch.setattr("nettailor.jobs.context.pick_device", lambda _: torch.device(device))
     with open_context(recipe, RunFolder(tmp_path / "run"), Display(quiet=True)):
         pass
-    assert kept == [True] * room
+    assert kept == [True] * (room and device == "cpu")
