@@ -1,9 +1,11 @@
-"""Training and validation pictures of a task together, divided anew: each part stands once for validation.
+"""Training pictures of a task divided into parts, each of which stands once for validation.
 
-    Task -> Folds(count) -> task(0), task(1), ...   the same pictures, other splits; `test` stays what it is, and is not read
+    Task -> Folds(parts) -> task(0), task(1), ...   the same pictures, other splits; `test` stays what it is, and is not read
 
-Classes are spread evenly over the parts, and groups of pictures (`data.group`) stay together, as in the splits themselves. A
-class that would be held out whole, as one of a single group, is trained on in every part and never asked for.
+The task itself is one fold already: its validation pictures are held out of its training. In every other fold they are
+trained on, with all parts of the training pictures but one. So each picture is held out once. Classes are spread evenly over
+the parts, and groups of pictures (`data.group`) stay together, as in the splits themselves. A class that would be held out
+whole, as one of a single group, is trained on in every fold and never asked for.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from nettailor.data.task import Split, Task
 
 
 class Folds:
-    """A task divided into parts by a seed; fewer than `count` where there are fewer groups of pictures.
+    """The training pictures of a task, divided by a seed; into fewer than `count` where there are fewer groups of them.
 
     Attributes:
         parts: rows (n,) of each part in training and validation pictures, one after the other.
@@ -27,8 +29,8 @@ class Folds:
     def __init__(self, task: Task, count: int, group: str | None = None, seed: int = 0) -> None:
         self._task = task
         self._all = _joined(task.train, task.val)
-        everything = left = list(zip(self._all.names, self._all.labels.tolist(), strict=True))
-        row_of = {name: row for row, name in enumerate(self._all.names)}
+        everything = list(zip(self._all.names, self._all.labels.tolist(), strict=True))
+        left, row_of = everything[: len(task.train)], {name: row for row, name in enumerate(self._all.names)}
         order = torch.Generator().manual_seed(seed)
         self.parts: list[Tensor] = []
         for parts_left in range(count, 0, -1):
@@ -46,7 +48,7 @@ class Folds:
         return len(self._task.train)
 
     def task(self, number: int) -> Task:
-        """The task whose validation pictures are those of one part, its training pictures all others."""
+        """The task whose validation pictures are those of one part, its training pictures all others, validation included."""
         held_out = torch.zeros(len(self._all), dtype=torch.bool)
         held_out[self.parts[number]] = True
         rows = torch.arange(len(self._all))

@@ -70,8 +70,8 @@ class PruneConfig:
         int | None,
         Field(
             ge=0,
-            description="tolerance: judge what is taken over so many folds of training and validation pictures; 0: on "
-            "validation alone; left out, 2 or 3 where a validation picture is more than the drop",
+            description="tolerance: judge what is taken over so many folds, the validation split and parts of the training "
+            "pictures; 0: on validation alone; left out, 2 to 4 where a validation picture is more than the drop",
         ),
     ] = None
     epochs: Annotated[

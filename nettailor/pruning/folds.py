@@ -1,20 +1,22 @@
 """Judge an architecture where validation pictures are too few: over folds of training and validation pictures together.
 
-    Folds of the task -> for each: a teacher and a network of these paths, trained without it -> both answer it
+    validation pictures: the run's teacher and its recovered network have not been trained on them, and answer them
+    parts of the training pictures -> for each: a teacher and a network of these paths, trained without it -> both answer it
                       -> Drop over all pictures, each answered by networks that have not seen it
 
-What is judged is the architecture with its training: every fold has a teacher of its own by the run's method at the run's
+What is judged is the architecture with its training: every part has a teacher of its own by the run's method at the run's
 learning rate, and a network that begins as that teacher, without the paths that are gone, and is trained as long as the run's
 student and its recovery together; the rounds between them found the paths, and are not repeated.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import torch
+from torch import Tensor
 
 from blocks import Backbone, Path
 from blocks.teachers import Teacher
@@ -32,7 +34,8 @@ from nettailor.training.recorder import NoRecorder
 from nettailor.training.run import Run
 from nettailor.training.stages import begin, fit_student, new_student, start_for, student_rate
 
-MOST_FOLDS = 3
+LEAST_TRAINED = Fraction(2, 3)
+"""Of as many pictures as the run trains on: with so many every other network of a judgement is trained, at least."""
 Teach = Callable[[Backbone, Task, TeacherConfig, Run], Teacher]
 """Trains a teacher for a task, as `finetune` does: its passes are those of the run's stage `teacher`."""
 
@@ -47,19 +50,19 @@ def wanted_folds(config: PruneConfig, task: Task) -> int:
 
 
 def usual_folds(train: int, val: int) -> int:
-    """As few as train every network on as many pictures as the run's own, and `MOST_FOLDS` at most.
+    """The validation split and as few parts of the training pictures as leave enough to train on (`LEAST_TRAINED`).
 
-    All pictures are answered however few folds there are; every fold more costs a teacher and a network more, and each of
-    these sees more pictures. With three folds they see two thirds, for half of what five would cost.
+    All pictures are answered however few folds there are; every part more costs a teacher and a network more.
     """
-    return min(MOST_FOLDS, math.ceil((train + val) / val))
+    least = LEAST_TRAINED * train
+    return 1 + next(parts for parts in range(1, train + 1) if val + train - Fraction(train, parts) >= least)
 
 
 class FoldJudge:
     """The drop of an architecture, picture by picture, over the folds of a task. Its time counts as the stage `folds`.
 
     Args:
-        count: number of folds.
+        count: number of folds, of which the validation split is one.
         settings: how the student was trained; the complexity term is off.
         run: whose learning rate is known by now; checkpoints of the folds lie beside its own.
         teach: how teachers are trained.
@@ -78,7 +81,7 @@ class FoldJudge:
         config: PruneConfig | None = None,
     ) -> None:
         self._backbone, self._run, self._teach, self._config = backbone, run, teach, config or PruneConfig()
-        self._folds = Folds(task, count, run.augmentation.group, run.seed)
+        self._folds = Folds(task, count - 1, run.augmentation.group, run.seed)
         self._teacher = replace(teacher, lr=run.rate)
         self._settings = replace(settings, complexity_weight=0.0)
         self._teachers: dict[int, Teacher] = {}
@@ -97,47 +100,55 @@ class FoldJudge:
     ) -> FoldJudge | None:
         """A judge where the config wants one, or leaves it open and one validation picture is more than the allowed drop.
 
-        None as well where all pictures are one group (`data.group`), of which there are no folds.
+        None as well where parts of the training pictures are wanted, and they are one group (`data.group`).
         """
         count = wanted_folds(config, task)
         if count == 0:
             return None
         judge = cls(backbone, task, count, teacher, settings, run, teach, config)
-        return judge if len(judge) > 1 else None
+        return judge if len(judge) >= min(count, 3) else None
 
     def __len__(self) -> int:
-        return len(self._folds)
+        return 1 + len(self._folds)
 
-    def drop(self, paths: Sequence[Path], stage: str, passes: int, allowed: float) -> tuple[Drop, int]:
+    def drop(
+        self, answered: tuple[Tensor, Tensor], paths: Sequence[Path], stage: str, passes: int, allowed: float
+    ) -> tuple[Drop, int]:
         """What a network of these paths loses against the teachers, and over how many folds that was found.
 
         Folds end early where those that are answered show by themselves that more than the allowed points are lost.
 
         Args:
+            answered: which validation pictures the run's teacher gets right, and its network: (n,) bool each.
             stage: name of the networks' checkpoints.
-            passes: that every network is trained.
+            passes: that every other network is trained.
         """
         with self._run.timed("folds"):
             self._run.display.say(
-                f"folds      {stage} is judged over {len(self)} folds of training and validation pictures, with a teacher "
-                f"and a network of {passes} passes for each; prune.folds=0 takes the validation pictures alone"
+                f"folds      {stage} is judged over {len(self)} folds: validation, and {len(self) - 1} of training pictures, "
+                f"each with a teacher and a network of {passes} passes; prune.folds=0 takes validation alone"
             )
-            teachers, nets = [], []
-            for number in range(len(self)):
+            teachers, nets = [answered[0]], [answered[1]]
+            found = self._so_far(teachers, nets, stage)
+            for number in range(len(self._folds)):
+                if found.is_surely_beyond(allowed):
+                    self._run.display.say("folds      that is enough")
+                    break
                 by_teacher, by_net = self._answers(number, list(paths), stage, passes)
                 teachers.append(by_teacher)
                 nets.append(by_net)
-                found = Drop.between(torch.cat(teachers), torch.cat(nets))
-                figures = f"teacher {by_teacher.double().mean():.3f}, {stage} {by_net.double().mean():.3f}"
-                over = found.is_surely_beyond(allowed)
-                enough = "; that is enough" if over and number + 1 < len(self) else ""
-                self._run.display.say(f"folds      {number + 1} of {len(self)}: {figures}{enough}")
-                if over:
-                    break
+                found = self._so_far(teachers, nets, stage)
         return found, len(nets)
 
-    def _answers(self, number: int, paths: list[Path], stage: str, passes: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which of a fold's pictures its teacher gets right, and a network of these paths: (n,) bool each."""
+    def _so_far(self, teachers: list[Tensor], nets: list[Tensor], stage: str) -> Drop:
+        """The drop over the folds that are answered; how the last of them ended is said."""
+        last_teacher, last_net = (float(each[-1].double().mean()) for each in (teachers, nets))
+        figures = f"teacher {last_teacher:.3f}, {stage} {last_net:.3f}"
+        self._run.display.say(f"folds      {len(nets)} of {len(self)}: {figures}")
+        return Drop.between(torch.cat(teachers), torch.cat(nets))
+
+    def _answers(self, number: int, paths: list[Path], stage: str, passes: int) -> tuple[Tensor, Tensor]:
+        """Which pictures of a part its teacher gets right, and a network of these paths: (n,) bool each."""
         task = self._folds.task(number)
         teacher = self._teacher_of(number, task)
         run = self._run_of(number, stage)
@@ -170,8 +181,8 @@ class FoldJudge:
         folder = self._run.checkpoints.folder
         return replace(
             self._run,
-            checkpoints=Checkpoints(None if folder is None else folder / f"fold-{number + 1}-{name}"),
-            display=PartDisplay(self._run.display, f"fold {number + 1}/{len(self)}"),
+            checkpoints=Checkpoints(None if folder is None else folder / f"fold-{number + 2}-{name}"),
+            display=PartDisplay(self._run.display, f"fold {number + 2}/{len(self)}"),
             recorder=NoRecorder(),
             fitted={},
             targets=None,

@@ -291,4 +291,5 @@ class _Job:
             return on_validation, 0
         run = self.run
         student = run.passes("student") if "student" in run.fitted else 0
-        return self.judge.drop(BlockGraph.of(self.student).paths, candidate.stage, student + recovery, self.drop)
+        paths = BlockGraph.of(self.student).paths
+        return self.judge.drop((self._right, right), paths, candidate.stage, student + recovery, self.drop)

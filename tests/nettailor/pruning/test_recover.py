@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from blocks import Backbone, Plan, TailoredNet
 from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
-from nettailor.pruning.criterion import Drop
+from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import Pruned, prune
 from nettailor.pruning.recover import Recovered, _Job, _leaner, recover_leanest
@@ -113,15 +114,20 @@ def test_a_judge_decides_and_knows_how_long_a_network_was_trained(
     graph = BlockGraph.of(student)
     trials = [Trial([], graph.macs(), graph.price(), 1.0, [], epochs=3)]
     asked: list[tuple[int, str, int, float]] = []
+    answered: list[Tensor] = []
 
     class Judge:
-        def drop(self, paths: list[object], *given: Any) -> tuple[Drop, int]:
+        def drop(self, right: tuple[Tensor, Tensor], paths: list[object], *given: Any) -> tuple[Drop, int]:
+            answered.extend(right)
             asked.append((len(paths), *given))
             return Drop(points, 0.1, 999), 4
 
     pruned = Pruned(graph, 0.0, 1.0, trials, steps=[snapshot(student)])
     after = RecoverConfig(epochs=2)
     result = recover_leanest(student, teacher, task, pruned, after, 0.5, STUDENT, run, Judge())  # type: ignore[arg-type]
+    by_teacher, by_student = (answered_right(net, task.val) for net in (teacher, student))
+    assert torch.equal(answered[0], by_teacher)
+    assert torch.equal(answered[1], by_student), "of the network as it is recovered"
     assert asked == [(len(graph.paths), "recover", 5 + 2, 0.5)], "the student's passes and recovery's, not the rounds'"
     assert result.taken is not None
     assert (result.taken.accepted, result.taken.judged, result.taken.folds) == (accepted, Drop(points, 0.1, 999), 4)

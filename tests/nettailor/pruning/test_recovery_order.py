@@ -331,7 +331,7 @@ def test_what_folds_find_within_the_drop_goes_before_what_validation_likes(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Judge:
-        def drop(self, paths: object, stage: str, *rest: object) -> tuple[Drop, int]:
+        def drop(self, answered: object, paths: object, stage: str, *rest: object) -> tuple[Drop, int]:
             return Drop(0.4 if stage == "recover-3" else 2.0, 1.0, 999), 5
 
     script = Scripted(backbone, (0.88, 0.88, 0.88), monkeypatch, choice=2, whole=0.87)
@@ -346,7 +346,7 @@ def test_folds_are_not_asked_about_the_last_that_there_is(backbone: Backbone, mo
     asked: list[str] = []
 
     class Judge:
-        def drop(self, paths: object, stage: str, *rest: object) -> tuple[Drop, int]:
+        def drop(self, answered: object, paths: object, stage: str, *rest: object) -> tuple[Drop, int]:
             asked.append(stage)
             return Drop(5.0, 1.0, 999), 4
 

@@ -259,7 +259,7 @@ def test_networks_of_folds_lose_their_paths_as_the_runs_do(
 
     monkeypatch.setattr(folds_module, "cut_and_refit", counted)
     short = StudentConfig(epochs=1, batch=16, warm_start=16, views=1)
-    config = PruneConfig(folds=2, **settings)  # type: ignore[arg-type]
+    config = PruneConfig(folds=3, **settings)  # type: ignore[arg-type]
     for again in (False, True):
         run = Run(checkpoints=Checkpoints(tmp_path))
         run.rate = rate
@@ -267,7 +267,8 @@ def test_networks_of_folds_lose_their_paths_as_the_runs_do(
         graph = BlockGraph.of(new_student(backbone, task, short, run))
         left = graph.without([path for path in graph.paths if path.key == "G3"])
         assert judge is not None
-        judge.drop(left.paths, "recover-1", 1, 0.5)
+        right = torch.ones(len(task.val), dtype=torch.bool)
+        judge.drop((right, right), left.paths, "recover-1", 1, 0.5)
         assert cut == [[path.key for path in left.paths]] * (2 if refitted else 0), f"nothing twice, {again}"
 
 
