@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, fx, nn
 
-from blocks.adapters import add_low_rank, add_residual_adapters
+from blocks.adapters import add_low_rank, add_residual_adapters, merged_copy
 from blocks.backbone import Backbone
 from blocks.counting import Cost, count_macs, count_params, params_of, tensors_of
 from blocks.norms import BatchNormPolicy, own_norms
@@ -192,12 +192,13 @@ def _head(backbone: Backbone, plan: NetPlan) -> fx.GraphModule:
 def path_costs(backbone: Backbone, path: Path, module: nn.Module) -> Cost:
     """MACs of a path at the backbone's input size, and the parameters of the module that computes it.
 
-    A block costs the MACs of the backbone's own: adding up a low-rank weight is no work per picture, `fold` does it once.
+    Adding up a low-rank weight is no work per picture, `fold` does it once: a block costs the MACs of the backbone's own,
+    and a proxy those with its kernels added up.
     """
     if path.is_universal:
         macs = backbone.block_costs[path.target - 1].macs
     else:
-        macs = count_macs(module, torch.zeros(1, *backbone.shapes[path.source], device=_device(module)))
+        macs = count_macs(merged_copy(module), torch.zeros(1, *backbone.shapes[path.source], device=_device(module)))
     return Cost(macs, params_of([module]))
 
 

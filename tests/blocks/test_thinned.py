@@ -110,6 +110,14 @@ def test_it_costs_a_quarter_of_its_block(inverted: Backbone, adds_input: bool) -
     assert count_macs(thin, x[:1]) == pytest.approx(PART * inverted.block_costs[layer - 1].macs, rel=0.02)
 
 
+def test_what_a_task_adds_inside_it_is_no_work_per_picture(inverted: Backbone) -> None:
+    plain, ranked = (TailoredNet(inverted, 4, Plan(skips=1, proxies="thinned", rank=rank)) for rank in (0, 2))
+    added = [name for name in ranked.task_tensors() if name.startswith("proxies.") and name.endswith(".down")]
+    assert added
+    assert [ranked.costs[path].macs for path in ranked.paths] == [plain.costs[path].macs for path in plain.paths]
+    assert ranked.cost().macs == plain.cost().macs
+
+
 @pytest.mark.parametrize("rank", [0, 2])
 def test_what_is_the_tasks_in_it_and_what_stays_the_backbones(inverted: Backbone, rank: int) -> None:
     """The kernel of the expansion is the backbone's own tensor and frozen; everything else is the task's, and trains."""
