@@ -5,9 +5,8 @@
                       -> Drop over all pictures, each answered by networks that have not seen it
 
 What is judged is the architecture with its training: every part has a teacher of its own by the run's method at the run's
-learning rate, and a network that begins as that teacher, without the paths that are gone. Where proxies are fitted anew
-behind a cut, it is trained as long as the run's recovery: what it begins with is near to the teacher already. Elsewhere it is
-trained as long as the run's student and its recovery together. The rounds between them found the paths, and are not repeated.
+learning rate, and a network that begins as that teacher, without the paths that are gone, and is trained as long as the run's
+student and its recovery together; the rounds between them found the paths, and are not repeated.
 """
 
 from __future__ import annotations
@@ -113,13 +112,7 @@ class FoldJudge:
         return 1 + len(self._folds)
 
     def drop(
-        self,
-        answered: tuple[Tensor, Tensor],
-        paths: Sequence[Path],
-        stage: str,
-        student: int,
-        recovery: int,
-        allowed: float,
+        self, answered: tuple[Tensor, Tensor], paths: Sequence[Path], stage: str, passes: int, allowed: float
     ) -> tuple[Drop, int]:
         """What a network of these paths loses against the teachers, and over how many folds that was found.
 
@@ -128,9 +121,8 @@ class FoldJudge:
         Args:
             answered: which validation pictures the run's teacher gets right, and its network: (n,) bool each.
             stage: name of the networks' checkpoints.
-            student, recovery: passes of the run's own.
+            passes: that every other network is trained.
         """
-        passes = recovery if self._refits else student + recovery
         with self._run.timed("folds"):
             self._run.display.say(
                 f"folds      {stage} is judged over {len(self)} folds: validation, and {len(self) - 1} of training pictures, "
@@ -162,10 +154,12 @@ class FoldJudge:
         run = self._run_of(number, stage)
         net = new_student(self._backbone, task, self._settings, run)
         begin(net, task, self._settings, run, start_for(net, teacher, task, self._teacher, self._settings, run))
-        if self._refits and not run.checkpoints.has("student"):
+        rate = student_rate(self._settings.lr, run)
+        refits = self._config.refits(students_teacher_keeps_features(rate, run.training))
+        if refits and not run.checkpoints.has("student"):
             cut_and_refit(net, paths, task, run)
         net.keep(paths)
-        fit_student("student", net, teacher, task, self._settings, passes, self._rate, run)
+        fit_student("student", net, teacher, task, self._settings, passes, rate, run)
         trained = run.passes("student") + (run.passes("start") if "start" in run.fitted else 0)
         self.passes += trained * len(task.train) / self._pictures
         return answered_right(teacher, task.val), answered_right(net, task.val)
@@ -176,16 +170,6 @@ class FoldJudge:
             self._teachers[number] = self._teach(self._backbone, task, self._teacher, run)
             self.passes += run.passes("teacher") * len(task.train) / self._pictures
         return self._teachers[number]
-
-    @property
-    def _rate(self) -> float:
-        """Peak rate of every network."""
-        return student_rate(self._settings.lr, self._run)
-
-    @property
-    def _refits(self) -> bool:
-        """Whether paths are cut at once, and the proxies that stay fitted anew."""
-        return self._config.refits(students_teacher_keeps_features(self._rate, self._run.training))
 
     @property
     def _pictures(self) -> int:

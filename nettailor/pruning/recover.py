@@ -292,4 +292,4 @@ class _Job:
         run = self.run
         student = run.passes("student") if "student" in run.fitted else 0
         paths = BlockGraph.of(self.student).paths
-        return self.judge.drop((self._right, right), paths, candidate.stage, student, recovery, self.drop)
+        return self.judge.drop((self._right, right), paths, candidate.stage, student + recovery, self.drop)

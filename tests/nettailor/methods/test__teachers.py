@@ -150,7 +150,7 @@ def test_teachers_of_folds_are_trained_by_the_same_method(
     before = dict(run.seconds.totals)
     judge = FoldJudge(backbone, task, 3, recipe.teacher, STUDENT, run, teach_fold)
     right = torch.ones(len(task.val), dtype=torch.bool)
-    judge.drop((right, right), BlockGraph.of(new_student(backbone, task, STUDENT, run)).paths, "recover-1", 0, 1, 0.5)
+    judge.drop((right, right), BlockGraph.of(new_student(backbone, task, STUDENT, run)).paths, "recover-1", 1, 0.5)
     assert [net.plan.tuned_from for net in made] == [5, 5]
     assert not searched, "at the rate that was found"
     assert judge.passes == pytest.approx(2 * (2 + 1) * 48 / 48), "two passes of each teacher and one of each network"

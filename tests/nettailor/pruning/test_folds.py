@@ -57,7 +57,7 @@ def test_every_picture_is_answered_by_networks_that_have_not_seen_it(
     judge = judge_of(backbone, task, run)
     student = new_student(backbone, task, STUDENT, run)
     graph = BlockGraph.of(student)
-    drop, folds = judge.drop(answered(), graph.paths, "recover-1", 1, 3, ANY)
+    drop, folds = judge.drop(answered(), graph.paths, "recover-1", 4, ANY)
     assert (drop.pictures, folds) == (len(task.train) + len(task.val), 3)
     assert all(not seen & asked for seen, asked in trained)
     assert sorted(name for _, asked in trained for name in asked) == sorted(task.train.names), "the others are answered"
@@ -66,7 +66,7 @@ def test_every_picture_is_answered_by_networks_that_have_not_seen_it(
     # two teachers of two passes and two networks of four, over half of the 48 pictures of the run, and 24 of validation
     assert judge.passes == pytest.approx(2 * (2 + 4) * 48 / 48)
     assert run.seconds.totals["folds"] > 0
-    again, _ = judge.drop(answered(), graph.paths, "recover-2", 1, 3, ANY)
+    again, _ = judge.drop(answered(), graph.paths, "recover-2", 4, ANY)
     assert judge.passes == pytest.approx(2 * (2 + 4 + 4)), "the teachers of the folds are trained once"
     assert again.pictures == drop.pictures
 
@@ -76,7 +76,7 @@ def test_what_the_runs_own_networks_answer_counts(
 ) -> None:
     judge = judge_of(backbone, task, Run())
     monkeypatch.setattr(judge, "_answers", lambda *_: answered())
-    drop, _ = judge.drop(answered(wrong=6), [], "recover-1", 0, 2, ANY)
+    drop, _ = judge.drop(answered(wrong=6), [], "recover-1", 2, ANY)
     assert (drop.points, drop.pictures) == (pytest.approx(100 * 6 / 72), 72)
 
 
@@ -88,7 +88,7 @@ def test_the_cheapest_network_loses_more_than_one_with_all(backbone: Backbone, t
     graph = BlockGraph.of(new_student(backbone, task, STUDENT, run))
     blocks = [path for path in graph.paths if path.is_universal]
     tried = ("blocks", blocks), ("cheapest", cheapest(graph).paths)
-    kept, cut = (judge.drop(answered(), paths, name, 0, 6, ANY)[0] for name, paths in tried)
+    kept, cut = (judge.drop(answered(), paths, name, 6, ANY)[0] for name, paths in tried)
     assert kept.points < cut.points
 
 
@@ -96,7 +96,7 @@ def test_long_folds_show_how_far_they_are(backbone: Backbone, task: Task) -> Non
     said = StringIO()
     run = Run(display=Display(Console(file=said, width=120)))
     graph = BlockGraph.of(new_student(backbone, task, STUDENT, run))
-    judge_of(backbone, task, run).drop(answered(), graph.paths, "recover-1", 0, 2, ANY)
+    judge_of(backbone, task, run).drop(answered(), graph.paths, "recover-1", 2, ANY)
     lines = [line for line in said.getvalue().splitlines() if line.startswith("fold ")]
     trained = [f"fold {fold}/3 {stage}" for fold in (2, 3) for stage in ("teacher", "student")]
     assert [" ".join(line.split()[:4]) for line in lines] == [f"{name} {done}/2" for name in trained for done in (1, 2)]
@@ -111,7 +111,7 @@ def test_a_judgement_goes_on_where_it_was(backbone: Backbone, task: Task, tmp_pa
     def drop(folder: Path | None) -> Drop:
         run = Run(checkpoints=Checkpoints(folder))
         graph = BlockGraph.of(new_student(backbone, task, STUDENT, run))
-        return judge_of(backbone, task, run).drop(answered(), graph.paths, "recover-1", 0, 2, ANY)[0]
+        return judge_of(backbone, task, run).drop(answered(), graph.paths, "recover-1", 2, ANY)[0]
 
     first = drop(tmp_path)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
@@ -157,7 +157,7 @@ def test_no_fold_is_trained_once_the_answers_show_that_more_is_lost(
         return answered(wrong)
 
     monkeypatch.setattr(judge, "_answers", answers)
-    drop, folds = judge.drop(answered(own), [], "recover-1", 0, 2, 0.5)
+    drop, folds = judge.drop(answered(own), [], "recover-1", 2, 0.5)
     assert numbers == list(range(asked))
     assert (folds, drop.pictures) == (1 + asked, 24 * (1 + asked))
     assert drop.points == pytest.approx(100 * (own + asked * wrong) / (24 * (1 + asked)))

@@ -113,7 +113,7 @@ def test_a_judge_decides_and_knows_how_long_a_network_was_trained(
     run = Run(fitted={"student": Fitted({}, 0.0, epochs=5)})
     graph = BlockGraph.of(student)
     trials = [Trial([], graph.macs(), graph.price(), 1.0, [], epochs=3)]
-    asked: list[tuple[int, str, int, int, float]] = []
+    asked: list[tuple[int, str, int, float]] = []
     answered: list[Tensor] = []
 
     class Judge:
@@ -128,6 +128,6 @@ def test_a_judge_decides_and_knows_how_long_a_network_was_trained(
     by_teacher, by_student = (answered_right(net, task.val) for net in (teacher, student))
     assert torch.equal(answered[0], by_teacher)
     assert torch.equal(answered[1], by_student), "of the network as it is recovered"
-    assert asked == [(len(graph.paths), "recover", 5, 2, 0.5)], "the student's passes, recovery's, not the rounds'"
+    assert asked == [(len(graph.paths), "recover", 5 + 2, 0.5)], "the student's passes and recovery's, not the rounds'"
     assert result.taken is not None
     assert (result.taken.accepted, result.taken.judged, result.taken.folds) == (accepted, Drop(points, 0.1, 999), 4)
