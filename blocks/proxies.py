@@ -5,7 +5,7 @@
     conv1x1      1x1 convolution, batch norm
     bottleneck   1x1 convolution, batch norm, ReLU, 1x1 convolution, batch norm; hidden width a quarter of the block's own
     identity     nothing, where the shapes agree; a conv1x1 where they don't
-    thinned      the block itself with a quarter or half of the channels inside it (`blocks.thinned`), from what it reads;
+    thinned      the block itself with a quarter of the channels inside it (`blocks.thinned`), from what the block reads;
                  "auto" from elsewhere, and beside a block that is no plain chain
     pointwise    conv1x1, or a bottleneck where conv1x1 would cost more than a tenth of the block: chosen path by path
     auto         the same, but thinned in the place of a bottleneck, and beside a block that is wider inside than its output
@@ -169,7 +169,7 @@ def identity(site: Site) -> nn.Module:
 
 @register(THINNED)
 def thinned(site: Site) -> nn.Module:
-    """The block itself with a part of the channels inside it; elsewhere a conv1x1."""
+    """The block itself with a quarter of the channels inside it; elsewhere a conv1x1."""
     return conv1x1(site) if site.beside is None else site.beside.thinned(site.target[0], site.rank)
 
 

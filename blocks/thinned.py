@@ -1,10 +1,7 @@
 """Thinned blocks: a proxy that is its block with a part of the channels inside it (docs/how_it_works.md).
 
     block      x -> layers -> h  -> last convolution, batch norm -> (+ x) -> out
-    thinned    x -> layers -> h' -> 1x1 convolution, batch norm  -> (+ x) -> out          h' is a quarter or half of h
-
-A quarter where the block's input is added. What a block gives whose input is not comes through these channels alone: it
-keeps half of them.
+    thinned    x -> layers -> h' -> 1x1 convolution, batch norm  -> (+ x) -> out          h' is a quarter of h
 
 Which channels stay is chosen on pictures: the least squares of what the block's last norm gives on the channels of h, from
 which the weakest are left out in a few steps. That a layer's channels are chosen so, and what reads them is fitted anew, is
@@ -32,8 +29,8 @@ from blocks.layer_types import is_activation, is_plain_batch_norm, is_plain_conv
 from blocks.least_squares import Rows, ridge
 from blocks.narrow import narrow
 
-PART, PART_ALONE = 0.25, 0.5
-"""Of the channels inside a block that its thinned form has, where the block's input is added and where it isn't."""
+PART = 0.25
+"""Of the channels inside a block that its thinned form has."""
 STAY = 0.7
 """Of the channels, at least, each time the weakest are left out."""
 PASSED = (nn.Identity, nn.Dropout, nn.Dropout2d)
@@ -87,11 +84,6 @@ class Thinnable:
         module = self.block.get_submodule(name)
         return module.merged() if isinstance(module, Adapted) else module
 
-    @property
-    def part(self) -> float:
-        """Of the channels inside it that its thinned form has."""
-        return PART if self.adds_input else PART_ALONE
-
     def inner(self) -> list[str]:
         """Names of the dense convolutions before the last one: what is thinned is what they give."""
         return [name for name in self.layers if _is_dense(_kind(self.block.get_submodule(name)))]
@@ -109,7 +101,7 @@ class Thinnable:
             layer = _kind(self.block.get_submodule(name))
             if _is_dense(layer):
                 inputs = layer.in_channels if kept is None else kept
-                kept = max(1, round(self.part * layer.out_channels))
+                kept = max(1, round(PART * layer.out_channels))
                 hidden.append(ChosenChannels(layer, kept, inputs, rank))
                 continue
             hidden.append(copy.deepcopy(layer).requires_grad_(True))

@@ -106,7 +106,7 @@ class StudentConfig:
         str,
         Field(
             pattern=r"^\w+$|^[\w.]+:\w+$",
-            description="conv1x1, bottleneck, identity, thinned (the block with a part of its inner channels), pointwise "
+            description="conv1x1, bottleneck, identity, thinned (the block with a quarter of its inner channels), pointwise "
             "or auto (by cost), by_block (as the paper), or package.module:function",
         ),
     ] = "auto"
