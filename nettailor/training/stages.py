@@ -19,7 +19,7 @@ from blocks.inherit import fit_classifier, inherit, is_frozen_backbone
 from blocks.memory import map_large_tensors, pictures_at_once
 from blocks.teachers import Teacher, gives_activations
 from blocks.warm_start import warm_start
-from nettailor.data.batches import evaluation_batches, sample_batches
+from nettailor.data.batches import evaluation_size, sample_batches
 from nettailor.data.task import Task
 from nettailor.errors import UsageError
 from nettailor.training import passes
@@ -229,8 +229,12 @@ def recover(
 
 
 def recalibrate(student: TailoredNet, task: Task, run: Run) -> None:
-    """Estimate the statistics of the norms that the task owns anew, on one pass over the training pictures, unvaried."""
-    recalibrate_norms(student, (x for x, _ in evaluation_batches(task.train, student.spec, run.device)))
+    """Estimate the statistics of the norms that the task owns anew, on one pass over the training pictures, unvaried.
+
+    In random order: layers are normalised by their batch meanwhile, and one of a single class is not like the pictures.
+    """
+    size = evaluation_size(student.spec)
+    recalibrate_norms(student, sample_batches(task.train, len(task.train), run.seed, student.spec, run.device, size))
 
 
 def fit_student(
