@@ -12,7 +12,7 @@ from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfi
 from nettailor.training.finetuning import finetune
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
-from nettailor.training.stages import recover, tailor, train
+from nettailor.training.stages import recalibrate, recover, tailor, train
 from tests.nettailor.conftest import TEACHER
 from tests.nettailor.training.conftest import Terms, everything
 
@@ -167,3 +167,24 @@ def test_statistics_are_estimated_anew_for_a_recovery_that_does_not_keep_them(
     student = tailor(backbone, task, config, run, teacher)
     recover(student, teacher, task, RecoverConfig(epochs=1, lr=rate), config, run)
     assert asked == [student] * anew
+
+
+def test_statistics_are_estimated_on_every_picture_once_in_batches_of_several_classes(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures of a folder stand class by class."""
+    assert task.train.labels.tolist() == sorted(task.train.labels.tolist())
+    monkeypatch.setattr("nettailor.data.batches.EVALUATION_BATCH", 12)
+    student = tailor(backbone, task, StudentConfig(warm_start=16), Run())
+    pictures = normalise(task.train.batch(torch.arange(len(task.train))), student.spec, torch.device("cpu"))
+    rows: list[list[int]] = []
+
+    def look(_: object, given: tuple[torch.Tensor, ...]) -> None:
+        rows.append([int((pictures == x).flatten(1).all(1).nonzero()[0]) for x in given[0]])
+
+    handle = student.stem.register_forward_pre_hook(look)
+    recalibrate(student, task, Run())
+    handle.remove()
+    assert [len(batch) for batch in rows] == [12] * 4
+    assert sorted(row for batch in rows for row in batch) == list(range(len(task.train)))
+    assert all(len(set(task.train.labels[batch].tolist())) > 1 for batch in rows)
