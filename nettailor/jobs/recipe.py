@@ -38,7 +38,7 @@ from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfi
 DEFAULT_METHOD = "nettailor"
 BEFORE: dict[str, dict[str, Any]] = {
     "teacher": {"start": "fresh"},
-    "student": {"start": "backbone", "views": 0, "norms": "batch"},
+    "student": {"start": "backbone", "views": 0},
     "prune": {"largest_loss": 0.0, "folds": 0, "cut": "fade"},
 }
 """What runs did before there were these settings."""

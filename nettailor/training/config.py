@@ -147,13 +147,6 @@ class StudentConfig:
     gate_lr: Annotated[Positive, Field(description="learning rate of the gates' logits")] = 0.05
     weight_decay: NotNegative = 0.02
     batch: Annotated[int, Field(ge=2)] = 64
-    norms: Annotated[
-        Literal["auto", "batch", "running"],
-        Field(
-            description="normalise by their own batch while a student trains, by the running statistics that it begins with, "
-            "or auto: by these at a rate that keeps pretrained features, where it begins as its teacher, activations matched"
-        ),
-    ] = "auto"
     complexity: Annotated[
         str, one_of(lambda: FORMS), Field(description="form of the expected complexity: exact, or the paper's")
     ] = "exact"

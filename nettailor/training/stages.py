@@ -6,14 +6,13 @@ backbone -> finetune -> teacher (`finetuning`)          backbone -> tailor -> st
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from blocks import Backbone, Plan, TailoredNet
-from blocks.bn_statistics import by_running_statistics, recalibrate_norms
+from blocks.bn_statistics import recalibrate_norms
 from blocks.counting import tensors_of
 from blocks.inherit import fit_classifier, inherit, is_frozen_backbone
 from blocks.memory import map_large_tensors, pictures_at_once
@@ -34,7 +33,7 @@ from nettailor.training.losses import (
 from nettailor.training.proxy_forms import find_form
 from nettailor.training.rates import STUDENT_FACTOR, students_teacher_keeps_features, usual_rate
 from nettailor.training.run import BeforeStep, Fitted, Run
-from nettailor.training.targets import TeacherTargets, matches
+from nettailor.training.targets import TeacherTargets
 
 WARM_BATCH = 64
 USUAL_MATCHING = 10.0
@@ -184,23 +183,6 @@ def matching_weight(config: StudentConfig, teacher: Teacher, task: Task, run: Ru
     return USUAL_MATCHING
 
 
-def by_running(config: StudentConfig, lr: float, run: Run) -> bool:
-    """Whether a student's norms normalise by their running statistics while it trains, which stay what they are.
-
-    Statistics that follow the batches have to be learned from few pictures, and a network that was near to its teacher never
-    comes back as near. They may stay where a student begins as its teacher, a low rate keeps features, and activations are
-    held to the teacher's. Elsewhere they have to follow.
-
-    Args:
-        config: in which the weight of the matching of activations is known.
-        lr: the peak rate of this training.
-    """
-    if config.norms != "auto":
-        return config.norms == "running"
-    begins_near = config.start == "teacher" and config.warm_start > 0
-    return begins_near and matches(config) and students_teacher_keeps_features(lr, run.training)
-
-
 def recover(
     student: TailoredNet,
     teacher: Teacher,
@@ -210,22 +192,19 @@ def recover(
     run: Run | None = None,
     stage: str = "recover",
 ) -> Fitted:
-    """Train what is left of a pruned student: teacher kept, complexity off.
-
-    Its norms' statistics are estimated anew first, unless they are what it trains by (`by_running`).
+    """Estimate its norms' statistics anew and train what is left of a pruned student: teacher kept, complexity off.
 
     Args:
         stage: name of the checkpoint, where several networks of a run are recovered.
     """
     config, run = config or RecoverConfig(), run or Run()
-    settings, rate = replace(settings or StudentConfig(), complexity_weight=0.0), student_rate(config.lr, run)
-    settings = replace(settings, matching_weight=matching_weight(settings, teacher, task, run))
-    if not run.checkpoints.has(stage) and not by_running(settings, rate, run):
+    settings = replace(settings or StudentConfig(), complexity_weight=0.0)
+    if not run.checkpoints.has(stage):
         recalibrate(student, task, run)
     taught = accuracy(teacher, task.val) if config.epochs is None else 1.0
     together = run.training.accumulate
     epochs = passes.RECOVERY.over(len(task.train), settings.batch, config.epochs, taught, together)
-    return fit_student(stage, student, teacher, task, settings, epochs, rate, run)
+    return fit_student(stage, student, teacher, task, settings, epochs, student_rate(config.lr, run), run)
 
 
 def recalibrate(student: TailoredNet, task: Task, run: Run) -> None:
@@ -250,7 +229,6 @@ def fit_student(
 ) -> Fitted:
     """Train a student for some epochs; the gates' learning rate keeps its ratio to the others'."""
     config = replace(config, matching_weight=matching_weight(config, teacher, task, run))
-    running = by_running(config, lr, run)
     targets, weights = TeacherTargets.of(teacher, task.train, config, run), class_weights(task, run)
     trained = live_parameters(student)
     groups = parameter_groups(trained, lr, config.weight_decay)
@@ -263,8 +241,7 @@ def fit_student(
     )
 
     def step(x: Tensor, labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        with by_running_statistics(student) if running else nullcontext():
-            return backward(student, targets.teacher, x, labels, config, targets.known(rows), weights)
+        return backward(student, targets.teacher, x, labels, config, targets.known(rows), weights)
 
     def evaluate(epoch: int) -> dict[str, float]:
         run.recorder.gates(stage, epoch, student)

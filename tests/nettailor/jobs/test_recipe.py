@@ -67,17 +67,6 @@ def test_proxies_that_were_chosen_by_cost_before_blocks_were_thinned_are_chosen_
     assert [recipe.student.proxies for recipe in read_recipes(path)] == [meant]
 
 
-@pytest.mark.parametrize(("norms", "meant"), [(None, "batch"), ("running", "running")])
-def test_students_of_runs_that_knew_no_running_statistics_go_by_their_batches(
-    tmp_path: Path, norms: str | None, meant: str
-) -> None:
-    tree = Recipe().as_dict()
-    tree["student"]["norms"] = norms
-    if norms is None:
-        del tree["student"]["norms"]
-    assert Recipe.read(written(tmp_path, yaml.safe_dump(tree))).student.norms == meant
-
-
 def test_tasks_share_what_stands_beside_them(tmp_path: Path) -> None:
     path = written(tmp_path, "seed: 4\nstudent: {epochs: 2}\ntasks:\n- task: a\n- {task: b, student: {epochs: 5}}\n")
     one, two = read_recipes(path)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from blocks import Backbone, TailoredNet
+from blocks import Backbone
 from nettailor.data.batches import normalise
 from nettailor.data.task import Task
-from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
+from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.finetuning import finetune
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
-from nettailor.training.stages import recalibrate, recover, tailor, train
+from nettailor.training.stages import recalibrate, tailor, train
 from tests.nettailor.conftest import TEACHER
 from tests.nettailor.training.conftest import Terms, everything
 
@@ -108,65 +108,6 @@ def test_from_python_too_a_student_at_a_low_rate_matches_activations(
     train(tailor(backbone, task, settings, run, teacher), teacher, task, settings, run)
     assert ("matching" in terms.of["student"]) == matched
     assert settings.matching_weight is None
-
-
-def statistics(student: TailoredNet) -> dict[str, torch.Tensor]:
-    own = student.task_tensors().items()
-    return {name: tensor.clone() for name, tensor in own if "running_" in name}
-
-
-@pytest.mark.parametrize(
-    ("rate", "settings", "kept"),
-    [
-        (2e-4, {}, True),
-        (2e-3, {}, False),
-        (2e-4, {"matching_weight": 0.0}, False),
-        (2e-4, {"matching_weight": 0.0, "norms": "running"}, True),
-        (2e-4, {"norms": "batch"}, False),
-        (2e-3, {"norms": "running"}, True),
-        (2e-3, {"matching_weight": 1.0}, False),
-        (2e-4, {"start": "backbone"}, False),
-        (2e-4, {"warm_start": 0}, False),
-    ],
-)
-def test_at_a_low_rate_a_student_held_to_its_teacher_keeps_the_statistics_of_its_norms(
-    backbone: Backbone, task: Task, rate: float, settings: dict[str, object], kept: bool
-) -> None:
-    run = Run(rate=rate)
-    config = StudentConfig(**{"epochs": 1, "batch": 16, "warm_start": 16, "views": 1, **settings})  # type: ignore[arg-type]
-    teacher = finetune(backbone, task, TeacherConfig(epochs=1, batch=16, start="fresh", lr=rate), Run())
-    student = tailor(backbone, task, config, run, teacher)
-    scales = [norm.weight.clone() for norm in norms_of(student)]
-    begun = statistics(student)
-    assert any(name.startswith("proxies.") for name in begun)
-    assert any(name.startswith("blocks.") for name in begun)
-    train(student, teacher, task, config, run)
-    trained = statistics(student)
-    recover(student, teacher, task, RecoverConfig(epochs=1), config, run)
-    for before, after in ((begun, trained), (trained, statistics(student))):
-        same = [torch.equal(before[name], after[name]) for name in before]
-        assert all(same) if kept else not any(same)
-    assert all(not torch.equal(old, norm.weight) for old, norm in zip(scales, norms_of(student), strict=True)), (
-        "they train"
-    )
-
-
-def norms_of(student: TailoredNet) -> list[torch.nn.BatchNorm2d]:
-    return [part for part in student.proxies.modules() if isinstance(part, torch.nn.BatchNorm2d)]
-
-
-@pytest.mark.parametrize(("rate", "anew"), [(2e-4, False), (2e-3, True)])
-def test_statistics_are_estimated_anew_for_a_recovery_that_does_not_keep_them(
-    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, rate: float, anew: bool
-) -> None:
-    asked: list[TailoredNet] = []
-    monkeypatch.setattr("nettailor.training.stages.recalibrate", lambda student, *_: asked.append(student))
-    run = Run(rate=1e-4)
-    config = StudentConfig(batch=16, warm_start=16, views=1)
-    teacher = finetune(backbone, task, TeacherConfig(epochs=1, batch=16, start="fresh", lr=1e-4), Run())
-    student = tailor(backbone, task, config, run, teacher)
-    recover(student, teacher, task, RecoverConfig(epochs=1, lr=rate), config, run)
-    assert asked == [student] * anew
 
 
 def test_statistics_are_estimated_on_every_picture_once_in_batches_of_several_classes(
