@@ -94,7 +94,7 @@ def test_the_cheapest_network_loses_more_than_one_with_all(backbone: Backbone, t
 
 def test_long_folds_show_how_far_they_are(backbone: Backbone, task: Task) -> None:
     said = StringIO()
-    run = Run(display=Display(Console(file=said, width=120)))
+    run = Run(display=Display(Console(file=said, width=300)))
     graph = BlockGraph.of(new_student(backbone, task, STUDENT, run))
     judge_of(backbone, task, run).drop(answered(), graph.paths, "recover-1", 2, ANY)
     lines = [line for line in said.getvalue().splitlines() if line.startswith("fold ")]
@@ -104,7 +104,7 @@ def test_long_folds_show_how_far_they_are(backbone: Backbone, task: Task) -> Non
     others = [line.split(":")[0] for line in said.getvalue().splitlines() if line not in lines]
     assert others[0].startswith("folds      recover-1 is judged over 3 folds")
     assert "each with a teacher and a network of 2 passes" in " ".join(said.getvalue().split())
-    assert others[-3:] == ["folds      1 of 3", "folds      2 of 3", "folds      3 of 3"], "no other word"
+    assert others[1:] == ["folds      1 of 3", "folds      2 of 3", "folds      3 of 3"], "no other word"
 
 
 def test_a_judgement_goes_on_where_it_was(backbone: Backbone, task: Task, tmp_path: Path) -> None:
