@@ -14,7 +14,7 @@ from torch import Tensor
 
 from blocks import Backbone
 from blocks.bn_statistics import recalibrate_norms
-from nettailor.data.batches import evaluation_batches
+from nettailor.data.batches import evaluation_batches, evaluation_size, sample_batches
 from nettailor.data.probe_pictures import ProbePictures
 from nettailor.data.source import SourcePictures, evenly
 from nettailor.data.task import Split
@@ -79,10 +79,8 @@ class Discrimination:
     def _renormed(self, net: Backbone, source: SourcePictures) -> Backbone:
         """A frozen copy whose norms, as far as they train, have the statistics of source pictures."""
         twin, some = copy.deepcopy(net), evenly(source.train, self.measured_on)
-        order = torch.randperm(len(some), generator=torch.Generator().manual_seed(0))  # each batch of all classes
-        mixed = Split(some.source, [some.names[row] for row in order.tolist()], some.labels[order], some.size)
-        mixed.interpolation, mixed.crop = some.interpolation, some.crop
-        recalibrate_norms(twin, (x for x, _ in evaluation_batches(mixed, net.spec, self.run.device)))
+        size = evaluation_size(net.spec)  # in random order: each batch of all classes
+        recalibrate_norms(twin, sample_batches(some, len(some), 0, net.spec, self.run.device, size))
         return twin.frozen_copy()
 
     def _sample(self, source: SourcePictures) -> Split:
