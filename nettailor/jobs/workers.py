@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
@@ -25,7 +26,7 @@ import torch
 from nettailor.artifacts.lock import wait_until_free
 from nettailor.environment import no_interrupts, usable_cores
 from nettailor.jobs.job import Backbones, Job, JobQueue, Result, run_job
-from nettailor.progress import Display, RemoteDisplay
+from nettailor.progress import Display, Event, RemoteDisplay
 from nettailor.views.job_table import JobTable
 
 ATTEMPTS = 2  # of a job whose worker is lost: one that loses its worker twice would lose a third as well
@@ -214,7 +215,18 @@ def _work(pipe: Connection, threads: int) -> None:
             return
         if attempt > 1:
             wait_until_free(job.out, PATIENCE)
-        pipe.send(run_job(job, RemoteDisplay(job.name, pipe.send), backbones))
+        _tell(pipe, run_job(job, RemoteDisplay(job.name, partial(_tell, pipe)), backbones))
+
+
+def _tell(pipe: Connection, message: Event | Result) -> None:
+    """Send a message to the parent; where nobody reads any more this process ends at once, without a word.
+
+    The thread that waits for the parent's end may be a moment later than the next message.
+    """
+    try:
+        pipe.send(message)
+    except OSError:
+        os._exit(1)
 
 
 def _end_with_parent() -> None:

@@ -125,3 +125,14 @@ def test_a_job_whose_worker_is_lost_is_run_once_more_and_then_given_up(monkeypat
     result = workers._replace(every, second, table)  # type: ignore[arg-type]
     assert result == Result("a", error="its worker process ended (3), 2 times; the same command goes on")
     assert every == [third], "the others still have a worker in its place"
+
+
+def test_a_worker_whose_parent_is_gone_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    ours, theirs = Pipe()
+    workers._tell(theirs, Line("a", "still read"))
+    assert (ours.recv(), ended) == (Line("a", "still read"), [])
+    ours.close()
+    workers._tell(theirs, Line("a", "read by nobody"))
+    assert ended == [1]
