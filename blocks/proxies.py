@@ -6,7 +6,8 @@
     bottleneck   1x1 convolution, batch norm, ReLU, 1x1 convolution, batch norm; hidden width a quarter of the block's own
     identity     nothing, where the shapes agree; a conv1x1 where they don't
     thinned      the block itself with a quarter of the channels inside it (`blocks.thinned`), from what the block reads;
-                 "auto" from elsewhere, and beside a block that is no plain chain
+                 "auto" from elsewhere, and beside a block that is no plain chain; so are thinned_half and
+                 thinned_three_quarters, of so many channels
     pointwise    conv1x1, or a bottleneck where conv1x1 would cost more than a tenth of the block: chosen path by path
     auto         the same, but thinned in the place of a bottleneck, and beside a block that is wider inside than its output
     by_block     the paper's choice: a bottleneck beside a block that has one itself, else conv1x1
@@ -27,12 +28,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
 from blocks.chosen_channels import ChosenChannels
 from blocks.paths import UNIVERSAL
-from blocks.thinned import Thinnable
+from blocks.thinned import PARTS, Thinnable
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
@@ -73,7 +75,7 @@ class Proxy(nn.Module):
         super().__init__()
         if form not in FORMS:
             raise ValueError(f"a proxy is one of {', '.join(FORMS)}, not {form!r}")
-        whole = site.beside if form == THINNED else None
+        whole = site.beside if form in PARTS else None
         self.is_thinned = whole is not None
         self.adds_input = whole is not None and whole.adds_input
         self.resolution: tuple[int, int] = site.target[1:] if whole is None else site.source[1:]
@@ -167,10 +169,13 @@ def identity(site: Site) -> nn.Module:
     return nn.Identity() if site.source == site.target else conv1x1(site)
 
 
-@register(THINNED)
-def thinned(site: Site) -> nn.Module:
-    """The block itself with a quarter of the channels inside it; elsewhere a conv1x1."""
-    return conv1x1(site) if site.beside is None else site.beside.thinned(site.target[0], site.rank)
+def thinned(site: Site, part: float) -> nn.Module:
+    """The block itself with a part of the channels inside it; elsewhere a conv1x1."""
+    return conv1x1(site) if site.beside is None else site.beside.thinned(part, site.target[0], site.rank)
+
+
+for name, part in PARTS.items():
+    register(name)(partial(thinned, part=part))
 
 
 def hidden_width(site: Site) -> int:
@@ -182,9 +187,9 @@ def form_for(wanted: str, site: Site, block_macs: int) -> str:
     """The form of one proxy: `wanted`, or what a word of `CHOSEN` chooses beside a block of `block_macs`."""
     if wanted == BY_BLOCK:
         return "bottleneck" if site.width < site.target[0] else "conv1x1"
-    if wanted == THINNED and site.beside is not None:
-        return THINNED
-    if wanted not in (AUTO, THINNED, POINTWISE):
+    if wanted in PARTS and site.beside is not None:
+        return wanted
+    if wanted not in (AUTO, POINTWISE, *PARTS):
         return wanted
     pixels = site.target[1] * site.target[2]
     direct = site.source[0] * site.target[0] * pixels

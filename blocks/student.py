@@ -9,9 +9,9 @@ pass; the values are the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -132,6 +132,35 @@ class TailoredNet(nn.Module):
             return self.blocks[str(path.target)]
         return self.proxies[proxy_key(path.source, path.target)]
 
+    def paths_into(self, layer: int) -> list[Path]:
+        """The paths into a layer, live or not, its universal block first."""
+        return [path for path in self.paths if path.target == layer]
+
+    def reform(self, forms: Mapping[str, str]) -> None:
+        """Put fresh proxies in the place of some; gates, and which paths are live, stay as they are.
+
+        Args:
+            forms: of these proxies, by the keys of their paths.
+
+        Raises:
+            ValueError: the student counts in milliseconds, and what another form takes is not known.
+        """
+        if not forms:
+            return
+        if self.cost_model.unit == "latency":
+            raise ValueError("what proxies of other forms take is not measured")
+        for place, path in enumerate(self.paths):
+            if path.key not in forms:
+                continue
+            found = self.paths[place] = replace(path, form=forms[path.key])
+            fresh = Proxy(found.form, self.backbone.site(path.source, path.target, self.plan.rank))
+            self.proxies[proxy_key(path.source, path.target)] = fresh.to(self.gates.fade.device)
+            del self.costs[path]
+            self.costs[found] = path_costs(self.backbone, found, fresh)
+        self.net_plan = replace(self.net_plan, paths=tuple(self.paths))
+        self.use_cost_model(self.cost_model_in(self.cost_model.unit))  # type: ignore[arg-type]
+        self.train(self.training)
+
     def run(self, x: Tensor, known: Sequence[Tensor | None] = ()) -> Activity:
         """Forward with everything that losses need to see.
 
@@ -143,7 +172,9 @@ class TailoredNet(nn.Module):
         rows = tuple(gates[layer] for layer in range(self.depth))  # a node each: unbind would tie all layers together
         fades = self.gates.fade.tolist()
         xs: list[Tensor | None] = list(known) or [self.part(0)(x)]
-        live = [[p for p in self._into(layer) if fades[p.target - 1][p.slot]] for layer in range(1, self.depth + 1)]
+        live = [
+            [p for p in self.paths_into(layer) if fades[p.target - 1][p.slot]] for layer in range(1, self.depth + 1)
+        ]
         resampled = None if torch.is_grad_enabled() and self.keeps_much() else Resampled()
         for layer in range(len(xs), self.depth + 1):
             paths = [path for path in live[layer - 1] if xs[path.source] is not None]
@@ -210,7 +241,7 @@ class TailoredNet(nn.Module):
 
     def layer_parameters(self, layer: int) -> list[nn.Parameter]:
         """What trains in layer 1..L, gates excepted: its live proxies and the norms of its block that the task owns."""
-        modules = [self.module_of(path) for path in self._into(layer) if self.gates.fade[path.place] > 0]
+        modules = [self.module_of(path) for path in self.paths_into(layer) if self.gates.fade[path.place] > 0]
         return [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
 
     def trained_parameters(self) -> list[nn.Parameter]:
@@ -275,9 +306,6 @@ class TailoredNet(nn.Module):
             norm.train(mode)
         return self
 
-    def _into(self, layer: int) -> Iterator[Path]:
-        return (path for path in self.paths if path.target == layer)
-
     def part(self, number: int) -> nn.Module:
         """The stem (0), block l or the head (L + 1) as it is run now."""
         if number in self._folded:
@@ -324,7 +352,7 @@ class TailoredNet(nn.Module):
         lines = [f"TailoredNet over {self.backbone.name}, {self.classes} classes; {plan}; {own:,} task parameters"]
         live = set(self.live_paths())
         for layer in range(1, self.depth + 1):
-            shown = (f"{path.key} {gates[path.place]:.2f}" for path in self._into(layer) if path in live)
+            shown = (f"{path.key} {gates[path.place]:.2f}" for path in self.paths_into(layer) if path in live)
             lines.append(f"  x_{layer:<3} = " + " + ".join(shown))
         return "\n".join(lines)
 

@@ -1,7 +1,7 @@
 """Thinned blocks: a proxy that is its block with a part of the channels inside it (docs/how_it_works.md).
 
     block      x -> layers -> h  -> last convolution, batch norm -> (+ x) -> out
-    thinned    x -> layers -> h' -> 1x1 convolution, batch norm  -> (+ x) -> out          h' is a quarter of h
+    thinned    x -> layers -> h' -> 1x1 convolution, batch norm  -> (+ x) -> out          h' is a part of h
 
 Which channels stay is chosen on pictures: the least squares of what the block's last norm gives on the channels of h, from
 which the weakest are left out in a few steps. That a layer's channels are chosen so, and what reads them is fitted anew, is
@@ -29,8 +29,8 @@ from blocks.layer_types import is_activation, is_plain_batch_norm, is_plain_conv
 from blocks.least_squares import Rows, ridge
 from blocks.narrow import narrow
 
-PART = 0.25
-"""Of the channels inside a block that its thinned form has."""
+PARTS = {"thinned": 0.25, "thinned_half": 0.5, "thinned_three_quarters": 0.75}
+"""Of the channels inside a block that its thinned form of this name has."""
 STAY = 0.7
 """Of the channels, at least, each time the weakest are left out."""
 PASSED = (nn.Identity, nn.Dropout, nn.Dropout2d)
@@ -88,10 +88,11 @@ class Thinnable:
         """Names of the dense convolutions before the last one: what is thinned is what they give."""
         return [name for name in self.layers if _is_dense(_kind(self.block.get_submodule(name)))]
 
-    def thinned(self, channels: int, rank: int = 0) -> nn.Sequential:
+    def thinned(self, part: float, channels: int, rank: int = 0) -> nn.Sequential:
         """The thinned block, its input not added yet; until `ChannelChoice` has chosen, the first channels are kept.
 
         Args:
+            part: of the channels inside the block that stay.
             channels: of the block's output.
             rank: of what is added to the dense convolutions inside it; 0 for nothing.
         """
@@ -101,7 +102,7 @@ class Thinnable:
             layer = _kind(self.block.get_submodule(name))
             if _is_dense(layer):
                 inputs = layer.in_channels if kept is None else kept
-                kept = max(1, round(PART * layer.out_channels))
+                kept = max(1, round(part * layer.out_channels))
                 hidden.append(ChosenChannels(layer, kept, inputs, rank))
                 continue
             hidden.append(copy.deepcopy(layer).requires_grad_(True))

@@ -17,7 +17,7 @@ so what is held at a time is the activations of one batch, and these matrices.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,9 +53,25 @@ def warm_start(student: TailoredNet, batches: Batches, unchanged: bool = False) 
     counter = _Counter(batches)
     (adopt_statistics if unchanged else recalibrate_norms)(student, counter)
     student.gates.fade.copy_(before)
+    student.train(was_training)
+    ThinnedChannels(student, batches, counter.pictures).write()
+    return fit_proxies(student, batches, counter.pictures, student.paths)
+
+
+@torch.no_grad()
+def fit_proxies(student: TailoredNet, batches: Batches, pictures: int, paths: Sequence[Path]) -> dict[str, float]:
+    """Set those proxies among some paths that end in a 1x1 convolution and a batch norm by least squares.
+
+    Args:
+        batches: called once; they hold so many `pictures`.
+        paths: thinned blocks among them have the channels that they are to keep (`ThinnedChannels`).
+
+    Returns:
+        The part of the block's variance that each explains, by the key of its path.
+    """
+    was_training = student.training
     student.eval()
-    _choose_channels(student, batches, counter.pictures)
-    moments = _Moments(student, counter.pictures)
+    moments = _Moments(student, paths, pictures)
     for x in batches():
         moments.add(x)
     explained = {path.key: moments.solve(path) for path in moments.paths}
@@ -63,23 +79,41 @@ def warm_start(student: TailoredNet, batches: Batches, unchanged: bool = False) 
     return explained
 
 
-def _choose_channels(student: TailoredNet, batches: Batches, pictures: int) -> None:
-    """Fill every thinned block with the channels that the student's own block needs most."""
-    found: dict[int, tuple[ChannelChoice, Proxy]] = {}
-    sample = _Sample(pictures)
-    for path in student.paths:
-        whole = student.backbone.site(path.source, path.target).beside
-        if path.is_universal or whole is None or not _proxy(student, path).is_thinned:
-            continue
-        block = whole.of_student(student.blocks[str(path.target)])  # type: ignore[arg-type]
-        found[path.target] = ChannelChoice(block, sample.rows), _proxy(student, path)
-    for x in batches() if found else ():
-        for layer, xs, _ in _through_blocks(student, x):
-            if layer in found:
-                found[layer][0].add(xs[-1])
-        sample.seen += len(x)
-    for choice, proxy in found.values():
-        choice.write(proxy.transform)  # type: ignore[arg-type]
+class ThinnedChannels:
+    """Which channels of a student's own blocks are needed most, from one look at pictures, for thinned blocks of any width.
+
+    Args:
+        student: whose blocks are what they are to be; its thinned blocks may take other forms afterwards.
+        batches: called once, where there are thinned blocks; they hold so many `pictures`.
+    """
+
+    @torch.no_grad()
+    def __init__(self, student: TailoredNet, batches: Batches, pictures: int) -> None:
+        was_training = student.training
+        student.eval()
+        sample = _Sample(pictures)
+        found: dict[int, ChannelChoice] = {}
+        for path in thinned_paths(student):
+            whole, block = student.backbone.site(path.source, path.target).beside, student.blocks[str(path.target)]
+            assert whole is not None
+            found[path.target] = ChannelChoice(whole.of_student(block), sample.rows)  # type: ignore[arg-type]
+        for x in batches() if found else ():
+            for layer, xs, _ in _through_blocks(student, x):
+                if layer in found:
+                    found[layer].add(xs[-1])
+            sample.seen += len(x)
+        self._student, self._found = student, found
+        student.train(was_training)
+
+    def write(self) -> None:
+        """Fill the thinned blocks that the student has now with the channels that are needed most."""
+        for path in thinned_paths(self._student):
+            self._found[path.target].write(_proxy(self._student, path).transform)  # type: ignore[arg-type]
+
+
+def thinned_paths(student: TailoredNet) -> list[Path]:
+    """The paths of a student that are thinned blocks."""
+    return [path for path in student.paths if not path.is_universal and _proxy(student, path).is_thinned]
 
 
 def _through_blocks(student: TailoredNet, x: Tensor) -> Iterator[tuple[int, list[Tensor], Tensor]]:
@@ -131,9 +165,9 @@ Place = tuple[int, tuple[int, int], int]
 class _Moments:
     """Means and second moments of what proxies read and of what blocks give, at evenly taken positions of all pictures."""
 
-    def __init__(self, student: TailoredNet, pictures: int) -> None:
+    def __init__(self, student: TailoredNet, paths: Iterable[Path], pictures: int) -> None:
         self.student = student
-        self.paths = [path for path in student.paths if _closed_form(student.module_of(path)) is not None]
+        self.paths = [path for path in paths if _closed_form(student.module_of(path)) is not None]
         self._sample = _Sample(pictures)
         self._inputs: dict[Place, Rows] = {}
         self._wanted: dict[tuple[int, bool], Rows] = {}

@@ -62,10 +62,15 @@ def write_tensorboard(run: Path, delta: Delta, out: Path) -> None:
 
 
 def _student(delta: Delta, recipe: Recipe) -> TailoredNet | None:
-    """A fresh student like the one that was pruned; None where its proxies are code of the user's, which is not imported."""
+    """A fresh student like the one that was pruned; None where its proxies are code of the user's, which is not imported.
+
+    Widths of thinned blocks that are gone are not known any more.
+    """
     if ":" in recipe.student.proxies:
         return None
-    return TailoredNet(delta.net.backbone, len(delta.classes), plan_of(recipe.student)).eval()
+    student = TailoredNet(delta.net.backbone, len(delta.classes), plan_of(recipe.student)).eval()
+    student.reform({path.key: path.form for path in delta.net.paths if path not in student.paths})
+    return student
 
 
 def _milliseconds(recipe: Recipe, folder: RunFolder) -> dict[str, float]:

@@ -35,6 +35,8 @@ from nettailor.pruning.folds import FoldJudge, Teach, wanted_folds
 from nettailor.pruning.prune import Pruned, check_budget, prune
 from nettailor.pruning.recover import Recovered, recover_leanest
 from nettailor.pruning.rounds import snapshot
+from nettailor.pruning.widths import STAGE as WIDTHS
+from nettailor.pruning.widths import choose_widths
 from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
@@ -145,6 +147,7 @@ class NetTailor(Plain):
             trained = self.student_stage(context, teacher)
             start = start_for(student, teacher, task, recipe.teacher, trained.student, run)
             begin(student, task, trained.student, trained.run, start)
+            widths = choose_widths(student, teacher, task, recipe.prune, trained.student, trained.run)
             run.recorder.graph("before-training", student)
             train(student, teacher, task, trained.student, trained.run)
             run.recorder.graph("after-training", student)
@@ -162,11 +165,11 @@ class NetTailor(Plain):
         return Trained(
             net=compact(student),
             teacher=replace(taught, gives=taken_by(trained.student)),
-            epochs=_epochs(run, pruned, recovered, judge),
+            epochs=_epochs(run, widths, pruned, recovered, judge),
             prune=_prune_figures(recipe, student, teacher, task, pruned, recovered),
             student=lambda: _student_figures(context, student, unpruned, expected),
             front=(lambda: _measure_front(student, pruned, task)) if recipe.prune.front else None,
-            keep=("teacher", "teacher-rate", "student", "student-rate"),
+            keep=("teacher", "teacher-rate", "student", "student-rate", WIDTHS),
         )
 
     def student_stage(self, context: Context, teacher: Teacher) -> StageSettings:
@@ -216,13 +219,13 @@ def _cost_table(context: Context) -> CostTable:
     return CostTable.read(folder.costs)
 
 
-def _epochs(run: Run, pruned: Pruned, recovered: Recovered, judge: FoldJudge | None) -> dict[str, float]:
+def _epochs(run: Run, widths: float, pruned: Pruned, recovered: Recovered, judge: FoldJudge | None) -> dict[str, float]:
     passes = {
         "teacher": run.passes("teacher"),
         **({"start": run.passes("start")} if "start" in run.fitted else {}),
         "student": run.passes("student"),
         "prune": pruned.epochs,
-        "importance": pruned.importance_passes,
+        "importance": widths + pruned.importance_passes,
         "recover": recovered.epochs,
     }
     return passes if judge is None else {**passes, "folds": judge.passes}

@@ -153,6 +153,7 @@ class FoldJudge:
         teacher = self._teacher_of(number, task)
         run = self._run_of(number, stage)
         net = new_student(self._backbone, task, self._settings, run)
+        net.reform({path.key: path.form for path in paths if path not in net.paths})
         begin(net, task, self._settings, run, start_for(net, teacher, task, self._teacher, self._settings, run))
         rate = student_rate(self._settings.lr, run)
         refits = self._config.refits(students_teacher_keeps_features(rate, run.training))

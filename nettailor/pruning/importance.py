@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -33,7 +34,9 @@ from nettailor.data.batches import normalise
 from nettailor.data.task import Task
 from nettailor.progress import Display
 from nettailor.pruning.graph import BlockGraph, GraphError
+from nettailor.pruning.refit import FITTED_TO_MEASURE, pictures_to_fit_on
 from nettailor.pruning.solver import Option, layer_options, options_from_paths
+from nettailor.training.run import Run
 
 Importance = Literal["auto", "measured", "gate", "taylor"]
 Pictures = tuple[Tensor, Tensor]
@@ -54,6 +57,11 @@ class Refits:
 
     pictures: Callable[[], Iterable[Tensor]]
     teacher: Teacher
+
+    @classmethod
+    def of(cls, student: TailoredNet, task: Task, run: Run, teacher: Teacher) -> Refits:
+        """On unvaried training pictures, a part of those that a cut itself is fitted on."""
+        return cls(partial(pictures_to_fit_on, student, task, run, FITTED_TO_MEASURE), teacher)
 
     @torch.no_grad()
     def answers(self, x: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from nettailor.pruning.fade import Fade
 from nettailor.pruning.folds import wanted_folds
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.importance import Refits, kind_for, loss_left_with, option_losses, pictures_run
-from nettailor.pruning.refit import count_to_fit_on, cut_and_refit, pictures_to_fit_on
+from nettailor.pruning.refit import FITTED_TO_MEASURE, count_to_fit_on, cut_and_refit
 from nettailor.pruning.rounds import RECOVERABLE, Rounds, Trial, Whole, recoverable, snapshot
 from nettailor.pruning.solver import cheapest, smaller, within_budget
 from nettailor.pruning.ways import WAYS, way
@@ -42,7 +42,6 @@ from nettailor.training.stages import fit_student, student_rate
 
 FAR_BELOW = 0.25  # under the teacher: where a front ends, its networks are of no use
 UNTRAINED = RECOVERABLE / 2  # below the drop: where a round's network is no lower, fitted anew, none is trained
-FITTED_TO_MEASURE = 0.5  # of the pictures that a cut itself is fitted on: for every layer, many sets are fitted
 SMALLEST_STEP = 0.97  # of the price: rounds that save less than 3 % are not worth their training
 
 
@@ -147,9 +146,7 @@ class _Job:
     @property
     def refits(self) -> Refits | None:
         """How losses are measured behind such a fit."""
-        if not self.fits_anew:
-            return None
-        return Refits(partial(pictures_to_fit_on, self.student, self.task, self.run, FITTED_TO_MEASURE), self.teacher)
+        return Refits.of(self.student, self.task, self.run, self.teacher) if self.fits_anew else None
 
     def without(self, stage: str, left: BlockGraph, chosen: list[Path]) -> Trial:
         """Remove what is not in `left`, train on, and measure."""

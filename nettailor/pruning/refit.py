@@ -14,6 +14,8 @@ from nettailor.data.task import Task
 from nettailor.training.run import Run
 
 PICTURES, AT_ONCE = 512, 64
+FITTED_TO_MEASURE = 0.5
+"""Of the pictures that a cut itself is fitted on: to measure what may go, many sets are fitted for every layer."""
 HELD = 2**30
 """Bytes that the activations of these pictures may take."""
 COPIES = 2

@@ -5,8 +5,8 @@ backbone -> finetune -> teacher (`finetuning`)          backbone -> tailor -> st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from blocks.counting import tensors_of
 from blocks.inherit import fit_classifier, inherit, is_frozen_backbone
 from blocks.memory import map_large_tensors, pictures_at_once
 from blocks.teachers import Teacher, gives_activations
-from blocks.warm_start import warm_start
+from blocks.warm_start import Batches, warm_start
 from nettailor.data.batches import evaluation_size, sample_batches
 from nettailor.data.task import Task
 from nettailor.errors import UsageError
@@ -128,16 +128,19 @@ def begin(student: TailoredNet, task: Task, config: StudentConfig, run: Run, tea
     if answers is not None and inherit(student, answers):
         answers = None  # it has the classifier
     if config.warm_start:
-        size = pictures_at_once(student.backbone.shapes, WARM_BATCH, least=FEWEST_FOR_STATISTICS)
-
-        def batches() -> Iterator[Tensor]:
-            return sample_batches(task.train, config.warm_start, run.seed, student.spec, run.device, size)
-
+        batches, _ = warm_pictures(student, task, config, run)
         # What the teacher's classifier reads must not change with the statistics, where they are not the task's yet.
         probe = config.start == "teacher" and teacher is not None and is_frozen_backbone(student, teacher)
         warm_start(student, batches, unchanged=probe and config.batch_norm == "affine")
         if answers is not None:
             fit_classifier(student, answers, batches())
+
+
+def warm_pictures(student: TailoredNet, task: Task, config: StudentConfig, run: Run) -> tuple[Batches, int]:
+    """The training pictures, unvaried, that a student's proxies are fitted on at its start, and how many they are."""
+    size = pictures_at_once(student.backbone.shapes, WARM_BATCH, least=FEWEST_FOR_STATISTICS)
+    fresh = partial(sample_batches, task.train, config.warm_start, run.seed, student.spec, run.device, size)
+    return fresh, min(config.warm_start, len(task.train))
 
 
 def plan_of(config: StudentConfig) -> Plan:

@@ -117,5 +117,8 @@ def test_a_name_that_means_something_is_not_given_away(taken: str) -> None:
 
 
 def test_an_unknown_form_is_named() -> None:
-    with pytest.raises(ValueError, match="a proxy is one of conv1x1, bottleneck, identity, thinned, not 'conv3x3'"):
+    with pytest.raises(
+        ValueError,
+        match="a proxy is one of conv1x1, bottleneck, identity, thinned, thinned_half, thinned_three_quarters, not 'conv3x3'",
+    ):
         Proxy("conv3x3", Site((4, 4, 4), (4, 4, 4), 4))

@@ -14,7 +14,7 @@ from blocks import Backbone, InputSpec, Plan, TailoredNet, compact, count_macs
 from blocks.chosen_channels import ChosenChannels
 from blocks.counting import count_params, params_of, tensors_of
 from blocks.proxies import Proxy, form_for
-from blocks.thinned import PART, ChannelChoice, Thinnable
+from blocks.thinned import PARTS, ChannelChoice, Thinnable
 from blocks.warm_start import warm_start
 from nettailor.pruning.graph import BlockGraph
 from tests import tiny
@@ -101,13 +101,14 @@ def test_beside_a_narrower_inside_auto_thins_where_a_convolution_is_dear() -> No
 
 
 @pytest.mark.parametrize("adds_input", [True, False])
-def test_it_costs_a_quarter_of_its_block(inverted: Backbone, adds_input: bool) -> None:
+@pytest.mark.parametrize(("form", "part"), [("thinned", 0.25), ("thinned_half", 0.5), ("thinned_three_quarters", 0.75)])
+def test_it_costs_its_part_of_its_block(inverted: Backbone, form: str, part: float, adds_input: bool) -> None:
     layer = layer_with(inverted, adds_input)
     site = inverted.site(layer - 1, layer)
-    thin = Proxy("thinned", site)
+    thin = Proxy(form, site)
     x = torch.zeros(2, *site.source)
     assert thin(x).shape == (2, *site.target)
-    assert count_macs(thin, x[:1]) == pytest.approx(PART * inverted.block_costs[layer - 1].macs, rel=0.02)
+    assert count_macs(thin, x[:1]) == pytest.approx(part * inverted.block_costs[layer - 1].macs, rel=0.02)
 
 
 def test_what_a_task_adds_inside_it_is_no_work_per_picture(inverted: Backbone) -> None:
@@ -132,7 +133,7 @@ def test_what_is_the_tasks_in_it_and_what_stays_the_backbones(inverted: Backbone
     assert len(own) == len(tensors_of(thin)) - 1
     first = thin.transform[0]  # type: ignore[index]
     assert [name for name, _ in first.named_parameters()] == (["up", "down"] if rank else []) + ["convolution.weight"]
-    assert params_of([thin]) == count_params(own.values()) + kernel.numel() * PART  # type: ignore[operator]
+    assert params_of([thin]) == count_params(own.values()) + kernel.numel() * PARTS["thinned"]  # type: ignore[operator]
     assert params_of([thin, site.beside.block]) == count_params(own.values()) + params_of([site.beside.block])
 
 
@@ -148,7 +149,7 @@ def test_the_channels_that_a_block_needs_are_found_and_then_it_is_its_block(
     backbone = backbone_of(timm.create_model("mobilenetv2_035"))
     last = backbone.blocks[layer - 1].get_submodule(site.beside.last)
     hidden = last.weight.shape[1]  # type: ignore[union-attr, index]
-    needed = torch.arange(hidden - 1, -1, -4)[: round(PART * hidden)].sort().values
+    needed = torch.arange(hidden - 1, -1, -4)[: round(PARTS["thinned"] * hidden)].sort().values
     others = torch.tensor([channel for channel in range(hidden) if channel not in set(needed.tolist())])
     last.weight[:, others] = 0  # type: ignore[union-attr, index]
     student = TailoredNet(backbone, 5, Plan(skips=1, proxies="thinned", batch_norm="stats"))

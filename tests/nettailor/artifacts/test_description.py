@@ -150,7 +150,7 @@ def test_a_list_is_no_description(tmp_path: Path) -> None:
         (
             "graph.edges.1.form",
             "mystery",
-            "graph: A0-1 is a 'mystery'; there are conv1x1, bottleneck, identity, thinned",
+            "graph: A0-1 is a 'mystery'; there are conv1x1, bottleneck, identity, thinned, thinned_half",
         ),
         ("graph.edges.1.form", "my.code:form", "it is code to import: allow it with --proxies my.code:form"),
         ("plan.depth", 3, "graph: "),

@@ -1,0 +1,173 @@
+"""How many channels thinned blocks have inside, chosen for each before a student trains (docs/how_it_works.md).
+
+    student as it begins -> each width of each thinned block, alone in its layer, fitted -> what it costs, what it loses
+                         -> one rate of exchange for all layers, by which a network has the size that is wanted
+                         -> the width that is best by it, layer by layer
+
+Where training is at a rate that keeps pretrained features it brings back little of what too narrow a block lost, and what
+that is differs from block to block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from blocks import Path, TailoredNet
+from blocks.memory import pictures_at_once
+from blocks.paths import UNIVERSAL
+from blocks.proxies import AUTO
+from blocks.teachers import Teacher
+from blocks.thinned import PARTS
+from blocks.warm_start import ThinnedChannels, fit_proxies, thinned_paths
+from nettailor.data.task import Task
+from nettailor.pruning.config import PruneConfig
+from nettailor.pruning.criterion import ROUNDING
+from nettailor.pruning.graph import BlockGraph
+from nettailor.pruning.importance import Refits, Tried, measured, some_pictures
+from nettailor.pruning.refit import FITTED_TO_MEASURE, count_to_fit_on
+from nettailor.training.config import StudentConfig
+from nettailor.training.rates import students_teacher_keeps_features
+from nettailor.training.run import Run
+from nettailor.training.stages import student_rate, warm_pictures
+
+STAGE = "student-widths"
+SIZE = 0.6
+"""Of the backbone's cost: the network that widths are chosen for, where pruning is not to a given one."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to leave a layer: what it costs, in the unit of the run, and what it loses."""
+
+    price: float
+    loss: float
+
+
+Ways = Mapping[str, Way]
+"""By the form of the one path that the layer keeps, its block (`UNIVERSAL`) among them."""
+
+
+def choose_widths(
+    student: TailoredNet, teacher: Teacher, task: Task, prune: PruneConfig, settings: StudentConfig, run: Run
+) -> float:
+    """Give the thinned blocks of a student that has begun the widths that suit them, and fit them to their blocks.
+
+    Nothing is done where the recipe names a form of proxy or fits none at the start, where cuts are not fitted anew, or where
+    the run counts in milliseconds: what each width takes would have to be measured.
+
+    Returns:
+        What was looked at, in passes over the training pictures, forward alone.
+    """
+    if not _are_free(student, prune, settings, run):
+        return 0.0
+    kept = run.checkpoints.load(STAGE)
+    forms, passes = ({}, 0.0) if kept is None else (kept[1]["forms"], kept[1]["passes"])
+    if run.checkpoints.has("student"):  # it goes on from there; earlier versions trained it with quarters alone
+        student.reform(forms)
+        return passes
+    trial = _Trial(student, task, settings, run)
+    if kept is None:
+        forms, passes = trial.choice(teacher, prune)
+        run.checkpoints.save(STAGE, {}, {"forms": forms, "passes": passes})
+    trial.take(forms)
+    return passes
+
+
+def best_widths(ways: Mapping[int, Ways], limit: float) -> dict[int, str]:
+    """A form for each layer: of the network of least loss by one rate of exchange, the lowest at which it costs no more.
+
+    A layer whose block stays in that network takes the form that replaces it first where the rate rises; where no network is
+    that cheap, all take their cheapest.
+
+    Args:
+        ways: to leave each layer.
+        limit: of the price of all these layers together.
+    """
+    chosen: dict[int, str] = {}
+    is_reached = False
+    for rate in sorted({rate for some in ways.values() for rate in _rates(some)}):
+        best = {layer: _best(some, rate) for layer, some in ways.items()}
+        is_reached = is_reached or sum(ways[layer][form].price for layer, form in best.items()) <= limit
+        for layer, form in best.items() if is_reached else ():
+            if form != UNIVERSAL:
+                chosen.setdefault(layer, form)
+    return {layer: chosen.get(layer) or min(some, key=lambda form: some[form].price) for layer, some in ways.items()}
+
+
+def _best(ways: Ways, rate: float) -> str:
+    """The form of least loss and price, prices exchanged for losses at a rate; the cheapest of equals."""
+    return min(ways, key=lambda form: (ways[form].loss + rate * ways[form].price, ways[form].price))
+
+
+def _rates(ways: Ways) -> list[float]:
+    """Just above where one way becomes as good as another that costs more."""
+    pairs = [(dear, cheap) for dear in ways.values() for cheap in ways.values() if dear.price > cheap.price]
+    return [max(0.0, (cheap.loss - dear.loss) / (dear.price - cheap.price)) * (1 + ROUNDING) for dear, cheap in pairs]
+
+
+def _are_free(student: TailoredNet, prune: PruneConfig, settings: StudentConfig, run: Run) -> bool:
+    """Whether a run leaves the widths of its thinned blocks open, and has some."""
+    keeps_features = students_teacher_keeps_features(student_rate(prune.lr, run), run.training)
+    is_open = settings.proxies == AUTO and settings.warm_start > 0 and prune.refits(keeps_features)
+    return is_open and student.cost_model.unit != "latency" and len(thinned_paths(student)) > 0
+
+
+class _Trial:
+    """A student that has begun, in which all thinned blocks take one width after another."""
+
+    def __init__(self, student: TailoredNet, task: Task, settings: StudentConfig, run: Run) -> None:
+        self._student, self._task, self._run = student, task, run
+        self._batches, self._count = warm_pictures(student, task, settings, run)
+        self._channels = ThinnedChannels(student, self._batches, self._count)
+
+    def take(self, forms: Mapping[str, str]) -> None:
+        """Give thinned blocks widths, by the keys of their paths, and fit them to their blocks.
+
+        What a fit leaves as it is, their low-rank weights, is drawn by the seed: the same in a run that goes on.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._run.seed + 2)
+            self._student.reform(forms)
+        self._channels.write()
+        fit_proxies(self._student, self._batches, self._count, thinned_paths(self._student))
+
+    def choice(self, teacher: Teacher, prune: PruneConfig) -> tuple[dict[str, str], float]:
+        """The form of every thinned block, by the key of its path, and the passes that it took to find them."""
+        task, model = self._task, self._student.cost_model
+        thin = {path.target: path.key for path in thinned_paths(self._student)}
+        pictures = min(prune.pictures_to_measure_on(True), len(task.val))
+        ways = self._ways(teacher, pictures, thin)
+        others = sum(price for path, price in model.paths.items() if path.is_universal and path.target not in thin)
+        budget = prune.budget if prune.how == "budget" and prune.budget is not None else SIZE
+        chosen = best_widths(ways, model.limit(budget) - others)
+        fitted = (len(PARTS) + 2) * self._count + len(PARTS) * count_to_fit_on(self._student, task, FITTED_TO_MEASURE)
+        passes = (fitted + len(PARTS) * len(thin) * pictures) / len(task.train)
+        return {key: chosen[layer] for layer, key in thin.items()}, passes
+
+    def _ways(self, teacher: Teacher, pictures: int, thin: Mapping[int, str]) -> Mapping[int, Ways]:
+        """Of each layer with a thinned block, `thin` of which are the keys of their paths: its block, and every width."""
+        student = self._student
+        prices = {path.target: price for path, price in student.cost_model.paths.items() if path.is_universal}
+        ways: dict[int, dict[str, Way]] = {layer: {UNIVERSAL: Way(prices[layer], 0.0)} for layer in thin}
+        refits = Refits.of(student, self._task, self._run, teacher)
+        size = pictures_at_once(student.backbone.shapes, pictures)
+        turns = len(PARTS) * len(thin) * -(-pictures // size)
+        with self._run.display.turns("student    measuring how wide blocks are to be", turns) as advance:
+            for form in PARTS:
+                self.take(dict.fromkeys(thin.values(), form))
+                seen = some_pictures(student, self._task, pictures, size, refits)
+                graph = BlockGraph.of(student)
+                paths = thinned_paths(student)
+                tried: list[Tried] = [(path.target, frozenset([path]), _alone(graph, path)) for path in paths]
+                for option in measured(student, tried, seen, advance, refits):
+                    (path,) = option.kept
+                    ways[option.layer][form] = Way(student.cost_model.paths[path], max(0.0, option.loss))
+        return ways
+
+
+def _alone(graph: BlockGraph, path: Path) -> BlockGraph:
+    """The graph with a path as the only one into its layer."""
+    return graph.without(other for other in graph.paths if other.target == path.target and other != path)

@@ -1,0 +1,202 @@
+"""How wide thinned blocks are: what is measured, which width is the best for a size, and where nothing is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from blocks import Backbone, InputSpec, TailoredNet, compact
+from blocks.paths import UNIVERSAL
+from blocks.thinned import PARTS
+from blocks.warm_start import thinned_paths
+from nettailor.data.task import Task
+from nettailor.pruning import widths as module
+from nettailor.pruning.config import PruneConfig
+from nettailor.pruning.refit import cut_and_refit
+from nettailor.pruning.widths import STAGE, Way, best_widths, choose_widths
+from nettailor.training.checkpoint import Checkpoints, restore
+from nettailor.training.config import StudentConfig
+from nettailor.training.run import Run
+from nettailor.training.stages import begin, new_student, train
+
+LOW = 1e-5
+"""A teacher's rate that keeps pretrained features."""
+SETTINGS = StudentConfig(skips=1, epochs=1, batch=16, warm_start=32, views=0, matching_weight=0.0)
+PRUNE = PruneConfig(measured_on=12)
+
+
+class Inverted(nn.Module):
+    """An inverted residual: an expansion by six, a depthwise convolution, a projection; its input is added where it fits."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        wide = 6 * inputs
+        self.adds_input = inputs == outputs and stride == 1
+        self.layers = nn.Sequential(
+            *(nn.Conv2d(inputs, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU6()),
+            *(nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.ReLU6()),
+            *(nn.Conv2d(wide, outputs, 1, bias=False), nn.BatchNorm2d(outputs)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return out + x if self.adds_input else out
+
+
+@pytest.fixture(scope="module")
+def inverted() -> Backbone:
+    """A plain convolution and three inverted residuals, of which one adds its input."""
+    torch.manual_seed(1)
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()),
+        *(Inverted(8, 8, 1), Inverted(8, 16, 2), Inverted(16, 16, 1)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)),
+    )
+    for _ in range(30):
+        model.train()(torch.randn(64, 3, 16, 16))  # its norms have seen pictures, so that answers differ
+    return Backbone(model.eval(), InputSpec(16, (0.5,) * 3, (0.25,) * 3), "inverted")
+
+
+@torch.no_grad()
+def begun(backbone: Backbone, task: Task, run: Run, settings: StudentConfig = SETTINGS) -> tuple[TailoredNet, Backbone]:
+    """A student at its start, and its teacher."""
+    run.rate = LOW
+    torch.manual_seed(5)
+    teacher = backbone.teacher(len(task.classes)).requires_grad_(False).eval()
+    for parameter in teacher.head.parameters():
+        parameter *= 100  # it is sure of its answers
+    student = new_student(backbone, task, settings, run)
+    begin(student, task, settings, run, teacher)
+    return student, teacher
+
+
+def forms_of(student: TailoredNet) -> dict[str, str]:
+    return {path.key: path.form for path in thinned_paths(student)}
+
+
+def test_the_first_network_that_is_small_enough_has_the_widths() -> None:
+    block = Way(10.0, 0.0)
+    ways = {
+        1: {UNIVERSAL: block, "narrow": Way(2.0, 8.0), "wide": Way(7.0, 0.3)},  # 0.1 a unit saved, then 1.54
+        2: {UNIVERSAL: block, "narrow": Way(2.0, 0.8), "wide": Way(7.0, 0.6)},  # 0.1
+        3: {UNIVERSAL: block, "narrow": Way(2.0, 100.0), "wide": Way(7.0, 30.0)},  # 10, then 14
+    }
+    assert best_widths(ways, 22.0) == {1: "wide", 2: "narrow", 3: "wide"}, "block 3 stays: what replaces it first"
+    assert best_widths(ways, 19.0) == {1: "wide", 2: "narrow", 3: "wide"}
+    assert best_widths(ways, 14.0) == {1: "narrow", 2: "narrow", 3: "wide"}
+    assert best_widths(ways, 1.0) == {1: "narrow", 2: "narrow", 3: "narrow"}, "nothing is that cheap"
+
+
+def test_where_nothing_is_lost_the_narrowest_is_taken() -> None:
+    free = {UNIVERSAL: Way(10.0, 0.0), "narrow": Way(2.0, 0.0), "wide": Way(7.0, 0.0)}
+    assert best_widths({1: free}, 100.0) == {1: "narrow"}
+
+
+def test_every_width_is_measured_alone_in_its_layer_and_fitted(
+    inverted: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the plain way: leave the layer with that proxy alone, fit it, and look at what the loss grows by."""
+    run = Run()
+    student, teacher = begun(inverted, task, run)
+    given: dict[int, dict[str, Way]] = {}
+    limits: list[float] = []
+
+    def choose(ways: dict[int, dict[str, Way]], limit: float) -> dict[int, str]:
+        given.update(ways)
+        limits.append(limit)
+        return best_widths(ways, limit)
+
+    monkeypatch.setattr(module, "best_widths", choose)
+    passes = choose_widths(student, teacher, task, PRUNE, SETTINGS, run)
+    thin = thinned_paths(student)
+    assert len(thin) == 2
+    assert sorted(given) == [path.target for path in thin]
+    blocks = {path.target: path for path in student.paths if path.is_universal}
+    others = sum(student.costs[path].macs for layer, path in blocks.items() if layer not in given)
+    assert limits == [pytest.approx(0.6 * inverted.cost.macs - student.fixed_cost().macs - others)]
+    looked_at = (len(PARTS) + 2) * 32 + len(PARTS) * 48 + len(PARTS) * 2 * 12
+    assert passes == pytest.approx(looked_at / len(task.train))
+    for layer, ways in given.items():
+        assert list(ways) == [UNIVERSAL, *PARTS]
+        assert ways[UNIVERSAL] == Way(student.costs[blocks[layer]].macs, 0.0)
+        prices = [ways[form].price / ways[UNIVERSAL].price for form in PARTS]
+        assert prices == pytest.approx(list(PARTS.values()), rel=0.1)
+    layer = thin[-1].target
+    losses = {form: ways.loss for form, ways in given[layer].items()}
+    assert losses["thinned"] > losses["thinned_three_quarters"]
+
+
+def test_a_student_with_other_widths_is_a_student_like_others(inverted: Backbone, task: Task) -> None:
+    """Its thinned blocks are fitted, it trains, is cut, and its compact network gives what it gives."""
+    run = Run()
+    student, teacher = begun(inverted, task, run)
+    choose_widths(student, teacher, task, replace(PRUNE, how="budget", budget=0.75), SETTINGS, run)
+    assert "thinned_three_quarters" in forms_of(student).values()
+    assert student.net_plan.paths == tuple(student.paths)
+    train(student, teacher, task, SETTINGS, run)
+    cut_and_refit(student, [p for p in student.paths if not p.is_universal or p.target == 1], task, run)
+    x = torch.rand(3, 3, 16, 16)
+    student.eval()
+    net = compact(student)
+    torch.testing.assert_close(net(x), student(x))
+    assert {path.key: path.form for path in net.paths if path.key in forms_of(student)} == forms_of(student)
+    assert net.cost().macs == student.cost().macs
+
+
+@pytest.mark.parametrize(
+    ("settings", "prune", "rate"),
+    [
+        (replace(SETTINGS, proxies="thinned"), PRUNE, LOW),
+        (replace(SETTINGS, warm_start=0), PRUNE, LOW),
+        (SETTINGS, replace(PRUNE, cut="fade"), LOW),
+        (SETTINGS, PRUNE, 2e-3),
+    ],
+)
+def test_elsewhere_they_stay_quarters(
+    inverted: Backbone, task: Task, settings: StudentConfig, prune: PruneConfig, rate: float
+) -> None:
+    run = Run()
+    student, teacher = begun(inverted, task, run, settings)
+    run.rate = rate
+    before = {name: tensor.clone() for name, tensor in student.task_tensors().items()}
+    assert choose_widths(student, teacher, task, prune, settings, run) == 0
+    assert set(forms_of(student).values()) == {"thinned"}
+    assert all(torch.equal(tensor, before[name]) for name, tensor in student.task_tensors().items())
+
+
+def test_where_milliseconds_are_counted_they_stay_quarters(inverted: Backbone, task: Task) -> None:
+    run = Run()
+    student, teacher = begun(inverted, task, run)
+    student.use_cost_model(replace(student.cost_model, unit="latency"))
+    assert choose_widths(student, teacher, task, PRUNE, SETTINGS, run) == 0
+    with pytest.raises(ValueError, match="not measured"):
+        student.reform({path.key: "thinned_half" for path in thinned_paths(student)})
+
+
+def test_a_run_that_goes_on_has_the_widths_that_it_had(
+    inverted: Backbone, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Run(checkpoints=Checkpoints(tmp_path))
+    student, teacher = begun(inverted, task, first)
+    passes = choose_widths(student, teacher, task, PRUNE, SETTINGS, first)
+    monkeypatch.setattr(module, "best_widths", lambda *_: pytest.fail("they were chosen already"))
+    before_training = Run(checkpoints=Checkpoints(tmp_path))
+    again, _ = begun(inverted, task, before_training)
+    assert choose_widths(again, teacher, task, PRUNE, SETTINGS, before_training) == passes
+    for name, tensor in again.task_tensors().items():
+        torch.testing.assert_close(tensor, student.task_tensors()[name])
+    train(student, teacher, task, SETTINGS, first)
+    trained = Run(checkpoints=Checkpoints(tmp_path))
+    third, _ = begun(inverted, task, trained)
+    assert choose_widths(third, teacher, task, PRUNE, SETTINGS, trained) == passes
+    assert forms_of(third) == forms_of(student)
+    train(third, teacher, task, SETTINGS, trained)
+    restore(third.task_tensors(), student.task_tensors(), "the student")  # every tensor has its place
+    (tmp_path / f"{STAGE}.safetensors").unlink()
+    earlier, _ = begun(inverted, task, trained)
+    assert choose_widths(earlier, teacher, task, PRUNE, SETTINGS, trained) == 0
+    assert set(forms_of(earlier).values()) == {"thinned"}, "as before there were widths"
