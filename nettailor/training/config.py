@@ -106,8 +106,9 @@ class StudentConfig:
         str,
         Field(
             pattern=r"^\w+$|^[\w.]+:\w+$",
-            description="conv1x1, bottleneck, identity, thinned (the block with a quarter of its inner channels), pointwise "
-            "or auto (by cost), by_block (as the paper), or package.module:function",
+            description="conv1x1, bottleneck, identity, thinned (the block with a quarter of its inner channels; also "
+            "thinned_half, thinned_three_quarters), pointwise or auto (by cost), by_block (as the paper), or "
+            "package.module:function",
         ),
     ] = "auto"
     gates: Annotated[

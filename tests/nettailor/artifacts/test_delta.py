@@ -17,6 +17,7 @@ from blocks import Backbone, CompactNet, Plan, TailoredNet, compact, count_param
 from blocks.chosen_channels import ChosenChannels
 from blocks.counting import Cost, tensors_of
 from blocks.narrow import narrow
+from blocks.thinned import PARTS
 from nettailor.artifacts import delta
 from nettailor.backbones import resnet34_tiny as embedded
 from nettailor.backbones.load import load_backbone
@@ -249,12 +250,13 @@ def test_widths_that_do_not_fit_together_are_refused_where_the_tensors_have_them
         delta.load(tmp_path, backbone)
 
 
+@pytest.mark.parametrize("form", PARTS)
 def test_a_thinned_blocks_delta_has_numbers_of_channels_and_false_ones_are_refused(
-    backbone: Backbone, tmp_path: Path
+    backbone: Backbone, tmp_path: Path, form: str
 ) -> None:
     """What they number is the backbone's, and not in the delta."""
-    student = TailoredNet(backbone, 3, Plan(skips=1, proxies="thinned")).eval()
-    thinned = [path for path in student.paths if path.form == "thinned"]
+    student = TailoredNet(backbone, 3, Plan(skips=1, proxies=form)).eval()
+    thinned = [path for path in student.paths if path.form == form]
     gone = {path.target for path in thinned}
     student.keep(path for path in student.paths if not (path.is_universal and path.target in gone))
     for path in thinned:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tensorboard.plugins.hparams import metadata
 
+from blocks import Backbone, Plan, TailoredNet, compact
 from nettailor.artifacts.confusion import Confusion
 from nettailor.artifacts.report import Report
+from nettailor.jobs import tensorboard
 from nettailor.jobs.recipe import Recipe
 from nettailor.views.tensorboard.hparams import METRICS
 from tests import fabricated
@@ -89,3 +93,13 @@ def test_a_folder_that_cannot_be_written_is_a_plain_error(delta_folder: Path, ne
     said = nettailor.fails("show", delta_folder, "--backbone", TINY, "--tensorboard", "file")
     assert "can't be written" in said
     assert "file" in said
+
+
+def test_the_student_that_was_pruned_has_the_widths_of_its_delta(backbone: Backbone) -> None:
+    made = TailoredNet(backbone, 3, Plan(skips=3, proxies="thinned_half")).eval()
+    made.keep(path for path in made.paths if not path.is_universal)
+    delta: Any = SimpleNamespace(net=compact(made), classes=["a", "b", "c"])
+    student = tensorboard._student(delta, Recipe())
+    assert student is not None
+    assert any(path.form == "thinned_half" for path in student.paths)
+    assert set(delta.net.paths) <= set(student.paths)

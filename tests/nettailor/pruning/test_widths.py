@@ -14,12 +14,15 @@ from blocks.paths import UNIVERSAL
 from blocks.thinned import PARTS
 from blocks.warm_start import thinned_paths
 from nettailor.data.task import Task
+from nettailor.pruning import folds
 from nettailor.pruning import widths as module
 from nettailor.pruning.config import PruneConfig
+from nettailor.pruning.folds import FoldJudge
+from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.refit import cut_and_refit
 from nettailor.pruning.widths import STAGE, Way, best_widths, choose_widths
 from nettailor.training.checkpoint import Checkpoints, restore
-from nettailor.training.config import StudentConfig
+from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.run import Run
 from nettailor.training.stages import begin, new_student, train
 
@@ -99,7 +102,7 @@ def test_where_nothing_is_lost_the_narrowest_is_taken() -> None:
 def test_every_width_is_measured_alone_in_its_layer_and_fitted(
     inverted: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Against the plain way: leave the layer with that proxy alone, fit it, and look at what the loss grows by."""
+    """On the pictures and at the prices of the run; how one loss is measured is tested in test_importance.py."""
     run = Run()
     student, teacher = begun(inverted, task, run)
     given: dict[int, dict[str, Way]] = {}
@@ -196,7 +199,26 @@ def test_a_run_that_goes_on_has_the_widths_that_it_had(
     assert forms_of(third) == forms_of(student)
     train(third, teacher, task, SETTINGS, trained)
     restore(third.task_tensors(), student.task_tensors(), "the student")  # every tensor has its place
+    first.checkpoints.hand_over(STAGE, tmp_path / "nets", 1.0)
+    elsewhere = Checkpoints(tmp_path / "elsewhere")
+    assert elsewhere.take_over(tmp_path / "nets") == {STAGE: 1.0}, "another size for a finished student"
+    assert elsewhere.load(STAGE)[1]["forms"] == forms_of(student)  # type: ignore[index]
     (tmp_path / f"{STAGE}.safetensors").unlink()
     earlier, _ = begun(inverted, task, trained)
     assert choose_widths(earlier, teacher, task, PRUNE, SETTINGS, trained) == 0
     assert set(forms_of(earlier).values()) == {"thinned"}, "as before there were widths"
+
+
+def test_networks_of_folds_have_the_widths_that_are_judged(
+    inverted: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run()
+    student, teacher = begun(inverted, task, run)
+    student.reform(dict.fromkeys(forms_of(student), "thinned_half"))
+    trained: list[dict[str, str]] = []
+    monkeypatch.setattr(folds, "fit_student", lambda stage, net, *_: trained.append(forms_of(net)))
+    monkeypatch.setattr(Run, "passes", lambda *_: 1)
+    judge = FoldJudge(inverted, task, 2, TeacherConfig(), SETTINGS, run, lambda *_: teacher)
+    right = torch.ones(len(task.val), dtype=torch.bool)
+    judge.drop((right, right), BlockGraph.of(student).paths, "recover", 1, 100.0)
+    assert trained == [forms_of(student)]
