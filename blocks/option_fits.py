@@ -50,6 +50,7 @@ class OptionFits:
             for below in range(len(self._whole.xs[0]), layer):
                 self._whole.advance(below, self._whole.given(below))
             self._layer = _Layer(layer, self._whole)
+            self._student.unfold(layer)
         before = self._layer.tensors()
         self._layer.fit(set(kept), self._student.gates().detach()[layer - 1])
         try:

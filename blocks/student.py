@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 
 from blocks.assembly import NetPlan, Plan, PrefixError, build_parts, end_costs, path_costs
 from blocks.backbone import Backbone
+from blocks.cost_model import CostModel
 from blocks.counting import Cost, params_of, tensors_of
 from blocks.fold import fold, fold_part
 from blocks.fuse import frozen_copy
@@ -48,38 +49,6 @@ class Activity:
     logits: Tensor
     gates: Tensor
     rows: tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class CostModel:
-    """What a student's parts cost in one unit.
-
-    Attributes:
-        unit: "macs", "params" or "latency" (milliseconds).
-        paths: of every path.
-        fixed: of stem and head, which no choice of paths can remove.
-        whole: of the whole backbone.
-    """
-
-    unit: str
-    paths: dict[Path, float]
-    fixed: float
-    whole: float
-
-    @property
-    def blocks(self) -> float:
-        """Of all universal blocks together."""
-        return sum(price for path, price in self.paths.items() if path.is_universal)
-
-    def limit(self, budget: float) -> float:
-        """What paths may cost in a compact net that costs `budget`: a part of the backbone's price, or milliseconds."""
-        return (budget if self.unit == "latency" else budget * self.whole) - self.fixed
-
-    def in_words(self, paths: float) -> str:
-        """What a compact net costs whose paths cost `paths`, as a budget is given."""
-        if self.unit == "latency":
-            return f"{paths + self.fixed:.3g} ms"
-        return f"{(paths + self.fixed) / self.whole:.3g} of the backbone's {'MACs' if self.unit == 'macs' else 'parameters'}"
 
 
 class TailoredNet(nn.Module):
@@ -117,6 +86,7 @@ class TailoredNet(nn.Module):
         self._own_norms = tuple(parts.norms)
         self._frozen: dict[int, nn.Module] = {}
         self._folded: dict[int, nn.Module] = {}
+        self._folded_proxies: dict[Path, nn.Module] = {}
         self.costs = {path: path_costs(backbone, path, self.module_of(path)) for path in self.paths}
         self.use_cost_model(self.cost_model_in("macs"))
         self.train(self.training)
@@ -198,7 +168,7 @@ class TailoredNet(nn.Module):
             resampled: what was resampled for the layers before; None where the mixture is computed again in the backward
                 pass. The block is computed once in any case.
         """
-        modules = [self.module_of(path) for path in paths]
+        modules = [self._folded_proxies.get(path) or self.module_of(path) for path in paths]
         inputs = [xs[path.source] for path in paths]
         if paths[0].is_universal:
             inputs[0] = self.part(paths[0].target)(inputs[0])
@@ -207,8 +177,11 @@ class TailoredNet(nn.Module):
             weights, shared = row.unbind(0), resampled or Resampled()
             total: Tensor | None = None
             for path, module, x in zip(paths, modules, inputs, strict=True):
-                given = shared.through(module, path.source, x) if isinstance(module, Proxy) else x
-                out = weights[path.slot] * given
+                if isinstance(module, Proxy):
+                    x = shared.through(module, path.source, x)
+                elif not path.is_universal:
+                    x = module(x)
+                out = weights[path.slot] * x
                 total = out if total is None else total + out
             assert total is not None
             return total
@@ -316,17 +289,30 @@ class TailoredNet(nn.Module):
         return self._quick(number, module) if self.training else module
 
     @contextmanager
-    def folded(self) -> Iterator[None]:
+    def folded(self, proxies: bool = False) -> Iterator[None]:
         """In it stem, blocks and head run as folded copies of what they are at its start: faster, equal up to rounding.
 
         For looking at a student in which proxies and gates alone change; no gradient reaches what is copied.
+
+        Args:
+            proxies: whether they are folded, too; those of a layer that changes are to be unfolded (`unfold`).
         """
         whole = [self.stem, *(self.blocks[str(layer)] for layer in range(1, self.depth + 1)), self.head]
         self._folded = {number: fold_part(part) for number, part in enumerate(whole)}  # type: ignore[arg-type]
+        if proxies:
+            self._folded_proxies = {
+                path: fold_part(self.module_of(path))  # type: ignore[arg-type]
+                for path in self.live_paths()
+                if not path.is_universal
+            }
         try:
             yield
         finally:
-            self._folded = {}
+            self._folded, self._folded_proxies = {}, {}
+
+    def unfold(self, layer: int) -> None:
+        """Run the proxies into a layer as they are, from here to the end of `folded`."""
+        self._folded_proxies = {path: proxy for path, proxy in self._folded_proxies.items() if path.target != layer}
 
     def _quick(self, part: int, module: nn.Module) -> nn.Module:
         """A frozen part (0 for the stem, l for G_l) with its norms folded, where nothing in it is the task's.

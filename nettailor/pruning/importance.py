@@ -174,7 +174,7 @@ def measured(
     was_training, before = student.training, student.gates.fade.clone()
     student.eval()
     base, losses, seen = 0.0, [0.0] * len(tried), 0
-    with student.folded():
+    with student.folded(proxies=refits is not None):
         for x, labels in batches:
             student.gates.fade.copy_(before)
             whole = student.run(x)

@@ -85,6 +85,22 @@ def test_folded_it_gives_the_same_and_afterwards_what_it_is_then(backbone: Backb
     assert not torch.allclose(student(x), changed, atol=1e-3)
 
 
+@torch.no_grad()
+def test_folded_proxies_give_the_same_and_those_that_change_are_unfolded(backbone: Backbone) -> None:
+    student = student_of(backbone, skips=2, proxies="thinned", rank=2).eval()
+    x, _ = pictures()
+    plain = student(x)
+    changing = student.proxies["2-3"].transform[-1]  # type: ignore[index, union-attr]
+    with student.folded(proxies=True):
+        torch.testing.assert_close(student(x), plain, atol=1e-5, rtol=1e-4)
+        changing.bias += 5.0
+        torch.testing.assert_close(student(x), plain, atol=1e-5, rtol=1e-4)
+        student.unfold(3)
+        changed = student(x)
+        assert (changed - plain).abs().max() > 1e-3
+    torch.testing.assert_close(changed, student(x), atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_each_policy_owns_what_it_says(backbone: Backbone, policy: str) -> None:
     student = student_of(backbone, batch_norm=policy)
