@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from torch import Tensor
 
@@ -24,24 +23,20 @@ from blocks.teachers import Teacher
 from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import ROUNDING
-from nettailor.pruning.fade import Fade
 from nettailor.pruning.folds import wanted_folds
 from nettailor.pruning.graph import BlockGraph, GraphError
-from nettailor.pruning.importance import Refits, kind_for, loss_left_with, option_losses, pictures_run
+from nettailor.pruning.importance import kind_for, option_losses, pictures_run
+from nettailor.pruning.job import Job
 from nettailor.pruning.refit import FITTED_TO_MEASURE, count_to_fit_on, cut_and_refit
-from nettailor.pruning.rounds import RECOVERABLE, Rounds, Trial, Whole, recoverable, snapshot
-from nettailor.pruning.solver import cheapest, smaller, within_budget
+from nettailor.pruning.rounds import Rounds, Trial, Whole, recoverable, snapshot
+from nettailor.pruning.solver import Option, cheapest, smaller, within_budget
 from nettailor.pruning.ways import WAYS, way
-from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
 from nettailor.training.loop import accuracy
-from nettailor.training.rates import students_teacher_keeps_features
 from nettailor.training.run import Run
-from nettailor.training.stages import fit_student, student_rate
 
 FAR_BELOW = 0.25  # under the teacher: where a front ends, its networks are of no use
-UNTRAINED = RECOVERABLE / 2  # below the drop: where a round's network is no lower, fitted anew, none is trained
 SMALLEST_STEP = 0.97  # of the price: rounds that save less than 3 % are not worth their training
 
 
@@ -82,7 +77,7 @@ def prune(
     config, run = config or PruneConfig(), run or Run()
     settings = replace(settings or StudentConfig(), complexity_weight=0.0)
     floor = accuracy(teacher, task.val)
-    job = _Job(student, teacher, task, config, settings, run, floor)
+    job = Job(student, teacher, task, config, settings, run, floor)
     result: Pruned = WAYS[config.how](job)
     student.keep(result.graph.paths)
     return result
@@ -111,110 +106,6 @@ def _because_shared(student: TailoredNet) -> str:
     return f", because blocks 1 to {shared} stay (student.shared_prefix)" if shared else ""
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What every way of pruning needs. `floor` is the teacher's accuracy on the validation split."""
-
-    student: TailoredNet
-    teacher: Teacher
-    task: Task
-    config: PruneConfig
-    settings: StudentConfig
-    run: Run
-    floor: float
-
-    @property
-    def least(self) -> float:
-        """The lowest accuracy on the validation split that is within the drop."""
-        return self.floor - self.config.drop / 100 - ROUNDING
-
-    @property
-    def rate(self) -> float:
-        """Peak learning rate of every training between removals."""
-        return student_rate(self.config.lr, self.run)
-
-    @property
-    def keeps_features(self) -> bool:
-        """Whether that is one that keeps pretrained features."""
-        return students_teacher_keeps_features(self.rate, self.run.training)
-
-    @property
-    def fits_anew(self) -> bool:
-        """Whether paths are cut at once, and the proxies that stay fitted anew."""
-        return self.config.refits(self.keeps_features)
-
-    @property
-    def refits(self) -> Refits | None:
-        """How losses are measured behind such a fit."""
-        return Refits.of(self.student, self.task, self.run, self.teacher) if self.fits_anew else None
-
-    def without(self, stage: str, left: BlockGraph, chosen: list[Path]) -> Trial:
-        """Remove what is not in `left`, train on, and measure."""
-        epochs = passes.of_round(self.keeps_features).over(
-            len(self.task.train), self.settings.batch, self.config.epochs, accumulate=self.run.training.accumulate
-        )
-        removal = self._removal(left, epochs)
-        if self.fits_anew and self._refit_is_enough(stage, removal, left):
-            value, epochs = removal.memory["after_cut"], 0
-        else:
-            value, epochs = self._trained(stage, removal, epochs)
-        paths, removed = [path.key for path in left.paths], [path.key for path in chosen]
-        before, after = removal.memory.get("before_cut"), removal.memory.get("after_cut")
-        return Trial(paths, left.macs(), left.price(), value, removed, epochs, before, after)
-
-    def may_go_at_once(self, left: BlockGraph, pictures: int) -> bool:
-        """Whether so little is lost, nothing trained, that a round may be of several steps."""
-        if not self.fits_anew:
-            return loss_left_with(self.student, left, self.task, pictures) <= self.config.largest_loss
-        before = snapshot(self.student)
-        cut_and_refit(self.student, left.paths, self.task, self.run)
-        value = accuracy(self.student, self.task.val)
-        restore(self.student.task_tensors(), before, "student")
-        return self._needs_no_training(value)
-
-    def to_look_ahead(self, pictures: int) -> int:
-        """How many pictures that takes: with all paths and with those that would be left, or to fit these and judge."""
-        if not self.fits_anew:
-            return 2 * min(pictures, len(self.task.val))
-        return 2 * count_to_fit_on(self.student, self.task) + len(self.task.val)
-
-    def _needs_no_training(self, value: float) -> bool:
-        """Whether a network that is fitted anew is accurate enough to go on from."""
-        return value >= self.least - UNTRAINED
-
-    def _trained(self, stage: str, removal: Fade, epochs: int) -> tuple[float, int]:
-        """Train while the removal goes on: the accuracy at its end, and the passes that it took."""
-        fitted = fit_student(
-            stage,
-            self.student,
-            self.teacher,
-            self.task,
-            self.settings,
-            epochs,
-            self.rate,
-            self.run,
-            removal,
-        )
-        if removal.is_over:
-            return fitted.metrics["val_accuracy"], fitted.epochs
-        removal(epochs)  # a training of a single step has no time to fade
-        return accuracy(self.student, self.task.val), fitted.epochs
-
-    def _refit_is_enough(self, stage: str, removal: Fade, left: BlockGraph) -> bool:
-        """Cut and fit anew, or go on with the training behind that: whether no training follows."""
-        if self.run.checkpoints.has(stage):
-            self.student.keep(left.paths)
-            return False
-        removal(0.0)
-        return self.config.epochs is None and self._needs_no_training(removal.memory["after_cut"])
-
-    def _removal(self, left: BlockGraph, epochs: int) -> Fade:
-        if self.fits_anew:
-            return Fade(self.student, left, 0, self.task.val, partial(cut_and_refit, task=self.task, run=self.run))
-        wanted = self.config.fade_epochs
-        return Fade(self.student, left, epochs / 2 if wanted is None else min(wanted, epochs / 2), self.task.val)
-
-
 def weakest_blocks(graph: BlockGraph, count: int) -> list[Path]:
     """The `count` universal blocks with the smallest gates, of those that may go."""
     gates = {path: data["gate"] for path, data in graph.edges() if path.is_universal and not graph.stays(path)}
@@ -227,7 +118,7 @@ def weak_proxies(graph: BlockGraph, below: float) -> list[Path]:
 
 
 @way("paper")
-def _paper(job: _Job) -> Pruned:
+def _paper(job: Job) -> Pruned:
     student, config, run = job.student, job.config, job.run
     whole, start = BlockGraph.of(student), snapshot(student)
     tried: list[tuple[Trial, BlockGraph, dict[str, Tensor]]] = []
@@ -255,7 +146,7 @@ def _paper(job: _Job) -> Pruned:
 
 
 @way("tolerance", "budget")
-def _rounds(job: _Job) -> Pruned:
+def _rounds(job: Job) -> Pruned:
     """Rounds, each towards `shrink` of the last one's price; what falls below may well come back.
 
     A round of several steps at once that falls below what recovery brings back is undone, and from there on each round is of
@@ -270,6 +161,9 @@ def _rounds(job: _Job) -> Pruned:
     state, start = Rounds.resume(student, job.task, job.run, whole)
     always_careful = wanted_folds(config, job.task) > 0 or (job.fits_anew and config.largest_loss == 0)
     state.careful = state.careful or always_careful
+    if state.from_student and goal is None and job.fits_anew and config.epochs is None:
+        _from_student(job, state, start)
+    state.from_student = False
     while not state.over:
         graph = BlockGraph.of(student)
         left = _next(job, state, graph, goal)
@@ -290,12 +184,7 @@ def _rounds(job: _Job) -> Pruned:
         elif goal is None:
             state.over = _is_over(state, trial, config, job.floor)
         state.save(student, job.run, number)
-        trained = "" if trial.epochs else ", fitted anew and not trained"
-        reached = f"val_accuracy {trial.val_accuracy:.3f} (teacher {job.floor:.3f})"
-        figures = f"{left.macs() / 1e6:.2f} M MACs in paths, {reached}{trained}"
-        job.run.display.say(
-            f"prune      round {number}: without {len(gone)} paths: {figures}{'; undone' if undone else ''}"
-        )
+        job.say(f"round {number}", trial, "; undone" if undone else "")
     restore(student.task_tensors(), state.best, "student")
     epochs = sum(trial.epochs for trial in state.trials)
     return Pruned(
@@ -308,6 +197,43 @@ def _rounds(job: _Job) -> Pruned:
         state.steps,
         whole=whole if goal is None else None,
     )
+
+
+def _from_student(job: Job, state: Rounds, start: dict[str, Tensor]) -> None:
+    """The first networks of `tolerance` where cuts are fitted anew: each is cut out of the student as it was trained.
+
+    So one measurement serves for all of them, and each is the best of its size; a round's network is not, it keeps what later
+    rounds need. They end before the first that would have to be trained, and rounds go on from the last.
+
+    Args:
+        start: what the task owns of that student.
+    """
+    student, config = job.student, job.config
+    restore(student.task_tensors(), start, "student")
+    graph, before = BlockGraph.of(student), accuracy(student, job.task.val)
+    options, price = _losses(job, state, graph), student.cost_model.blocks
+    while True:
+        price *= math.sqrt(config.shrink)
+        try:
+            left = within_budget(graph, options, price)
+        except GraphError:
+            break
+        paths = [path.key for path in left.paths]
+        if any(trial.paths == paths for trial in state.trials):
+            continue  # the best of a little more already, or that of a run that goes on
+        cut_and_refit(student, left.paths, job.task, job.run)
+        after = accuracy(student, job.task.val)
+        looked_at = count_to_fit_on(student, job.task) + len(job.task.val)
+        state.importance_passes += looked_at / len(job.task.train)
+        if not job.needs_no_training(after):
+            break
+        removed = [path.key for path in graph.paths if path not in set(left.paths)]
+        trial = Trial(paths, left.macs(), left.price(), after, removed, 0, before, after)
+        state.record(student, trial, job.least, config.drop / 100 + ROUNDING)
+        state.save(student, job.run, len(state.trials))
+        job.say("the student", trial)
+        restore(student.task_tensors(), start, "student")
+    restore(student.task_tensors(), state.steps[-1] if state.steps else start, "student")
 
 
 def _is_over(state: Rounds, trial: Trial, config: PruneConfig, floor: float) -> bool:
@@ -326,19 +252,24 @@ def _parts(shrink: float, careful: bool) -> list[float]:
     return parts
 
 
-def _next(job: _Job, state: Rounds, graph: BlockGraph, goal: float | None) -> BlockGraph | None:
-    """The next round's network, not cheaper than the goal; None where there is nothing left to do."""
-    if goal is not None and graph.price() <= goal:
-        return None
+def _losses(job: Job, state: Rounds, graph: BlockGraph) -> list[Option]:
+    """What every option loses for the student as it is, this graph; what is looked at is counted."""
     kind = kind_for(job.config.importance, job.student, graph, job.keeps_features)
     count = job.config.pictures_to_measure_on(job.keeps_features)
     options = option_losses(job.student, job.task, kind, count, job.run.display, job.refits)
-    bottom = cheapest(graph).price()
-    pictures, training = min(count, len(job.task.val)), len(job.task.train)
-    looked_at = pictures_run(options, kind, pictures)
+    looked_at = pictures_run(options, kind, min(count, len(job.task.val)))
     if job.fits_anew and kind == "measured":
         looked_at += count_to_fit_on(job.student, job.task, FITTED_TO_MEASURE)
-    state.importance_passes += looked_at / training
+    state.importance_passes += looked_at / len(job.task.train)
+    return options
+
+
+def _next(job: Job, state: Rounds, graph: BlockGraph, goal: float | None) -> BlockGraph | None:
+    """The next round's network, not cheaper than the goal; None where there is nothing left to do."""
+    if goal is not None and graph.price() <= goal:
+        return None
+    options, bottom = _losses(job, state, graph), cheapest(graph).price()
+    count, training = job.config.pictures_to_measure_on(job.keeps_features), len(job.task.train)
     for part in _parts(job.config.shrink, state.careful):
         try:
             left = smaller(graph, options, part, goal or 0.0, bottom)

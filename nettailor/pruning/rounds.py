@@ -84,6 +84,7 @@ class Rounds:
         steps: what the task owned after each trial.
         at: the trial from whose end the next one goes on, counted from 1; 0 is the unpruned student.
         careful: each round is of one step: folds will judge, or a round of several has been undone.
+        from_student: whether networks may still be cut out of the student as it was trained.
     """
 
     best: dict[str, Tensor]
@@ -96,6 +97,7 @@ class Rounds:
     over: bool = False
     at: int = 0
     careful: bool = False
+    from_student: bool = True
 
     def record(
         self, student: TailoredNet, trial: Trial, least: float, allowed: float, reach: float = RECOVERABLE
@@ -171,6 +173,7 @@ class Rounds:
                 )
             steps.append({name: tensor.to(device) for name, tensor in saved[0].items()})
         at = notes.setdefault("at", len(trials))  # earlier versions undid nothing
+        notes.setdefault("from_student", False)  # and had rounds alone
         restore(student.task_tensors(), steps[at - 1] if at else start, "checkpoint of prune")
         best = {name: tensor.to(device) for name, tensor in tensors.items()}
         return cls(best, trials=trials, steps=steps, **notes), start
@@ -186,6 +189,7 @@ class Rounds:
             "over": self.over,
             "at": self.at,
             "careful": self.careful,
+            "from_student": self.from_student,
         }
         run.checkpoints.save(f"step-{number}", self.steps[-1], {})
         run.checkpoints.save("prune", self.best, notes)

@@ -1,7 +1,7 @@
 """How many channels thinned blocks have inside, chosen for each before a student trains (docs/how_it_works.md).
 
     student as it begins -> each width of each thinned block, alone in its layer, fitted -> what it costs, what it loses
-                         -> one rate of exchange for all layers, by which a network has the size that is wanted
+                         -> one rate of exchange for all layers, by which a network is as lean as it is wanted
                          -> the width that is best by it, layer by layer
 
 Where training is at a rate that keeps pretrained features it brings back little of what too narrow a block lost, and what
@@ -10,7 +10,7 @@ that is differs from block to block.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -34,8 +34,9 @@ from nettailor.training.run import Run
 from nettailor.training.stages import student_rate, warm_pictures
 
 STAGE = "student-widths"
-SIZE = 0.6
-"""Of the backbone's cost: the network that widths are chosen for, where pruning is not to a given one."""
+LOSS = 0.2
+"""Nats for each point of accuracy that may be lost: so much do the layers of the network lose together that widths are chosen
+for, where pruning is not to a given cost. Training brings back a good part of it."""
 
 
 @dataclass(frozen=True)
@@ -76,21 +77,22 @@ def choose_widths(
     return passes
 
 
-def best_widths(ways: Mapping[int, Ways], limit: float) -> dict[int, str]:
-    """A form for each layer: of the network of least loss by one rate of exchange, the lowest at which it costs no more.
+def best_widths(ways: Mapping[int, Ways], is_enough: Callable[[float, float], bool]) -> dict[int, str]:
+    """A form for each layer: of the network of least loss by one rate of exchange, the lowest at which it is lean enough.
 
     A layer whose block stays in that network takes the form that replaces it first where the rate rises; where no network is
-    that cheap, all take their cheapest.
+    lean enough, all take their cheapest.
 
     Args:
         ways: to leave each layer.
-        limit: of the price of all these layers together.
+        is_enough: by the price and the loss of all these layers together, whether a network need be no leaner.
     """
     chosen: dict[int, str] = {}
     is_reached = False
     for rate in sorted({rate for some in ways.values() for rate in _rates(some)}):
         best = {layer: _best(some, rate) for layer, some in ways.items()}
-        is_reached = is_reached or sum(ways[layer][form].price for layer, form in best.items()) <= limit
+        found = [ways[layer][form] for layer, form in best.items()]
+        is_reached = is_reached or is_enough(sum(way.price for way in found), sum(way.loss for way in found))
         for layer, form in best.items() if is_reached else ():
             if form != UNIVERSAL:
                 chosen.setdefault(layer, form)
@@ -141,8 +143,11 @@ class _Trial:
         pictures = min(prune.pictures_to_measure_on(True), len(task.val))
         ways = self._ways(teacher, pictures, thin)
         others = sum(price for path, price in model.paths.items() if path.is_universal and path.target not in thin)
-        budget = prune.budget if prune.how == "budget" and prune.budget is not None else SIZE
-        chosen = best_widths(ways, model.limit(budget) - others)
+        if prune.how == "budget" and prune.budget is not None:
+            limit = model.limit(prune.budget) - others
+            chosen = best_widths(ways, lambda price, loss: price <= limit)
+        else:
+            chosen = best_widths(ways, lambda price, loss: loss >= LOSS * prune.drop)
         fitted = (len(PARTS) + 2) * self._count + len(PARTS) * count_to_fit_on(self._student, task, FITTED_TO_MEASURE)
         passes = (fitted + len(PARTS) * len(thin) * pictures) / len(task.train)
         return {key: chosen[layer] for layer, key in thin.items()}, passes

@@ -14,6 +14,7 @@ from nettailor.pruning import prune as pruning
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.graph import BlockGraph, GraphError
+from nettailor.pruning.job import Job
 from nettailor.pruning.prune import check_budget, prune, weak_proxies, weakest_blocks
 from nettailor.pruning.rounds import Rounds, Trial, snapshot
 from nettailor.pruning.solver import cheapest
@@ -269,7 +270,7 @@ def test_every_picture_that_is_run_to_choose_a_round_is_counted(
     """By the forward passes themselves; those of `measured` begin at the layer that an option changes."""
     student = TailoredNet(backbone, len(task.classes), Plan(2))
     config = PruneConfig(importance=importance, measured_on=10, largest_loss=1e-9)  # type: ignore[arg-type]
-    job = pruning._Job(student, backbone.teacher(4), task, config, STUDENT, Run(), 1.0)
+    job = Job(student, backbone.teacher(4), task, config, STUDENT, Run(), 1.0)
     state, seen = Rounds.fresh(student, task), 0
     run = TailoredNet.run
 

@@ -15,6 +15,7 @@ from blocks import Backbone, Path, TailoredNet
 from blocks.teachers import Teacher
 from nettailor.data.task import Split, Task
 from nettailor.pruning import folds as folds_module
+from nettailor.pruning import job as jobs
 from nettailor.pruning import prune as pruning
 from nettailor.pruning import refit as refit_module
 from nettailor.pruning.config import PruneConfig
@@ -69,7 +70,7 @@ def test_a_round_removes_as_its_rate_says(
         looked_at.add(pictures)
         return option_losses(student, task, kind, pictures, *rest)
 
-    monkeypatch.setattr(pruning, "cut_and_refit", counted)
+    monkeypatch.setattr(jobs, "cut_and_refit", counted)
     monkeypatch.setattr(pruning, "option_losses", looking)
     student, teacher = tailor(backbone, task, STUDENT, Run()), backbone.teacher(len(task.classes)).eval()
     config = PruneConfig(lr=rate, epochs=1, patience=0, shrink=0.5, largest_loss=0, drop=0.0)
@@ -97,7 +98,7 @@ def test_a_round_is_not_trained_where_proxies_that_are_fitted_anew_are_enough(
     trains: bool,
 ) -> None:
     """The margin is all accuracy or none here, so that every round is on one side of it."""
-    monkeypatch.setattr(pruning, "UNTRAINED", untrained)
+    monkeypatch.setattr(jobs, "UNTRAINED", untrained)
     for rounds in ("ROUND", "SLOW_ROUND"):
         monkeypatch.setattr(passes, rounds, passes.UsualPasses(1, 1))
     student, teacher = taught(backbone, task)
@@ -118,7 +119,7 @@ def test_a_round_is_of_several_steps_where_what_it_leaves_is_accurate_fitted_ane
     monkeypatch.setattr(passes, "SLOW_ROUND", passes.UsualPasses(1, 1))
 
     def first_price(margin: float, largest_loss: float) -> float:
-        monkeypatch.setattr(pruning, "UNTRAINED", margin)
+        monkeypatch.setattr(jobs, "UNTRAINED", margin)
         seen: list[dict[str, torch.Tensor]] = []
         pictures = 0
 
@@ -147,7 +148,7 @@ def test_a_round_is_of_several_steps_where_what_it_leaves_is_accurate_fitted_ane
 def test_rounds_without_training_go_on_behind_a_stop(
     backbone: Backbone, task: Task, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pruning, "UNTRAINED", 1.0)
+    monkeypatch.setattr(jobs, "UNTRAINED", 1.0)
     config = PruneConfig(how="budget", budget=0.6, shrink=0.9, largest_loss=0, lr=1e-3)
     turns: list[object] = []
 
@@ -210,7 +211,7 @@ def test_a_round_that_is_stopped_goes_on_to_the_same_end(
 ) -> None:
     config = PruneConfig(drop=0.0, epochs=epochs, patience=0, shrink=0.6, lr=1e-3, largest_loss=0)
     monkeypatch.setattr(passes, "SLOW_ROUND", passes.UsualPasses(2, 1))
-    monkeypatch.setattr(pruning, "UNTRAINED", -1.0)  # every round is trained
+    monkeypatch.setattr(jobs, "UNTRAINED", -1.0)  # every round is trained
     whole, seen = stages.accuracy, []
 
     def stopped(net: TailoredNet, split: Split) -> float:
