@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,46 +82,73 @@ def forms_of(student: TailoredNet) -> dict[str, str]:
     return {path.key: path.form for path in thinned_paths(student)}
 
 
-def test_the_first_network_that_is_small_enough_has_the_widths() -> None:
-    block = Way(10.0, 0.0)
-    ways = {
-        1: {UNIVERSAL: block, "narrow": Way(2.0, 8.0), "wide": Way(7.0, 0.3)},  # 0.1 a unit saved, then 1.54
-        2: {UNIVERSAL: block, "narrow": Way(2.0, 0.8), "wide": Way(7.0, 0.6)},  # 0.1
-        3: {UNIVERSAL: block, "narrow": Way(2.0, 100.0), "wide": Way(7.0, 30.0)},  # 10, then 14
-    }
-    assert best_widths(ways, 22.0) == {1: "wide", 2: "narrow", 3: "wide"}, "block 3 stays: what replaces it first"
-    assert best_widths(ways, 19.0) == {1: "wide", 2: "narrow", 3: "wide"}
-    assert best_widths(ways, 14.0) == {1: "narrow", 2: "narrow", 3: "wide"}
-    assert best_widths(ways, 1.0) == {1: "narrow", 2: "narrow", 3: "narrow"}, "nothing is that cheap"
+BLOCK = Way(10.0, 0.0)
+WAYS = {
+    1: {UNIVERSAL: BLOCK, "narrow": Way(2.0, 8.0), "wide": Way(7.0, 0.3)},  # 0.1 a unit saved, then 1.54
+    2: {UNIVERSAL: BLOCK, "narrow": Way(2.0, 0.8), "wide": Way(7.0, 0.6)},  # 0.1
+    3: {UNIVERSAL: BLOCK, "narrow": Way(2.0, 100.0), "wide": Way(7.0, 30.0)},  # 10, then 14
+}
+
+
+@pytest.mark.parametrize(
+    ("limit", "forms"),
+    [
+        (22.0, ("wide", "narrow", "wide")),  # block 3 stays: what replaces it first
+        (19.0, ("wide", "narrow", "wide")),
+        (14.0, ("narrow", "narrow", "wide")),
+        (1.0, ("narrow", "narrow", "narrow")),  # nothing is that cheap
+    ],
+)
+def test_the_first_network_that_is_cheap_enough_has_the_widths(limit: float, forms: tuple[str, ...]) -> None:
+    assert best_widths(WAYS, lambda price, loss: price <= limit) == dict(enumerate(forms, 1))
+
+
+@pytest.mark.parametrize(
+    ("limit", "forms"),
+    [
+        (0.0, ("wide", "narrow", "wide")),
+        (1.1, ("wide", "narrow", "wide")),  # 0.3 and 0.8
+        (1.2, ("narrow", "narrow", "wide")),
+        (1000.0, ("narrow", "narrow", "narrow")),  # nothing loses that much
+    ],
+)
+def test_the_first_network_that_loses_as_much_has_the_widths(limit: float, forms: tuple[str, ...]) -> None:
+    assert best_widths(WAYS, lambda price, loss: loss >= limit) == dict(enumerate(forms, 1))
 
 
 def test_where_nothing_is_lost_the_narrowest_is_taken() -> None:
-    free = {UNIVERSAL: Way(10.0, 0.0), "narrow": Way(2.0, 0.0), "wide": Way(7.0, 0.0)}
-    assert best_widths({1: free}, 100.0) == {1: "narrow"}
+    free = {UNIVERSAL: BLOCK, "narrow": Way(2.0, 0.0), "wide": Way(7.0, 0.0)}
+    assert best_widths({1: free}, lambda price, loss: True) == {1: "narrow"}
 
 
+@pytest.mark.parametrize("prune", [PRUNE, replace(PRUNE, drop=2.0), replace(PRUNE, how="budget", budget=0.6)])
 def test_every_width_is_measured_alone_in_its_layer_and_fitted(
-    inverted: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+    inverted: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, prune: PruneConfig
 ) -> None:
     """On the pictures and at the prices of the run; how one loss is measured is tested in test_importance.py."""
     run = Run()
     student, teacher = begun(inverted, task, run)
     given: dict[int, dict[str, Way]] = {}
-    limits: list[float] = []
+    asked: list[Callable[[float, float], bool]] = []
 
-    def choose(ways: dict[int, dict[str, Way]], limit: float) -> dict[int, str]:
+    def choose(ways: dict[int, dict[str, Way]], is_enough: Callable[[float, float], bool]) -> dict[int, str]:
         given.update(ways)
-        limits.append(limit)
-        return best_widths(ways, limit)
+        asked.append(is_enough)
+        return best_widths(ways, is_enough)
 
     monkeypatch.setattr(module, "best_widths", choose)
-    passes = choose_widths(student, teacher, task, PRUNE, SETTINGS, run)
+    passes = choose_widths(student, teacher, task, prune, SETTINGS, run)
     thin = thinned_paths(student)
     assert len(thin) == 2
     assert sorted(given) == [path.target for path in thin]
     blocks = {path.target: path for path in student.paths if path.is_universal}
     others = sum(student.costs[path].macs for layer, path in blocks.items() if layer not in given)
-    assert limits == [pytest.approx(0.6 * inverted.cost.macs - student.fixed_cost().macs - others)]
+    (is_enough,) = asked
+    limit = 0.6 * inverted.cost.macs - student.fixed_cost().macs - others
+    if prune.how == "budget":
+        assert (is_enough(limit, 0.0), is_enough(limit + 1, 0.0), is_enough(limit + 1, 1e9)) == (True, False, False)
+    else:
+        assert (is_enough(1e9, 0.2 * prune.drop), is_enough(0.0, 0.2 * prune.drop - 1e-6)) == (True, False)
     looked_at = (len(PARTS) + 2) * 32 + len(PARTS) * 48 + len(PARTS) * 2 * 12
     assert passes == pytest.approx(looked_at / len(task.train))
     for layer, ways in given.items():
