@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 from timm.models.resnet import BasicBlock, ResNet
-from torch import nn
+from torch import Tensor, nn
 
 from blocks import Backbone, InputSpec
 
@@ -52,6 +52,37 @@ def tiny_resnet(num_classes: int = 7) -> nn.Module:
         stem_type="deep",
         stem_width=4,
     )
+
+
+class Inverted(nn.Module):
+    """An inverted residual: an expansion by six, a depthwise convolution, a projection; its input is added where it fits."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        wide = 6 * inputs
+        self.adds_input = inputs == outputs and stride == 1
+        self.layers = nn.Sequential(
+            *(nn.Conv2d(inputs, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU6()),
+            *(nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.ReLU6()),
+            *(nn.Conv2d(wide, outputs, 1, bias=False), nn.BatchNorm2d(outputs)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return out + x if self.adds_input else out
+
+
+def tiny_inverted() -> nn.Module:
+    """A plain convolution and three inverted residuals, of which one adds its input; its norms have seen pictures."""
+    torch.manual_seed(1)
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()),
+        *(Inverted(8, 8, 1), Inverted(8, 16, 2), Inverted(16, 16, 1)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)),
+    )
+    for _ in range(30):
+        model.train()(torch.randn(64, 3, 16, 16))
+    return model.eval()
 
 
 def live_in(model: nn.Module, size: int) -> nn.Module:

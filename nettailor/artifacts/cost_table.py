@@ -10,6 +10,7 @@ whatever its weights; another device's table is used as it is, because that may 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -17,6 +18,8 @@ from pydantic.dataclasses import dataclass
 
 from blocks import Backbone, CostModel, Path, Plan, TailoredNet
 from blocks.latency import ROUNDS, Timing, Watch, part_timings, unwatched
+from blocks.proxies import AUTO
+from blocks.thinned import PARTS
 from nettailor.environment import device_name, versions
 from nettailor.errors import FileError
 from nettailor.schema import RECORD, Record
@@ -75,13 +78,18 @@ def measure_costs(
     device: torch.device,
     rounds: int = ROUNDS,
     watch: Watch = unwatched,
+    forms: Mapping[str, str] | None = None,
 ) -> CostTable:
     """Time every block of a backbone and every proxy of a plan, each alone, and the whole backbone.
 
     All are folded first, and what a task adds to a kernel is merged into it, so a row is what a compact net takes for it. A
     block is timed with its activation, a proxy with its resampling. Blocks run in the network's own order.
+
+    Args:
+        forms: of proxies that are otherwise than the plan says, by the keys of their paths.
     """
     student = TailoredNet(backbone.to(device), 2, plan).to(device).eval()
+    student.reform(forms or {})
     times = part_timings(student, batch, threads, rounds, watch)
     parts = sum(times[path.key].ms for path in student.paths if path.is_universal)
     whole, stem, head = times["whole"], times["stem"].ms, times["head"].ms
@@ -130,11 +138,10 @@ def cost_model(
     measured = {(row.key, row.form): row.ms for row in table.paths}
     missing = [path for path in student.paths if (path.key, path.form) not in measured]
     if missing:
-        raise FileError(
-            where,
-            f"has no {missing[0].form} {missing[0].key}; measure anew with nettailor profile --skips "
-            f"{student.plan.skips} --proxies {student.plan.proxies}",
-        )
+        remedy = f"measure anew with nettailor profile --skips {student.plan.skips} --proxies {student.plan.proxies}"
+        if missing[0].form in PARTS and student.plan.proxies == AUTO:
+            remedy = "its width was chosen for this student: leave cost_table out, and the run measures its own"
+        raise FileError(where, f"has no {missing[0].form} {missing[0].key}; {remedy}")
     found = {path: measured[path.key, path.form] for path in student.paths}
     return CostModel(unit, found, table.whole.stem_ms + table.whole.head_ms, table.whole.ms)
 

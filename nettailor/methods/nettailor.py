@@ -36,7 +36,7 @@ from nettailor.pruning.prune import Pruned, check_budget, prune
 from nettailor.pruning.recover import Recovered, recover_leanest
 from nettailor.pruning.rounds import snapshot
 from nettailor.pruning.widths import STAGE as WIDTHS
-from nettailor.pruning.widths import choose_widths
+from nettailor.pruning.widths import choose_widths, kept_widths
 from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
@@ -135,9 +135,11 @@ class NetTailor(Plain):
         """Stages teacher, student, prune and recover."""
         recipe, backbone, task, run = context.recipe, context.backbone, context.task, context.run
         check_prefix(backbone, recipe.student)
-        table = _cost_table(context) if recipe.cost == "latency" else None
+        forms = kept_widths(run)
+        table = _cost_table(context, forms) if recipe.cost == "latency" else None
         with run.timed("student"):
             student = new_student(backbone, task, recipe.student, run)
+            student.reform(forms)
             where = recipe.cost_table or "costs.json"
             student.use_cost_model(cost_model(student, recipe.cost, table, where))  # type: ignore[arg-type]
             check_budget(student, recipe.prune)  # refused before any training
@@ -207,15 +209,20 @@ def _judge(context: Context, after: StageSettings, teach: Teach | None = None) -
     return FoldJudge.of(context.backbone, context.task, recipe.prune, recipe.teacher, after.student, after.run, by)
 
 
-def _cost_table(context: Context) -> CostTable:
-    """The milliseconds that a run counts in; its own are measured once and kept for a run that goes on."""
+def _cost_table(context: Context, forms: Mapping[str, str]) -> CostTable:
+    """The milliseconds that a run counts in; its own are measured once and kept for a run that goes on.
+
+    Args:
+        forms: of proxies that a finished student has otherwise than its recipe says.
+    """
     recipe, folder, run = context.recipe, context.folder, context.run
     if recipe.cost_table is not None:
         return CostTable.read(Path(recipe.cost_table))
     if not folder.costs.is_file():
         run.display.say("measuring every block and proxy on this device ...")
         plan = plan_of(recipe.student)
-        measure_costs(context.backbone, plan, 1, torch.get_num_threads(), run.device).write(folder.costs)
+        table = measure_costs(context.backbone, plan, 1, torch.get_num_threads(), run.device, forms=forms)
+        table.write(folder.costs)
     return CostTable.read(folder.costs)
 
 

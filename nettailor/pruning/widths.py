@@ -62,19 +62,28 @@ def choose_widths(
     Returns:
         What was looked at, in passes over the training pictures, forward alone.
     """
+    kept = run.checkpoints.load(STAGE)
+    if run.checkpoints.has("student"):  # it goes on from there, and has them already (`kept_widths`)
+        return 0.0 if kept is None else float(kept[1]["passes"])
     if not _are_free(student, prune, settings, run):
         return 0.0
-    kept = run.checkpoints.load(STAGE)
-    forms, passes = ({}, 0.0) if kept is None else (kept[1]["forms"], kept[1]["passes"])
-    if run.checkpoints.has("student"):  # it goes on from there; earlier versions trained it with quarters alone
-        student.reform(forms)
-        return passes
     trial = _Trial(student, task, settings, run)
     if kept is None:
         forms, passes = trial.choice(teacher, prune)
         run.checkpoints.save(STAGE, {}, {"forms": forms, "passes": passes})
+    else:
+        forms, passes = kept[1]["forms"], kept[1]["passes"]
     trial.take(forms)
     return passes
+
+
+def kept_widths(run: Run) -> dict[str, str]:
+    """The forms that were chosen for a student's thinned blocks before it was trained, by the keys of their paths.
+
+    None where nothing was chosen: earlier versions trained students with quarters alone.
+    """
+    kept = run.checkpoints.load(STAGE) if run.checkpoints.has("student") else None
+    return {} if kept is None else dict(kept[1]["forms"])
 
 
 def best_widths(ways: Mapping[int, Ways], is_enough: Callable[[float, float], bool]) -> dict[int, str]:

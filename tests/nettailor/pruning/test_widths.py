@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from blocks import Backbone, InputSpec, TailoredNet, compact
 from blocks.paths import UNIVERSAL
@@ -26,6 +25,7 @@ from nettailor.training.checkpoint import Checkpoints, restore
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.run import Run
 from nettailor.training.stages import begin, new_student, train
+from tests import tiny
 
 LOW = 1e-5
 """A teacher's rate that keeps pretrained features."""
@@ -33,36 +33,9 @@ SETTINGS = StudentConfig(skips=1, epochs=1, batch=16, warm_start=32, views=0, ma
 PRUNE = PruneConfig(measured_on=12)
 
 
-class Inverted(nn.Module):
-    """An inverted residual: an expansion by six, a depthwise convolution, a projection; its input is added where it fits."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        wide = 6 * inputs
-        self.adds_input = inputs == outputs and stride == 1
-        self.layers = nn.Sequential(
-            *(nn.Conv2d(inputs, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU6()),
-            *(nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.ReLU6()),
-            *(nn.Conv2d(wide, outputs, 1, bias=False), nn.BatchNorm2d(outputs)),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.layers(x)
-        return out + x if self.adds_input else out
-
-
 @pytest.fixture(scope="module")
 def inverted() -> Backbone:
-    """A plain convolution and three inverted residuals, of which one adds its input."""
-    torch.manual_seed(1)
-    model = nn.Sequential(
-        *(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()),
-        *(Inverted(8, 8, 1), Inverted(8, 16, 2), Inverted(16, 16, 1)),
-        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)),
-    )
-    for _ in range(30):
-        model.train()(torch.randn(64, 3, 16, 16))  # its norms have seen pictures, so that answers differ
-    return Backbone(model.eval(), InputSpec(16, (0.5,) * 3, (0.25,) * 3), "inverted")
+    return Backbone(tiny.tiny_inverted(), InputSpec(16, (0.5,) * 3, (0.25,) * 3), "inverted")
 
 
 @torch.no_grad()
