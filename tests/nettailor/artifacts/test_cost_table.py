@@ -61,6 +61,22 @@ def test_blocks_are_timed_as_a_compact_net_runs_them(monkeypatch: pytest.MonkeyP
         assert not any(isinstance(part, Adapted) or is_norm(part) for part in module.modules()), name
 
 
+def test_a_width_that_was_chosen_is_measured_for_its_student_alone(backbone: Backbone) -> None:
+    plan = Plan(skips=1, proxies="auto")
+    student = TailoredNet(backbone, 2, plan)
+    key = student.paths[-1].key
+    student.reform({key: "thinned_half"})
+    usual, own = (
+        measure_costs(backbone, plan, 1, 1, torch.device("cpu"), rounds=1, forms=forms)
+        for forms in (None, {key: "thinned_half"})
+    )
+    with pytest.raises(
+        FileError, match=f"has no thinned_half {key}; its width was chosen for this student: leave cost"
+    ):
+        cost_model(student, "latency", usual)
+    assert set(cost_model(student, "latency", own).paths) == set(student.paths)
+
+
 def test_penalty_and_graph_count_in_the_unit_that_is_asked_for(backbone: Backbone, table: CostTable) -> None:
     student = TailoredNet(backbone, 2, PLAN)
     gates = student.gates().detach()
