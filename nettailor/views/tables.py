@@ -117,14 +117,15 @@ def _judged_on(drop: DropFigures) -> str:
 def _what_is_known(prune: PruneFigures) -> str | None:
     """How much the network loses by the pictures that it was chosen by, and what those can tell."""
     lines = [] if prune.within_drop else [_none_is_within(prune)]
-    if not prune.within_drop and prune.how == "tolerance":
-        lines.append("nettailor prune RUN --drop POINTS takes a smaller one that loses more")
     if (drop := prune.drop) is not None:
         lines.append(
             f"{_judged_on(drop)} {0.0 - drop.points:+.2f} points, 95 % interval {-drop.high:+.2f} to {-drop.low:+.2f}"
         )
         if not drop.can_tell:
             lines.append(f"they are too few to tell a drop of {prune.drop_allowed} points from none")
+    is_sure = prune.within_drop and (drop is None or drop.can_tell)
+    if prune.how == "tolerance" and not is_sure:
+        lines.append("nettailor prune RUN --drop POINTS takes a smaller one that may lose more")
     return "\n".join(lines) or None
 
 

@@ -82,6 +82,17 @@ def test_the_caption_says_what_is_known_of_the_drop(drop: DropFigures, within: b
     assert report_table(found).caption == says
 
 
+def test_where_pictures_can_not_tell_a_smaller_network_is_there_for_the_asking() -> None:
+    report = fabricated.report()
+    assert report.prune is not None
+    drop = DropFigures(0.0, 0.7, -1.38, 1.38, 348, can_tell=False, folds=2)
+    unsure = replace(report.prune, how="tolerance", drop_allowed=0.5, within_drop=True, drop=drop)
+    said = "nettailor prune RUN --drop POINTS takes a smaller one that may lose more"
+    assert str(report_table(replace(report, prune=unsure)).caption).endswith(f" from none\n{said}")
+    sure = replace(unsure, drop=replace(drop, can_tell=True))
+    assert said not in str(report_table(replace(report, prune=sure)).caption)
+
+
 def test_a_report_without_a_teacher_is_set_against_the_backbone() -> None:
     table = report_table(fabricated.without_teacher())
     assert table.title == "birds over tiny, linear"
@@ -97,7 +108,7 @@ def test_a_report_says_where_no_network_was_good_enough() -> None:
     assert report_table(missed).caption == "none was found within 0.5 points of the teacher"
     missed = replace(report, prune=replace(report.prune, within_drop=False, how="tolerance"))
     assert str(report_table(missed).caption).endswith(
-        "\nnettailor prune RUN --drop POINTS takes a smaller one that loses more"
+        "\nnettailor prune RUN --drop POINTS takes a smaller one that may lose more"
     )
     for points, says in ((0.5, "none was shown to be"), (0.6, "none was found")):
         drop = DropFigures(points, 0.9, -1.26, 2.26, 484, can_tell=False)
