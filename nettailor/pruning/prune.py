@@ -3,7 +3,8 @@
     paper        proxies with a small gate and the n weakest universal blocks go at once, for several n; each is retrained
                  with g1 = 0, and the leanest within the drop is kept
     tolerance    in rounds, each a little cheaper: look what every layer would lose, choose, remove, train, look
-                 again; ends at the leanest network within the drop
+                 again; ends at the leanest network within the drop; where cuts are fitted anew, networks are first cut
+                 out of the student itself, one after another, as long as none of them need be trained
     budget       the same rounds, down to a given cost
 
 The drop is counted in points of accuracy against the teacher, on the validation split. Where no student of `tolerance` comes
