@@ -15,6 +15,7 @@ blocks are kept and no proxy: what is chosen never costs more than the teacher. 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
@@ -203,38 +204,58 @@ def _rounds(job: Job) -> Pruned:
 def _from_student(job: Job, state: Rounds, start: dict[str, Tensor]) -> None:
     """The first networks of `tolerance` where cuts are fitted anew: each is cut out of the student as it was trained.
 
-    So one measurement serves for all of them, and each is the best of its size; a round's network is not, it keeps what later
-    rounds need. They end before the first that would have to be trained, and rounds go on from the last.
+    So one measurement serves for all of them, and each is the best of its size. They end before the first that would have to
+    be trained. The best of a size has no ways left around its blocks: rounds go on from another network, of the smallest of
+    these sizes at which it need not be trained, which keeps what later rounds need (`smaller`); or from the student.
 
     Args:
         start: what the task owns of that student.
     """
-    student, config = job.student, job.config
+    student = job.student
     restore(student.task_tensors(), start, "student")
     graph, before = BlockGraph.of(student), accuracy(student, job.task.val)
-    options, price = _losses(job, state, graph), student.cost_model.blocks
-    while True:
-        price *= math.sqrt(config.shrink)
-        try:
-            left = within_budget(graph, options, price)
-        except GraphError:
-            break
-        paths = [path.key for path in left.paths]
-        if any(trial.paths == paths for trial in state.trials):
-            continue  # the best of a little more already, or that of a run that goes on
-        cut_and_refit(student, left.paths, job.task, job.run)
-        after = accuracy(student, job.task.val)
-        looked_at = count_to_fit_on(student, job.task) + len(job.task.val)
-        state.importance_passes += looked_at / len(job.task.train)
-        if not job.needs_no_training(after):
-            break
-        removed = [path.key for path in graph.paths if path not in set(left.paths)]
+    options, fixed, shrink = _losses(job, state, graph), graph.fixed_price(), math.sqrt(job.config.shrink)
+    sizes: list[float] = []
+    price = student.cost_model.blocks * shrink
+    with suppress(GraphError):  # no network is that cheap
+        while _cut_of(job, state, graph, within_budget(graph, options, price), before, start):
+            sizes.append(price)
+            price *= shrink
+    state.at = 0
+    while sizes and not state.at:
+        part = (sizes.pop() - fixed) / (graph.price() - fixed)
+        with suppress(GraphError):
+            state.at = _cut_of(job, state, graph, smaller(graph, options, part), before, start)
+    restore(student.task_tensors(), state.steps[state.at - 1] if state.at else start, "student")
+
+
+def _cut_of(
+    job: Job, state: Rounds, whole: BlockGraph, left: BlockGraph, before: float, start: dict[str, Tensor]
+) -> int:
+    """Cut a network out of the student, which is left as it was: the number of its trial; 0 where it has to be trained.
+
+    Args:
+        whole: the student's graph.
+        before: the student's accuracy on the validation split.
+        start: what the task owns of it.
+    """
+    student, paths = job.student, [path.key for path in left.paths]
+    for number, trial in enumerate(state.trials, 1):
+        if trial.paths == paths:
+            return number  # the best of a little more already, or that of a run that goes on
+    cut_and_refit(student, left.paths, job.task, job.run)
+    after, number = accuracy(student, job.task.val), 0
+    looked_at = count_to_fit_on(student, job.task) + len(job.task.val)
+    state.importance_passes += looked_at / len(job.task.train)
+    if job.needs_no_training(after):
+        removed = [path.key for path in whole.paths if path not in set(left.paths)]
         trial = Trial(paths, left.macs(), left.price(), after, removed, 0, before, after)
-        state.record(student, trial, job.least, config.drop / 100 + ROUNDING)
-        state.save(student, job.run, len(state.trials))
+        state.record(student, trial, job.least, job.config.drop / 100 + ROUNDING)
+        number = len(state.trials)
+        state.save(student, job.run, number)
         job.say("the student", trial)
-        restore(student.task_tensors(), start, "student")
-    restore(student.task_tensors(), state.steps[-1] if state.steps else start, "student")
+    restore(student.task_tensors(), start, "student")
+    return number
 
 
 def _is_over(state: Rounds, trial: Trial, config: PruneConfig, floor: float) -> bool:

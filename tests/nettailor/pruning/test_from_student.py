@@ -82,22 +82,34 @@ def test_each_is_the_best_of_its_size_and_cut_out_of_the_student(
     assert rest == pytest.approx(len(measured[1]) * len(task.val) + len(task.train))
 
 
-def test_rounds_go_on_from_the_last_that_needs_no_training(
-    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("enough", "number"), [((1, 2, 4), 3), ((1, 2, 5), 3), ((1, 2), 0)])
+def test_rounds_go_on_from_a_network_that_keeps_what_they_need(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, enough: tuple[int, ...], number: int
 ) -> None:
-    """Where the third would have to be trained."""
+    """The third of the best networks has to be trained; of those that rounds may go on from the first, the second or none."""
     asked: list[float] = []
 
     def few(self: jobs.Job, value: float) -> bool:
         asked.append(value)
-        return len(asked) < 3
+        return len(asked) in enough
 
     monkeypatch.setattr(jobs.Job, "needs_no_training", few)
-    result, *_ = pruned(backbone, task)
-    first, second, third = result.trials[:3]
-    assert (first.epochs, second.epochs, third.epochs) == (0, 0, 1)
-    assert set(third.removed) < set(second.paths)
-    assert third.before_cut == second.val_accuracy
+    result, student, start = pruned(backbone, task)
+    first, second = result.trials[:2]
+    assert (first.epochs, second.epochs) == (0, 0)
+    went_on = next(trial for trial in result.trials if trial.epochs)
+    assert result.trials.index(went_on) == max(2, number)
+    if number:
+        base = result.trials[number - 1]
+        assert base.epochs == 0
+        assert set(went_on.removed) < set(base.paths)
+        assert went_on.before_cut == base.val_accuracy
+        size = student.cost_model.blocks * math.sqrt(0.7) ** (2 if enough[-1] == 4 else 1)
+        assert base.price <= size
+        assert base.paths not in (first.paths, second.paths)
+    else:
+        restore(student.task_tensors(), start, "student")
+        assert went_on.before_cut == accuracy(student, task.val)
 
 
 @pytest.mark.parametrize("settings", [{"how": "budget", "budget": 0.6}, {"epochs": 1}, {"cut": "fade"}])
