@@ -19,7 +19,7 @@ from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.importance import option_losses
 from nettailor.pruning.prune import Pruned, prune
 from nettailor.pruning.refit import cut_and_refit
-from nettailor.pruning.rounds import snapshot
+from nettailor.pruning.rounds import Rounds, snapshot
 from nettailor.pruning.solver import Option, within_budget
 from nettailor.training import passes
 from nettailor.training.checkpoint import Checkpoints, restore
@@ -147,3 +147,33 @@ def test_a_run_that_is_stopped_between_them_ends_as_it_would_have(
     assert [vars(trial) for trial in result.trials] == [vars(trial) for trial in wanted.trials]
     assert not [paths for paths in cuts[len(begun) :] if paths in begun[:2]], "what was done is not done again"
     assert all(torch.equal(tensor, their[name]) for name, tensor in tensors.items())
+
+
+def test_a_run_that_is_stopped_between_rounds_does_not_begin_with_the_student_again(
+    backbone: Backbone, task: Task, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two networks are cut out of the student here; the second round after them is stopped before it has chosen."""
+    cut, measured = pruning._cut_of, 0
+
+    def two(job: jobs.Job, state: Rounds, *rest: Any) -> int:
+        return cut(job, state, *rest) if len(state.trials) < 2 else 0
+
+    def stopped(*given: Any) -> list[Option]:
+        nonlocal measured
+        measured += 1
+        if measured == 3:
+            raise KeyboardInterrupt
+        return option_losses(*given)
+
+    def ended(folder: FilePath | None) -> list[dict[str, Any]]:
+        result, *_ = pruned(backbone, task, run=Run(checkpoints=Checkpoints(folder)))
+        return [vars(trial) for trial in result.trials]
+
+    monkeypatch.setattr(pruning, "_cut_of", two)
+    wanted = ended(None)
+    assert len(wanted) > 3
+    monkeypatch.setattr(pruning, "option_losses", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        ended(tmp_path)
+    monkeypatch.setattr(pruning, "_from_student", lambda *_: pytest.fail("rounds have begun"))
+    assert ended(tmp_path) == wanted
