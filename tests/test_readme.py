@@ -224,3 +224,17 @@ def test_what_photographs_cost_is_what_the_reports_say() -> None:
     assert f"right for {' and '.join(percent('compact'))} % where its fine-tuned teacher" in words
     assert f"is for {' and '.join(percent('teacher'))} %" in words
     assert f"in {' and '.join(times)} of the time; {' and '.join(own)} % of the backbone's parameters" in words
+
+
+def test_what_photographs_cost_pruned_by_channels_is_what_the_report_says() -> None:
+    folder = DOCS / "bench" / "photographs"
+    ours, theirs = (json.loads((folder / f"{name}.json").read_text()) for name in ("budget", "channel_pruning"))
+    assert sum(theirs["epochs"].values()) == round(sum(ours["epochs"].values())) == 96
+    answers = [Predictions.read(folder / f"{name}-predictions.json").test for name in ("budget", "channel_pruning")]
+    assert answers[0].right("teacher") == answers[1].right("teacher")
+    drop = Drop.between(*(torch.tensor(test.right("compact")) for test in answers))
+    words = " ".join((DOCS / "how_it_works.md").read_text(encoding="utf-8").split())
+    assert (
+        f"right for {100 * theirs['compact']['test_accuracy']:.1f} % (seed 0 alone: {drop.points:.1f} points" in words
+    )
+    assert f"points fewer, {drop.low:.1f} to {drop.high:.1f} by the paired answers" in words
