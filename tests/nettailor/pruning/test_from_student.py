@@ -120,6 +120,7 @@ def test_elsewhere_there_are_rounds_alone(
     pruned(backbone, task, PruneConfig(**{"shrink": 0.5, "lr": 1e-3, "patience": 0, **settings}))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_between_them_ends_as_it_would_have(
     backbone: Backbone, task: Task, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
