@@ -3,8 +3,8 @@
     paper        proxies with a small gate and the n weakest universal blocks go at once, for several n; each is retrained
                  with g1 = 0, and the leanest within the drop is kept
     tolerance    in rounds, each a little cheaper: look what every layer would lose, choose, remove, train, look
-                 again; ends at the leanest network within the drop; where cuts are fitted anew, networks are first cut
-                 out of the student itself, one after another, as long as none of them need be trained
+                 again; ends at the leanest network within the drop; where cuts are fitted anew and folds will judge,
+                 networks are first cut out of the student itself, as long as none of them need be trained
     budget       the same rounds, down to a given cost
 
 The drop is counted in points of accuracy against the teacher, on the validation split. Where no student of `tolerance` comes
@@ -161,9 +161,9 @@ def _rounds(job: Job) -> Pruned:
     allowed = config.drop / 100 + ROUNDING
     whole = Whole.of(student, job.task)
     state, start = Rounds.resume(student, job.task, job.run, whole)
-    always_careful = wanted_folds(config, job.task) > 0 or (job.fits_anew and config.largest_loss == 0)
-    state.careful = state.careful or always_careful
-    if state.from_student and goal is None and job.fits_anew and config.epochs is None:
+    folds = wanted_folds(config, job.task) > 0
+    state.careful = state.careful or folds or (job.fits_anew and config.largest_loss == 0)
+    if state.from_student and folds and job.fits_anew and config.epochs is None:
         _from_student(job, state, start)
     state.from_student = False
     while not state.over:
@@ -202,7 +202,7 @@ def _rounds(job: Job) -> Pruned:
 
 
 def _from_student(job: Job, state: Rounds, start: dict[str, Tensor]) -> None:
-    """The first networks of `tolerance` where cuts are fitted anew: each is cut out of the student as it was trained.
+    """The first networks where cuts are fitted anew and folds will judge: each is cut out of the student as it was trained.
 
     So one measurement serves for all of them, and each is the best of its size. They end before the first that would have to
     be trained. The best of a size has no ways left around its blocks: rounds go on from another network, of the smallest of

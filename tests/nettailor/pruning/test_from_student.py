@@ -1,4 +1,4 @@
-"""The first networks of a tolerance where cuts are fitted anew: each is cut out of the student as it was trained."""
+"""The first networks where cuts are fitted anew and folds will judge: each is cut out of the student as it was trained."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nettailor.training.run import Run
 from tests.nettailor.conftest import STUDENT
 from tests.nettailor.pruning.test_refit import taught
 
-CONFIG = PruneConfig(shrink=0.7, lr=1e-3, patience=0)
+CONFIG = PruneConfig(shrink=0.7, lr=1e-3, patience=0, folds=2)
 
 
 @pytest.fixture(autouse=True)
@@ -112,12 +112,12 @@ def test_rounds_go_on_from_a_network_that_keeps_what_they_need(
         assert went_on.before_cut == accuracy(student, task.val)
 
 
-@pytest.mark.parametrize("settings", [{"how": "budget", "budget": 0.6}, {"epochs": 1}, {"cut": "fade"}])
+@pytest.mark.parametrize("settings", [{"how": "budget", "budget": 0.6}, {"epochs": 1}, {"cut": "fade"}, {"folds": 0}])
 def test_elsewhere_there_are_rounds_alone(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(pruning, "_from_student", lambda *_: pytest.fail("a network was cut out of the student"))
-    pruned(backbone, task, PruneConfig(**{"shrink": 0.5, "lr": 1e-3, "patience": 0, **settings}))
+    pruned(backbone, task, PruneConfig(**{"shrink": 0.5, "lr": 1e-3, "patience": 0, "folds": 2, **settings}))
 
 
 @pytest.mark.slow
