@@ -20,7 +20,7 @@ from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.refit import cut_and_refit
-from nettailor.pruning.widths import STAGE, Way, best_widths, choose_widths
+from nettailor.pruning.widths import STAGE, Way, best_widths, choose_widths, kept_widths
 from nettailor.training.checkpoint import Checkpoints, restore
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.run import Run
@@ -31,6 +31,8 @@ LOW = 1e-5
 """A teacher's rate that keeps pretrained features."""
 SETTINGS = StudentConfig(skips=1, epochs=1, batch=16, warm_start=32, views=0, matching_weight=0.0)
 PRUNE = PruneConfig(measured_on=12)
+WIDE = replace(PRUNE, how="budget", budget=0.75)
+"""With which not every thinned block has a quarter of the channels."""
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +140,7 @@ def test_a_student_with_other_widths_is_a_student_like_others(inverted: Backbone
     """Its thinned blocks are fitted, it trains, is cut, and its compact network gives what it gives."""
     run = Run()
     student, teacher = begun(inverted, task, run)
-    choose_widths(student, teacher, task, replace(PRUNE, how="budget", budget=0.75), SETTINGS, run)
+    choose_widths(student, teacher, task, WIDE, SETTINGS, run)
     assert "thinned_three_quarters" in forms_of(student).values()
     assert student.net_plan.paths == tuple(student.paths)
     train(student, teacher, task, SETTINGS, run)
@@ -186,17 +188,20 @@ def test_a_run_that_goes_on_has_the_widths_that_it_had(
 ) -> None:
     first = Run(checkpoints=Checkpoints(tmp_path))
     student, teacher = begun(inverted, task, first)
-    passes = choose_widths(student, teacher, task, PRUNE, SETTINGS, first)
+    passes = choose_widths(student, teacher, task, WIDE, SETTINGS, first)
+    assert "thinned_three_quarters" in forms_of(student).values()
+    assert kept_widths(first) == {}, "it isn't trained: they are put in once it has begun"
     monkeypatch.setattr(module, "best_widths", lambda *_: pytest.fail("they were chosen already"))
     before_training = Run(checkpoints=Checkpoints(tmp_path))
     again, _ = begun(inverted, task, before_training)
-    assert choose_widths(again, teacher, task, PRUNE, SETTINGS, before_training) == passes
+    assert choose_widths(again, teacher, task, WIDE, SETTINGS, before_training) == passes
     for name, tensor in again.task_tensors().items():
         torch.testing.assert_close(tensor, student.task_tensors()[name])
     train(student, teacher, task, SETTINGS, first)
     trained = Run(checkpoints=Checkpoints(tmp_path))
     third, _ = begun(inverted, task, trained)
-    assert choose_widths(third, teacher, task, PRUNE, SETTINGS, trained) == passes
+    third.reform(kept_widths(trained))
+    assert choose_widths(third, teacher, task, WIDE, SETTINGS, trained) == passes
     assert forms_of(third) == forms_of(student)
     train(third, teacher, task, SETTINGS, trained)
     restore(third.task_tensors(), student.task_tensors(), "the student")  # every tensor has its place
@@ -206,7 +211,8 @@ def test_a_run_that_goes_on_has_the_widths_that_it_had(
     assert elsewhere.load(STAGE)[1]["forms"] == forms_of(student)  # type: ignore[index]
     (tmp_path / f"{STAGE}.safetensors").unlink()
     earlier, _ = begun(inverted, task, trained)
-    assert choose_widths(earlier, teacher, task, PRUNE, SETTINGS, trained) == 0
+    assert choose_widths(earlier, teacher, task, WIDE, SETTINGS, trained) == 0
+    assert kept_widths(trained) == {}
     assert set(forms_of(earlier).values()) == {"thinned"}, "as before there were widths"
 
 
