@@ -12,51 +12,79 @@ section 3.1); its use for NetTailor's proxies is ours.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from blocks.least_squares import LinearEnd, positions, ridge, sample_step
+from blocks.memory import size_of
 from blocks.paths import Path
 from blocks.proxies import Proxy, Resampled
 from blocks.student import TailoredNet
 
+NETS = 2  # whose activations are held: as it was, and as it is after the cut
 SMALLEST_GATE = 1e-3  # a proxy with a smaller one would need weights too large to train on from
 
 
 @torch.no_grad()
-def refit(student: TailoredNet, kept: Iterable[Path], pictures: Iterable[Tensor]) -> dict[int, float]:
-    """Leave a student with some of its paths, and fit the proxies among them to what their layers gave with all.
+def refit(
+    student: TailoredNet,
+    kept: Iterable[Path],
+    pictures: Iterable[Tensor],
+    whole: Iterable[Path] | None = None,
+    held: int | None = None,
+) -> dict[int, float]:
+    """Leave a student with some of its paths, and fit the proxies among them to what their layers gave before.
 
-    Layers before the first that loses a path are left as they are.
+    Layers before the first whose paths change are left as they are. The activations of all pictures are held at once, of some
+    `skips` + 1 layers twice. Where they are too large for that, which those of the first layers are, a layer is fitted on as
+    many as may be held, and has the more positions of each; the later ones see more pictures.
 
     Args:
-        student: trained; changed in place.
+        student: changed in place.
         kept: what stays.
-        pictures: batches (B, 3, H, W). The activations of all of them are held at once, of some `skips` + 1 layers twice.
+        pictures: batches (B, 3, H, W).
+        whole: the paths of the network that layers are held to, of which others may stay; left out, all that are live.
+        held: bytes that activations may take; left out, as many as they need.
 
     Returns:
         The part of a layer's variance that is still missing, by layer, for those that were fitted.
     """
-    was_training, left, missing = student.training, set(kept), {}
+    was_training, missing = student.training, {}
+    left = set(kept).intersection(student.live_paths() if whole is None else student.paths)
     student.eval()
-    whole = Layers(student, [[student.stem(x)] for x in pictures])
-    gone = [path for path in whole.live if path not in left]
-    if gone:
-        for layer in range(1, min(path.target for path in gone)):
-            whole.advance(layer, whole.given(layer))
-        student.keep(path for path in whole.live if path in left)
-        cut = Layers(student, [list(xs) for xs in whole.xs])
-        for layer in range(len(cut.xs[0]), student.depth + 1):
-            wanted = whole.given(layer)
+    if whole is not None:
+        student.keep(whole)
+    before = Layers(student, [])
+    changed = left.symmetric_difference(before.live)
+    if changed:
+        student.keep(left)
+        cut, first, batches, count = Layers(student, []), min(path.target for path in changed), iter(pictures), 0
+        for layer in range(first, student.depth + 1):
+            while count < _room(student, layer, held) and (x := next(batches, None)) is not None:
+                count += len(x)
+                alike = before.up_to(first, [student.stem(x)])
+                cut.xs.append(cut.up_to(layer, list(alike)))
+                before.xs.append(before.up_to(layer, alike))
+            wanted = before.given(layer)
             error = _fit_layer(layer, cut, wanted)
             if error is not None:
                 missing[layer] = error
             cut.advance(layer, cut.given(layer))
-            whole.advance(layer, wanted)
+            before.advance(layer, wanted)
     student.train(was_training)
     return missing
+
+
+def _room(student: TailoredNet, layer: int, held: int | None) -> float:
+    """How many pictures' activations may be held from a layer on, at most."""
+    if held is None:
+        return math.inf
+    shapes, reach = student.backbone.shapes, max(student.plan.skips, 1)
+    windows = [shapes[max(0, later - reach) : later + 1] for later in range(layer, student.depth + 1)]
+    return max(1, held // max(NETS * sum(map(size_of, window)) for window in windows))
 
 
 class Layers:
@@ -70,23 +98,43 @@ class Layers:
         self.student, self.live, self.xs = student, student.live_paths(), xs
         self.gates = student.gates().detach()
 
-    def terms(self, layer: int) -> list[Path]:
-        """The live paths into a layer that something arrives at."""
-        into = [path for path in self.live if path.target == layer]
-        return [path for path in into if self.xs[0][path.source] is not None]
+    def terms(self, layer: int, xs: list[Tensor | None] | None = None) -> list[Path]:
+        """The live paths into a layer that something arrives at.
+
+        Args:
+            xs: of one batch; left out, of the first.
+        """
+        xs = self.xs[0] if xs is None else xs
+        return [path for path in self.live if path.target == layer and xs[path.source] is not None]
 
     def given(self, layer: int) -> list[Tensor | None]:
         """What a layer gives before its activation, by batch; None where nothing arrives."""
-        terms, row = self.terms(layer), self.gates[layer - 1]
-        return [self.student.mixture(terms, row, xs, Resampled()) if terms else None for xs in self.xs]
+        return [self._given(layer, xs) for xs in self.xs]
 
     def advance(self, layer: int, given: list[Tensor | None]) -> None:
         """Go on to the layer's activation, and forget what no later layer reads."""
-        act, unread = self.student.acts[layer - 1], layer - max(self.student.plan.skips, 1)
         for xs, total in zip(self.xs, given, strict=True):
-            xs.append(None if total is None else act(total))
-            if unread >= 0:
-                xs[unread] = None
+            self._advance(layer, xs, total)
+
+    def up_to(self, layer: int, xs: list[Tensor | None]) -> list[Tensor | None]:
+        """Go on with one batch that is not among `xs` yet, to what stands before a layer.
+
+        Args:
+            xs: x_0 and some that follow it; added to.
+        """
+        for below in range(len(xs), layer):
+            self._advance(below, xs, self._given(below, xs))
+        return xs
+
+    def _given(self, layer: int, xs: list[Tensor | None]) -> Tensor | None:
+        terms = self.terms(layer, xs)
+        return self.student.mixture(terms, self.gates[layer - 1], xs, Resampled()) if terms else None
+
+    def _advance(self, layer: int, xs: list[Tensor | None], total: Tensor | None) -> None:
+        unread = layer - max(self.student.plan.skips, 1)
+        xs.append(None if total is None else self.student.acts[layer - 1](total))
+        if unread >= 0:
+            xs[unread] = None
 
 
 def _fit_layer(layer: int, cut: Layers, wanted: list[Tensor | None]) -> float | None:

@@ -32,9 +32,10 @@ from nettailor.methods._teachers import check_matching, stages_of_teacher, taken
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.pruning.folds import FoldJudge, Teach, wanted_folds
-from nettailor.pruning.prune import Pruned, check_budget, prune
-from nettailor.pruning.recover import Recovered, recover_leanest
-from nettailor.pruning.rounds import snapshot
+from nettailor.pruning.prune import Pruned, check_budget
+from nettailor.pruning.recover import Recovered
+from nettailor.pruning.search import prune_and_recover
+from nettailor.pruning.states import BEGUN, Begun, snapshot
 from nettailor.pruning.widths import STAGE as WIDTHS
 from nettailor.pruning.widths import choose_widths, kept_widths
 from nettailor.training import passes
@@ -150,20 +151,20 @@ class NetTailor(Plain):
             start = start_for(student, teacher, task, recipe.teacher, trained.student, run)
             begin(student, task, trained.student, trained.run, start)
             widths = choose_widths(student, teacher, task, recipe.prune, trained.student, trained.run)
+            begun = Begun.of(student, run)
             run.recorder.graph("before-training", student)
             train(student, teacher, task, trained.student, trained.run)
             run.recorder.graph("after-training", student)
             unpruned = snapshot(student)
             expected = float(expected_complexity(student, student.gates().detach(), recipe.student.complexity))
-        with run.timed("prune"):
-            after = self.prune_stage(context, trained)
-            pruned = prune(student, teacher, task, after.prune, after.student, after.run)
+        after = self.prune_stage(context, trained)
         with run.timed("recover"):
-            config, drop = recipe.recover, recipe.prune.drop
             judge = _judge(context, after, frozen_with_probe if _is_probe(recipe, student, teacher) else None)
-            recovered = recover_leanest(student, teacher, task, pruned, config, drop, after.student, after.run, judge)
-            run.recorder.graph("after-pruning", student)
-            run.recorder.text("graph", _as_markdown(recovered))
+        pruned, recovered = prune_and_recover(
+            student, begun, teacher, task, after.prune, recipe.recover, after.student, after.run, judge
+        )
+        run.recorder.graph("after-pruning", student)
+        run.recorder.text("graph", _as_markdown(recovered))
         return Trained(
             net=compact(student),
             teacher=replace(taught, gives=taken_by(trained.student)),
@@ -171,7 +172,7 @@ class NetTailor(Plain):
             prune=_prune_figures(recipe, student, teacher, task, pruned, recovered),
             student=lambda: _student_figures(context, student, unpruned, expected),
             front=(lambda: _measure_front(student, pruned, task)) if recipe.prune.front else None,
-            keep=("teacher", "teacher-rate", "student", "student-rate", WIDTHS),
+            keep=("teacher", "teacher-rate", "student", "student-rate", WIDTHS, BEGUN),
         )
 
     def student_stage(self, context: Context, teacher: Teacher) -> StageSettings:

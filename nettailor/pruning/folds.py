@@ -5,8 +5,9 @@
                       -> Drop over all pictures, each answered by networks that have not seen it
 
 What is judged is the architecture with its training: every part has a teacher of its own by the run's method at the run's
-learning rate, and a network that begins as that teacher, without the paths that are gone, and is trained as long as the run's
-student and its recovery together; the rounds between them found the paths, and are not repeated.
+learning rate, and a network that begins as that teacher, without the paths that are gone. It is trained as long as the run's
+student and its recovery together, or its recovery alone where that is all the training that it had; the rounds between them
+found the paths, and are not repeated.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from nettailor.data.task import Task
 from nettailor.progress import PartDisplay
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop, answered_right
-from nettailor.pruning.refit import cut_and_refit
+from nettailor.pruning.refit import cut_and_refit, cut_blocks_and_refit
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.finetuning import finetune
@@ -112,7 +113,13 @@ class FoldJudge:
         return 1 + len(self._folds)
 
     def drop(
-        self, answered: tuple[Tensor, Tensor], paths: Sequence[Path], stage: str, passes: int, allowed: float
+        self,
+        answered: tuple[Tensor, Tensor],
+        paths: Sequence[Path],
+        stage: str,
+        passes: int,
+        allowed: float,
+        from_blocks: bool = False,
     ) -> tuple[Drop, int]:
         """What a network of these paths loses against the teachers, and over how many folds that was found.
 
@@ -122,6 +129,7 @@ class FoldJudge:
             answered: which validation pictures the run's teacher gets right, and its network: (n,) bool each.
             stage: name of the networks' checkpoints.
             passes: that every other network is trained.
+            from_blocks: whether they are cut out of the blocks alone.
         """
         with self._run.timed("folds"):
             self._run.display.say(
@@ -134,7 +142,7 @@ class FoldJudge:
                 if found.is_surely_beyond(allowed):
                     self._run.display.say("folds      that is enough")
                     break
-                by_teacher, by_net = self._answers(number, list(paths), stage, passes)
+                by_teacher, by_net = self._answers(number, list(paths), stage, passes, from_blocks)
                 teachers.append(by_teacher)
                 nets.append(by_net)
                 found = self._so_far(teachers, nets, stage)
@@ -147,7 +155,9 @@ class FoldJudge:
         self._run.display.say(f"folds      {len(nets)} of {len(self)}: {figures}")
         return Drop.between(torch.cat(teachers), torch.cat(nets))
 
-    def _answers(self, number: int, paths: list[Path], stage: str, passes: int) -> tuple[Tensor, Tensor]:
+    def _answers(
+        self, number: int, paths: list[Path], stage: str, passes: int, from_blocks: bool
+    ) -> tuple[Tensor, Tensor]:
         """Which pictures of a part its teacher gets right, and a network of these paths: (n,) bool each."""
         task = self._folds.task(number)
         teacher = self._teacher_of(number, task)
@@ -158,7 +168,7 @@ class FoldJudge:
         rate = student_rate(self._settings.lr, run)
         refits = self._config.refits(students_teacher_keeps_features(rate, run.training))
         if refits and not run.checkpoints.has("student"):
-            cut_and_refit(net, paths, task, run)
+            (cut_blocks_and_refit if from_blocks else cut_and_refit)(net, paths, task, run)
         net.keep(paths)
         fit_student("student", net, teacher, task, self._settings, passes, rate, run)
         trained = run.passes("student") + (run.passes("start") if "start" in run.fitted else 0)

@@ -34,7 +34,7 @@ from nettailor.data.batches import normalise
 from nettailor.data.task import Task
 from nettailor.progress import Display
 from nettailor.pruning.graph import BlockGraph, GraphError
-from nettailor.pruning.refit import FITTED_TO_MEASURE, pictures_to_fit_on
+from nettailor.pruning.refit import pictures_to_measure_behind
 from nettailor.pruning.solver import Option, layer_options, options_from_paths
 from nettailor.training.run import Run
 
@@ -61,7 +61,7 @@ class Refits:
     @classmethod
     def of(cls, student: TailoredNet, task: Task, run: Run, teacher: Teacher) -> Refits:
         """On unvaried training pictures, a part of those that a cut itself is fitted on."""
-        return cls(partial(pictures_to_fit_on, student, task, run, FITTED_TO_MEASURE), teacher)
+        return cls(partial(pictures_to_measure_behind, student, task, run), teacher)
 
     @torch.no_grad()
     def answers(self, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +15,8 @@ from nettailor.pruning.fade import Fade
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.importance import Refits, loss_left_with
 from nettailor.pruning.refit import count_to_fit_on, cut_and_refit
-from nettailor.pruning.rounds import RECOVERABLE, Trial, snapshot
+from nettailor.pruning.rounds import RECOVERABLE, Trial
+from nettailor.pruning.states import snapshot
 from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
@@ -28,7 +30,12 @@ UNTRAINED = RECOVERABLE / 2  # below the drop: where a round's network is no low
 
 @dataclass(frozen=True)
 class Job:
-    """What every way of pruning needs. `floor` is the teacher's accuracy on the validation split."""
+    """What every way of pruning needs.
+
+    Attributes:
+        floor: the teacher's accuracy on the validation split.
+        below: a price that every network is to be below.
+    """
 
     student: TailoredNet
     teacher: Teacher
@@ -37,6 +44,7 @@ class Job:
     settings: StudentConfig
     run: Run
     floor: float
+    below: float = math.inf
 
     @property
     def least(self) -> float:
@@ -91,7 +99,7 @@ class Job:
         """How many pictures that takes: with all paths and with those that would be left, or to fit these and judge."""
         if not self.fits_anew:
             return 2 * min(pictures, len(self.task.val))
-        return 2 * count_to_fit_on(self.student, self.task) + len(self.task.val)
+        return 2 * count_to_fit_on(self.student, self.task, self.run) + len(self.task.val)
 
     def needs_no_training(self, value: float) -> bool:
         """Whether a network that is fitted anew is accurate enough to go on from."""

@@ -3,8 +3,7 @@
     paper        proxies with a small gate and the n weakest universal blocks go at once, for several n; each is retrained
                  with g1 = 0, and the leanest within the drop is kept
     tolerance    in rounds, each a little cheaper: look what every layer would lose, choose, remove, train, look
-                 again; ends at the leanest network within the drop; where cuts are fitted anew and folds will judge,
-                 networks are first cut out of the student itself, as long as none of them need be trained
+                 again; ends at the leanest network within the drop
     budget       the same rounds, down to a given cost
 
 The drop is counted in points of accuracy against the teacher, on the validation split. Where no student of `tolerance` comes
@@ -29,9 +28,10 @@ from nettailor.pruning.folds import wanted_folds
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.importance import kind_for, option_losses, pictures_run
 from nettailor.pruning.job import Job
-from nettailor.pruning.refit import FITTED_TO_MEASURE, count_to_fit_on, cut_and_refit
-from nettailor.pruning.rounds import Rounds, Trial, Whole, recoverable, snapshot
+from nettailor.pruning.refit import count_to_measure_behind
+from nettailor.pruning.rounds import Rounds, Trial, Whole, recoverable
 from nettailor.pruning.solver import Option, cheapest, smaller, within_budget
+from nettailor.pruning.states import snapshot
 from nettailor.pruning.ways import WAYS, way
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
@@ -59,6 +59,16 @@ class Pruned:
     steps: list[dict[str, Tensor]] = field(default_factory=list)
     whole: Whole | None = None
 
+    def then(self, more: Pruned) -> Pruned:
+        """With what was tried later; this one's choice stands."""
+        return replace(
+            self,
+            trials=[*self.trials, *more.trials],
+            epochs=self.epochs + more.epochs,
+            importance_passes=self.importance_passes + more.importance_passes,
+            steps=[*self.steps, *more.steps],
+        )
+
 
 def prune(
     student: TailoredNet,
@@ -67,11 +77,13 @@ def prune(
     config: PruneConfig | None = None,
     settings: StudentConfig | None = None,
     run: Run | None = None,
+    below: float = math.inf,
 ) -> Pruned:
     """Remove paths from a trained student, in place; its weights are those that go with the chosen graph.
 
     Args:
         settings: how the student is trained while it is pruned; the complexity term is off.
+        below: a price, in the unit that the student counts in; tolerance: no network that costs as much is looked at.
 
     Raises:
         GraphError: a budget that no network of these paths meets.
@@ -79,7 +91,7 @@ def prune(
     config, run = config or PruneConfig(), run or Run()
     settings = replace(settings or StudentConfig(), complexity_weight=0.0)
     floor = accuracy(teacher, task.val)
-    job = Job(student, teacher, task, config, settings, run, floor)
+    job = Job(student, teacher, task, config, settings, run, floor, below)
     result: Pruned = WAYS[config.how](job)
     student.keep(result.graph.paths)
     return result
@@ -163,9 +175,6 @@ def _rounds(job: Job) -> Pruned:
     state, start = Rounds.resume(student, job.task, job.run, whole)
     folds = wanted_folds(config, job.task) > 0
     state.careful = state.careful or folds or (job.fits_anew and config.largest_loss == 0)
-    if state.from_student and folds and job.fits_anew and config.epochs is None:
-        _from_student(job, state, start)
-    state.from_student = False
     while not state.over:
         graph = BlockGraph.of(student)
         left = _next(job, state, graph, goal)
@@ -201,63 +210,6 @@ def _rounds(job: Job) -> Pruned:
     )
 
 
-def _from_student(job: Job, state: Rounds, start: dict[str, Tensor]) -> None:
-    """The first networks where cuts are fitted anew and folds will judge: each is cut out of the student as it was trained.
-
-    So one measurement serves for all of them, and each is the best of its size. They end before the first that would have to
-    be trained. The best of a size has no ways left around its blocks: rounds go on from another network, of the smallest of
-    these sizes at which it need not be trained, which keeps what later rounds need (`smaller`); or from the student.
-
-    Args:
-        start: what the task owns of that student.
-    """
-    student = job.student
-    restore(student.task_tensors(), start, "student")
-    graph, before = BlockGraph.of(student), accuracy(student, job.task.val)
-    options, fixed, shrink = _losses(job, state, graph), graph.fixed_price(), math.sqrt(job.config.shrink)
-    sizes: list[float] = []
-    price = student.cost_model.blocks * shrink
-    with suppress(GraphError):  # no network is that cheap
-        while _cut_of(job, state, graph, within_budget(graph, options, price), before, start):
-            sizes.append(price)
-            price *= shrink
-    state.at = 0
-    while sizes and not state.at:
-        part = (sizes.pop() - fixed) / (graph.price() - fixed)
-        with suppress(GraphError):
-            state.at = _cut_of(job, state, graph, smaller(graph, options, part), before, start)
-    restore(student.task_tensors(), state.steps[state.at - 1] if state.at else start, "student")
-
-
-def _cut_of(
-    job: Job, state: Rounds, whole: BlockGraph, left: BlockGraph, before: float, start: dict[str, Tensor]
-) -> int:
-    """Cut a network out of the student, which is left as it was: the number of its trial; 0 where it has to be trained.
-
-    Args:
-        whole: the student's graph.
-        before: the student's accuracy on the validation split.
-        start: what the task owns of it.
-    """
-    student, paths = job.student, [path.key for path in left.paths]
-    for number, trial in enumerate(state.trials, 1):
-        if trial.paths == paths:
-            return number  # the best of a little more already, or that of a run that goes on
-    cut_and_refit(student, left.paths, job.task, job.run)
-    after, number = accuracy(student, job.task.val), 0
-    looked_at = count_to_fit_on(student, job.task) + len(job.task.val)
-    state.importance_passes += looked_at / len(job.task.train)
-    if job.needs_no_training(after):
-        removed = [path.key for path in whole.paths if path not in set(left.paths)]
-        trial = Trial(paths, left.macs(), left.price(), after, removed, 0, before, after)
-        state.record(student, trial, job.least, job.config.drop / 100 + ROUNDING)
-        number = len(state.trials)
-        state.save(student, job.run, number)
-        job.say("the student", trial)
-    restore(student.task_tensors(), start, "student")
-    return number
-
-
 def _is_over(state: Rounds, trial: Trial, config: PruneConfig, floor: float) -> bool:
     return trial.val_accuracy < floor - FAR_BELOW if config.front else state.misses > config.patience
 
@@ -281,7 +233,7 @@ def _losses(job: Job, state: Rounds, graph: BlockGraph) -> list[Option]:
     options = option_losses(job.student, job.task, kind, count, job.run.display, job.refits)
     looked_at = pictures_run(options, kind, min(count, len(job.task.val)))
     if job.fits_anew and kind == "measured":
-        looked_at += count_to_fit_on(job.student, job.task, FITTED_TO_MEASURE)
+        looked_at += count_to_measure_behind(job.student, job.task)
     state.importance_passes += looked_at / len(job.task.train)
     return options
 
@@ -292,6 +244,13 @@ def _next(job: Job, state: Rounds, graph: BlockGraph, goal: float | None) -> Blo
         return None
     options, bottom = _losses(job, state, graph), cheapest(graph).price()
     count, training = job.config.pictures_to_measure_on(job.keeps_features), len(job.task.train)
+    if job.below <= graph.price():
+        fixed = graph.fixed_price()
+        with suppress(GraphError):
+            return smaller(
+                graph, options, job.config.shrink * (job.below - fixed) / (graph.price() - fixed), 0.0, bottom
+            )
+        return None
     for part in _parts(job.config.shrink, state.careful):
         try:
             left = smaller(graph, options, part, goal or 0.0, bottom)

@@ -18,7 +18,8 @@ from nettailor.pruning.criterion import Drop, answered_right, divergence
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import Pruned
-from nettailor.pruning.rounds import recoverable, snapshot
+from nettailor.pruning.rounds import recoverable
+from nettailor.pruning.states import snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig
 from nettailor.training.run import Run
@@ -58,14 +59,32 @@ class Attempt:
         return Drop(self.drop, self.error, self.pictures)
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A network that was recovered, and what the task owns of it."""
+
+    attempt: Attempt
+    tensors: dict[str, Tensor]
+
+
 @dataclass
 class Recovered:
-    """What recovery ended with, and all that was tried, in order."""
+    """What recovery ended with, and all that was tried, in order; `ended` by the names of their stages."""
 
     graph: BlockGraph
     val_accuracy: float
-    attempts: list[Attempt] = field(default_factory=list)
+    ended: dict[str, Ended] = field(default_factory=dict)
     taken: Attempt | None = None
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """All that were tried, in order."""
+        return [each.attempt for each in self.ended.values()]
+
+    def took_leanest_of(self, pruned: Pruned) -> bool:
+        """Whether the network is within the drop, and pruning passed none that is leaner."""
+        is_leanest = all(self.graph.price() <= trial.price for trial in pruned.trials)
+        return self.taken is not None and self.taken.accepted and is_leanest
 
     @property
     def epochs(self) -> int:
@@ -83,6 +102,7 @@ def recover_leanest(
     settings: StudentConfig | None = None,
     run: Run | None = None,
     judge: FoldJudge | None = None,
+    before: Recovered | None = None,
 ) -> Recovered:
     """Recover a pruned student in place: the leanest that is within the drop afterwards.
 
@@ -101,15 +121,16 @@ def recover_leanest(
         judge: of the drop, where validation pictures are too few; left out, each is judged on these. It trains several
             networks anew, so it isn't asked about one of which validation alone shows that it loses more than the drop, nor
             about all blocks without a proxy, behind which there is nothing to choose any more.
+        before: what was recovered already, of the same choice with fewer networks beside it; none of it is done again.
     """
-    result = Recovered(pruned.graph, pruned.val_accuracy)
+    result = Recovered(pruned.graph, pruned.val_accuracy, {} if before is None else dict(before.ended))
     if config.epochs == 0:
         _without_recovery(student, pruned, result)
         return result
     job = _Job(student, teacher, task, config, drop, settings, run or Run(), result, judge)
     leaner, costlier = _leaner(pruned), _costlier(pruned, student)
     candidates = [*leaner, _choice(pruned, student), *costlier]
-    ended: dict[int, _Ended] = {}
+    ended = {n: result.ended[each.stage] for n, each in enumerate(candidates) if each.stage in result.ended}
     may = [each.val_accuracy + recoverable(each.val_accuracy, len(task.val)) >= pruned.least for each in candidates]
     last = len(candidates) - 1
     while (place := _next_place(may, _accepted(ended), len(leaner), config.leaner)) is not None:
@@ -128,16 +149,16 @@ def recover_leanest(
     return result
 
 
-def _accepted(ended: dict[int, _Ended]) -> dict[int, bool]:
+def _accepted(ended: dict[int, Ended]) -> dict[int, bool]:
     return {place: each.attempt.accepted for place, each in ended.items()}
 
 
-def _seem_within(ended: dict[int, _Ended], drop: float) -> dict[int, _Ended]:
+def _seem_within(ended: dict[int, Ended], drop: float) -> dict[int, Ended]:
     """Those that lose no more than is allowed on the pictures that judged them."""
     return {place: each for place, each in ended.items() if each.attempt.judged.seems_within(drop)}
 
 
-def _most_accurate(ended: dict[int, _Ended]) -> _Ended:
+def _most_accurate(ended: dict[int, Ended]) -> Ended:
     """On the validation split; the leaner of equals."""
     return ended[max(ended, key=lambda place: (ended[place].attempt.after, -place))]
 
@@ -180,24 +201,29 @@ class _Candidate:
         stage: name of its recovery.
         tensors: what the task owned.
         val_accuracy: before recovery.
+        from_blocks: whether it was cut out of the blocks as they began: recovery is all the training it has.
     """
 
     stage: str
     price: float
     tensors: dict[str, Tensor]
     val_accuracy: float
+    from_blocks: bool = False
 
 
 def _choice(pruned: Pruned, student: TailoredNet) -> _Candidate:
     """The network that pruning chose."""
-    return _Candidate("recover", pruned.graph.price(), snapshot(student), pruned.val_accuracy)
+    paths = [path.key for path in pruned.graph.paths]
+    from_blocks = any(trial.from_blocks and trial.paths == paths for trial in pruned.trials)
+    return _Candidate("recover", pruned.graph.price(), snapshot(student), pruned.val_accuracy, from_blocks)
 
 
 def _steps(pruned: Pruned) -> list[_Candidate]:
     """The networks that pruning passed, in order."""
     passed = enumerate(zip(pruned.trials, pruned.steps, strict=True), 1)
     return [
-        _Candidate(f"recover-{number}", trial.price, tensors, trial.val_accuracy) for number, (trial, tensors) in passed
+        _Candidate(f"recover-{number}", trial.price, tensors, trial.val_accuracy, trial.from_blocks)
+        for number, (trial, tensors) in passed
     ]
 
 
@@ -222,14 +248,6 @@ def _costlier(pruned: Pruned, student: TailoredNet) -> list[_Candidate]:
     ]
 
 
-@dataclass(frozen=True)
-class _Ended:
-    """A network that was recovered, and what the task owns of it."""
-
-    attempt: Attempt
-    tensors: dict[str, Tensor]
-
-
 @dataclass
 class _Job:
     """What every recovery needs, and where it is written down."""
@@ -247,7 +265,7 @@ class _Job:
     def __post_init__(self) -> None:
         self._right = answered_right(self.teacher, self.task.val)
 
-    def attempt(self, candidate: _Candidate) -> _Ended:
+    def attempt(self, candidate: _Candidate) -> Ended:
         """Recover one network."""
         student, before = self.student, candidate.val_accuracy
         restore(student.task_tensors(), candidate.tensors, "student")
@@ -267,8 +285,8 @@ class _Job:
             f"{drop.error:.2f}: {'accepted' if accepted else 'not accepted'}"
         )
         attempt = Attempt(macs, before, after, drop.points, drop.error, drop.pictures, accepted, fitted.epochs, folds)
-        self.result.attempts.append(attempt)
-        return _Ended(attempt, tensors)
+        ended = self.result.ended[candidate.stage] = Ended(attempt, tensors)
+        return ended
 
     def _is_nearer(self, recovered: dict[str, Tensor], before: dict[str, Tensor]) -> bool:
         """Whether recovery brought the network nearer to its teacher's answers on validation, all the same.
@@ -290,6 +308,7 @@ class _Job:
         if self.judge is None or candidate.stage == WHOLE or on_validation.is_surely_beyond(self.drop):
             return on_validation, 0
         run = self.run
-        student = run.passes("student") if "student" in run.fitted else 0
+        before = run.passes("student") if "student" in run.fitted and not candidate.from_blocks else 0
         paths = BlockGraph.of(self.student).paths
-        return self.judge.drop((self._right, right), paths, candidate.stage, student + recovery, self.drop)
+        answered, trained = (self._right, right), before + recovery
+        return self.judge.drop(answered, paths, candidate.stage, trained, self.drop, candidate.from_blocks)

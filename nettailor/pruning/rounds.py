@@ -6,7 +6,7 @@ Trial of a round -> Rounds.record -> best, misses -> (undo, redo) -> checkpoint 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +15,7 @@ from blocks import TailoredNet
 from nettailor.data.task import Task
 from nettailor.errors import FileError
 from nettailor.pruning.graph import BlockGraph
+from nettailor.pruning.states import Begun, snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
@@ -41,6 +42,7 @@ class Trial:
         before_cut, after_cut: accuracy on the validation split just before and just after the paths were cut; where proxies
             are fitted anew, after that.
         undone: whether the next round went on from where this one began.
+        from_blocks: whether it was cut out of the blocks as they began, and not out of the student as it was trained.
     """
 
     paths: list[str]
@@ -52,11 +54,7 @@ class Trial:
     before_cut: float | None = None
     after_cut: float | None = None
     undone: bool = False
-
-
-def snapshot(student: TailoredNet) -> dict[str, Tensor]:
-    """A copy of all that the task owns, fades included."""
-    return {name: tensor.detach().clone() for name, tensor in student.task_tensors().items()}
+    from_blocks: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,15 @@ class Whole:
     val_accuracy: float
 
     @classmethod
-    def of(cls, student: TailoredNet, task: Task) -> Whole:
-        """Of an unpruned student, which is left as it is."""
+    def of(cls, student: TailoredNet, task: Task, begun: Begun | None = None) -> Whole:
+        """Of an unpruned student, which is left as it is.
+
+        Args:
+            begun: what the task owned before it was trained, where the blocks are to be those; left out, as they are.
+        """
         before = snapshot(student)
+        if begun is not None:
+            begun.put_into(student)
         student.keep(path for path in student.paths if path.is_universal)
         found = cls(snapshot(student), accuracy(student, task.val))
         restore(student.task_tensors(), before, "student")
@@ -84,7 +88,7 @@ class Rounds:
         steps: what the task owned after each trial.
         at: the trial from whose end the next one goes on, counted from 1; 0 is the unpruned student.
         careful: each round is of one step: folds will judge, or a round of several has been undone.
-        from_student: whether networks may still be cut out of the student as it was trained.
+        prefix: of the names of its checkpoints, where a run searches more than once.
     """
 
     best: dict[str, Tensor]
@@ -97,7 +101,7 @@ class Rounds:
     over: bool = False
     at: int = 0
     careful: bool = False
-    from_student: bool = True
+    prefix: str = ""
 
     def record(
         self, student: TailoredNet, trial: Trial, least: float, allowed: float, reach: float = RECOVERABLE
@@ -154,29 +158,29 @@ class Rounds:
 
     @classmethod
     def resume(
-        cls, student: TailoredNet, task: Task, run: Run, whole: Whole | None = None
+        cls, student: TailoredNet, task: Task, run: Run, whole: Whole | None = None, prefix: str = ""
     ) -> tuple[Rounds, dict[str, Tensor]]:
         """The state at the last finished round, also put into the student, or a fresh one; and the tensors it began with."""
-        kept, start = run.checkpoints.load("prune"), snapshot(student)
+        kept, start = run.checkpoints.load(f"{prefix}prune"), snapshot(student)
         if kept is None:
-            return cls.fresh(student, task, whole), start
+            return replace(cls.fresh(student, task, whole), prefix=prefix), start
         tensors, notes = kept
         device = student.gates.fade.device
         trials = [Trial(**trial) for trial in notes.pop("trials")]
         notes.pop("seconds", None)  # 0.1.0 kept them here
         steps = []
         for number in range(1, len(trials) + 1):
-            saved = run.checkpoints.load(f"step-{number}")
+            saved = run.checkpoints.load(f"{prefix}step-{number}")
             if saved is None:
                 raise FileError(
-                    f"checkpoint/step-{number}.safetensors", "is gone; remove the run's folder to begin anew"
+                    f"checkpoint/{prefix}step-{number}.safetensors", "is gone; remove the run's folder to begin anew"
                 )
             steps.append({name: tensor.to(device) for name, tensor in saved[0].items()})
         at = notes.setdefault("at", len(trials))  # earlier versions undid nothing
-        notes.setdefault("from_student", False)  # and had rounds alone
+        notes.pop("from_student", None)  # earlier versions cut the first networks out of the trained student
         restore(student.task_tensors(), steps[at - 1] if at else start, "checkpoint of prune")
         best = {name: tensor.to(device) for name, tensor in tensors.items()}
-        return cls(best, trials=trials, steps=steps, **notes), start
+        return cls(best, trials=trials, steps=steps, prefix=prefix, **notes), start
 
     def save(self, student: TailoredNet, run: Run, number: int) -> None:
         """Save, then drop the checkpoint of the round that is now behind us."""
@@ -189,8 +193,7 @@ class Rounds:
             "over": self.over,
             "at": self.at,
             "careful": self.careful,
-            "from_student": self.from_student,
         }
-        run.checkpoints.save(f"step-{number}", self.steps[-1], {})
-        run.checkpoints.save("prune", self.best, notes)
-        run.checkpoints.drop(f"prune-{number}")
+        run.checkpoints.save(f"{self.prefix}step-{number}", self.steps[-1], {})
+        run.checkpoints.save(f"{self.prefix}prune", self.best, notes)
+        run.checkpoints.drop(f"{self.prefix}prune-{number}")

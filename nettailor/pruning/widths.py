@@ -27,7 +27,7 @@ from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.importance import Refits, Tried, measured, some_pictures
-from nettailor.pruning.refit import FITTED_TO_MEASURE, count_to_fit_on
+from nettailor.pruning.refit import count_to_measure_behind
 from nettailor.training.config import StudentConfig
 from nettailor.training.rates import students_teacher_keeps_features
 from nettailor.training.run import Run
@@ -157,7 +157,7 @@ class _Trial:
             chosen = best_widths(ways, lambda price, loss: price <= limit)
         else:
             chosen = best_widths(ways, lambda price, loss: loss >= LOSS * prune.drop)
-        fitted = (len(PARTS) + 2) * self._count + len(PARTS) * count_to_fit_on(self._student, task, FITTED_TO_MEASURE)
+        fitted = (len(PARTS) + 2) * self._count + len(PARTS) * count_to_measure_behind(self._student, task)
         passes = (fitted + len(PARTS) * len(thin) * pictures) / len(task.train)
         return {key: chosen[layer] for layer, key in thin.items()}, passes
 

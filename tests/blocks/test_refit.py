@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from blocks import Path, Plan, TailoredNet
+from blocks import refit as refit_module
 from blocks.proxies import FORMS, Site
 from blocks.refit import refit
 from blocks.warm_start import warm_start
@@ -200,3 +202,82 @@ def test_behind_a_shared_prefix_it_is_the_same() -> None:
     missing = refit(student, kept, x.split(16))
     assert min(missing) == 4
     assert float((student(x) - wanted).norm()) < 0.7 * alone
+
+
+@torch.no_grad()
+def test_layers_are_held_to_a_network_of_other_paths_where_one_is_named() -> None:
+    """The blocks alone, and a proxy that is not among them comes in: what the layer gave with its block."""
+    student, x = trained(skips=1), pictures()
+    blocks = [path for path in student.paths if path.is_universal]
+    kept = [path for path in student.paths if path.key not in ("G3", "A0-1", "A1-2", "A3-4", "A4-5", "A5-6")]
+    student.keep(blocks)
+    wanted, given = student(x), before_act(student, 3, x)
+    student.keep(kept)
+    student.proxies["2-3"].transform[0].weight.neg_()  # type: ignore[index, union-attr, operator]
+    alone = float((student(x) - wanted).norm())
+    for live in (student.paths, blocks):  # whatever is live before
+        student.keep(live)
+        missing = refit(student, kept, [x], blocks)
+        assert student.live_paths() == kept
+        assert min(missing) == 3
+        error = (before_act(student, 3, x) - given).square().sum()
+        assert missing[3] == pytest.approx(
+            float(error / (given - given.mean((0, 2, 3), True)).square().sum()), rel=0.01
+        )
+        assert float((student(x) - wanted).norm()) < 0.7 * alone
+    assert refit(student, blocks, [x], blocks) == {}
+    assert student.live_paths() == blocks
+
+
+def _seen_by_layer(student: TailoredNet, kept: list[Path], batches: list[torch.Tensor], held: int) -> dict[int, int]:
+    """How many pictures each layer was fitted on."""
+    seen: dict[int, int] = {}
+    fit_layer = refit_module._fit_layer
+
+    def counted(layer: int, cut: refit_module.Layers, wanted: list[torch.Tensor | None]) -> float | None:
+        seen[layer] = sum(len(one) for one in wanted if one is not None)
+        return fit_layer(layer, cut, wanted)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refit_module, "_fit_layer", counted)
+        refit(student, kept, iter(batches), held=held)
+    return seen
+
+
+@torch.no_grad()
+def test_early_layers_see_as_many_pictures_as_may_be_held_and_later_ones_more() -> None:
+    student, x = trained(skips=1), pictures(24)
+    start = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    kept, sizes = without(student, "G1"), [4 * math.prod(shape) for shape in student.backbone.shapes]
+    windows = [2 * (sizes[layer - 1] + sizes[layer]) for layer in range(1, student.depth + 1)]
+    assert windows[0] > windows[-1], "late activations are smaller here"
+    for pictures_of_first in (1, 4, 8):
+        student.load_state_dict(start)
+        held = pictures_of_first * windows[0]
+        wanted = {layer: min(24, max(1, held // max(windows[layer - 1 :]))) for layer in range(1, student.depth + 1)}
+        assert _seen_by_layer(student, kept, list(x.split(1)), held) == wanted
+    student.load_state_dict(start)
+    by_growing = {}
+    for batches, held in ((x.split(1), 24 * windows[0]), ([x], None)):
+        student.load_state_dict(start)
+        refit(student, kept, batches, held=held)
+        by_growing[held] = {name: tensor.clone() for name, tensor in student.task_tensors().items()}
+    all_at_once, together = by_growing.values()
+    assert all(torch.allclose(tensor, together[name], atol=1e-5) for name, tensor in all_at_once.items())
+
+
+@torch.no_grad()
+def test_pictures_that_come_in_later_pass_the_layers_that_are_fitted_already() -> None:
+    """The third layer is held to what it gave before the cut, on pictures of which the second has seen the first alone."""
+    student, x = trained(skips=1), pictures(16)
+    start = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    kept, given = without(student, "G2", "G3"), before_act(student, 3, x)
+    sizes = [4 * math.prod(shape) for shape in student.backbone.shapes]
+    held = 4 * 2 * (sizes[1] + sizes[2])
+    seen = _seen_by_layer(student, kept, list(x.split(1)), held)
+    assert (seen[2], seen[3]) == (4, 6)
+    student.load_state_dict(start)
+    missing = refit(student, kept, x.split(1), held=held)
+    given, found = given[:6], before_act(student, 3, x[:6])
+    spread = (given - given.mean((0, 2, 3), True)).square().sum()
+    assert missing[3] == pytest.approx(float((found - given).square().sum() / spread), rel=1e-3)

@@ -16,8 +16,9 @@ from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.job import Job
 from nettailor.pruning.prune import check_budget, prune, weak_proxies, weakest_blocks
-from nettailor.pruning.rounds import Rounds, Trial, snapshot
+from nettailor.pruning.rounds import Rounds, Trial
 from nettailor.pruning.solver import cheapest
+from nettailor.pruning.states import snapshot
 from nettailor.training.checkpoint import Checkpoints, restore
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.finetuning import finetune

@@ -16,7 +16,8 @@ from nettailor.pruning.criterion import Drop, answered_right
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import Pruned, prune
 from nettailor.pruning.recover import Recovered, _Job, _leaner, recover_leanest
-from nettailor.pruning.rounds import Trial, snapshot
+from nettailor.pruning.rounds import Trial
+from nettailor.pruning.states import snapshot
 from nettailor.training.checkpoint import Checkpoints, restore
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
 from nettailor.training.finetuning import finetune
@@ -97,23 +98,27 @@ def test_a_network_of_an_undone_round_is_one_of_those_that_may_be_recovered(back
     trials = [
         Trial([], 0, 0.4 * price, 0.5, [], epochs=2, undone=True),
         Trial([], 0, 0.8 * price, 0.7, [], epochs=3),
-        Trial([], 0, 0.6 * price, 0.6, [], epochs=4),
+        Trial([], 0, 0.6 * price, 0.6, [], from_blocks=True),
     ]
     found = _leaner(Pruned(graph, 0.0, 0.0, trials, steps=[{}, {}, {}]))
     assert [candidate.stage for candidate in found] == ["recover-1", "recover-3", "recover-2"]
     assert [candidate.price / price for candidate in found] == pytest.approx([0.4, 0.6, 0.8])
+    assert [candidate.from_blocks for candidate in found] == [False, True, False]
 
 
 @pytest.mark.parametrize(("points", "accepted"), [(0.0, True), (9.0, False)])
+@pytest.mark.parametrize(("from_blocks", "epochs"), [(False, 5 + 2), (True, 2)])
 def test_a_judge_decides_and_knows_how_long_a_network_was_trained(
-    backbone: Backbone, task: Task, points: float, accepted: bool
+    backbone: Backbone, task: Task, points: float, accepted: bool, from_blocks: bool, epochs: int
 ) -> None:
+    """The student's passes and recovery's, not the rounds'; one that was cut out of the blocks has had recovery alone."""
     teacher = finetune(backbone, task, TeacherConfig(epochs=1, batch=16, start="fresh", lr=2e-3), Run())
     student = tailor(backbone, task, STUDENT, Run(), teacher)
     run = Run(fitted={"student": Fitted({}, 0.0, epochs=5)})
     graph = BlockGraph.of(student)
-    trials = [Trial([], graph.macs(), graph.price(), 1.0, [], epochs=3)]
-    asked: list[tuple[int, str, int, float]] = []
+    keys = [path.key for path in graph.paths]
+    trials = [Trial(keys, graph.macs(), graph.price(), 1.0, [], epochs=3, from_blocks=from_blocks)]
+    asked: list[tuple[object, ...]] = []
     answered: list[Tensor] = []
 
     class Judge:
@@ -128,6 +133,6 @@ def test_a_judge_decides_and_knows_how_long_a_network_was_trained(
     by_teacher, by_student = (answered_right(net, task.val) for net in (teacher, student))
     assert torch.equal(answered[0], by_teacher)
     assert torch.equal(answered[1], by_student), "of the network as it is recovered"
-    assert asked == [(len(graph.paths), "recover", 5 + 2, 0.5)], "the student's passes and recovery's, not the rounds'"
+    assert asked == [(len(graph.paths), "recover", epochs, 0.5, from_blocks)]
     assert result.taken is not None
     assert (result.taken.accepted, result.taken.judged, result.taken.folds) == (accepted, Drop(points, 0.1, 999), 4)

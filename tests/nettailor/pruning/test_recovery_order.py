@@ -12,7 +12,8 @@ from nettailor.pruning.criterion import Drop
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import Pruned
 from nettailor.pruning.recover import Recovered, recover_leanest
-from nettailor.pruning.rounds import RECOVERABLE, Trial, Whole, snapshot
+from nettailor.pruning.rounds import RECOVERABLE, Trial, Whole
+from nettailor.pruning.states import snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig
 from nettailor.training.run import Fitted

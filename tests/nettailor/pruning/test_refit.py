@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from blocks import Backbone, Path, TailoredNet
+from blocks import Backbone, InputSpec, Path, TailoredNet
+from blocks.refit import linear_end
 from blocks.teachers import Teacher
+from nettailor.data.batches import augmented_batches, normalise, sample_batches
+from nettailor.data.config import DataConfig
 from nettailor.data.task import Split, Task
 from nettailor.pruning import folds as folds_module
 from nettailor.pruning import job as jobs
@@ -24,9 +27,14 @@ from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.importance import Importance, option_losses
 from nettailor.pruning.prune import prune
-from nettailor.pruning.refit import cut_and_refit
-from nettailor.pruning.rounds import snapshot
+from nettailor.pruning.refit import (
+    count_to_fit_on,
+    count_to_measure_behind,
+    cut_and_refit,
+    pictures_to_measure_behind,
+)
 from nettailor.pruning.solver import Option
+from nettailor.pruning.states import snapshot
 from nettailor.training import passes, stages
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig
@@ -273,18 +281,77 @@ def test_networks_of_folds_lose_their_paths_as_the_runs_do(
         assert cut == [[path.key for path in left.paths]] * (2 if refitted else 0), f"nothing twice, {again}"
 
 
-def test_so_many_pictures_are_looked_at_as_may_be_held(
+def _fitted_on(student: TailoredNet, task: Task, run: Run, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """The batches that a cut is fitted on; what may be held is not for this module to say."""
+    seen: list[list[torch.Tensor]] = []
+
+    def seeing(student: TailoredNet, kept: Iterable[Path], pictures: Iterable[torch.Tensor], held: int) -> None:
+        seen.append(list(pictures))
+        assert held == refit_module.HELD
+
+    monkeypatch.setattr(refit_module, "refit", seeing)
+    cut_and_refit(student, student.paths, task, run)
+    return seen[-1]
+
+
+@pytest.mark.parametrize(("augment", "varied"), [("sign", True), ("none", False)])
+def test_where_pictures_are_few_varied_ones_come_behind_them(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, augment: str, varied: bool
+) -> None:
+    student, run = tailor(backbone, task, STUDENT, Run()), Run(augmentation=DataConfig(augment=augment))  # type: ignore[arg-type]
+    count, drawn = len(task.train), []
+
+    def augmented(split: Split, config: DataConfig, spec: InputSpec, plan: list[torch.Tensor], *rest: Any) -> Any:
+        drawn.extend(torch.cat(plan).tolist())
+        return augmented_batches(split, config, spec, plan, *rest)
+
+    monkeypatch.setattr(refit_module, "augmented_batches", augmented)
+    monkeypatch.setattr(refit_module, "_widest", lambda student: 0)
+    monkeypatch.setattr(refit_module, "AT_ONCE", 8)
+    monkeypatch.setattr(refit_module, "PICTURES", 10)
+    batches = _fitted_on(student, task, run, monkeypatch)
+    assert sum(map(len, batches)) == count_to_fit_on(student, task, run) == 10
+    assert not drawn
+    monkeypatch.setattr(refit_module, "PICTURES", 2 * count + 5)
+    batches = _fitted_on(student, task, run, monkeypatch)
+    wanted = 2 * count + 5 if varied else count
+    assert sum(map(len, batches)) == count_to_fit_on(student, task, run) == wanted
+    assert max(map(len, batches)) == 8
+    unvaried = torch.cat(list(sample_batches(task.train, count, 0, student.spec, torch.device("cpu"), 8)))
+    seen = torch.cat(batches)
+    assert torch.equal(seen[:count], unvaried)
+    if varied:
+        assert sorted(drawn[:count]) == list(range(count)), "each picture once, before any comes again"
+        plain = normalise(task.train.batch(torch.tensor(drawn)), student.spec, torch.device("cpu"))
+        distance = (seen[count:] - plain).abs().mean()
+        assert 0 < distance < 0.9 * (seen[count:] - plain.roll(1, 0)).abs().mean(), "the same pictures, varied"
+        again = torch.cat(_fitted_on(student, task, run, monkeypatch))
+        assert torch.equal(again, seen)
+
+
+def test_a_wide_fit_takes_more_pictures(backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as a layer's proxies read channels side by side, within bounds."""
+    student, run = tailor(backbone, task, STUDENT, Run()), Run()
+    layers = {path.target for path in student.paths}
+    ends = {path: linear_end(student.module_of(path)) for path in student.paths}
+    sums = [sum(end.convolution.in_channels for p, end in ends.items() if p.target == n and end) for n in layers]
+    assert max(sums) > max(end.convolution.in_channels for end in ends.values() if end), "two proxies side by side"
+    for least, most, count in ((4, 1000, max(sums)), (1000, 2000, 1000), (4, 9, 9)):
+        monkeypatch.setattr(refit_module, "PICTURES", least)
+        monkeypatch.setattr(refit_module, "MOST_PICTURES", most)
+        assert count_to_fit_on(student, task, run) == count
+
+
+def test_a_measurement_fits_on_as_many_as_may_be_held(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[list[int]] = []
-    monkeypatch.setattr(refit_module, "refit", lambda student, kept, batches: seen.append([len(x) for x in batches]))
     student = tailor(backbone, task, STUDENT, Run())
     held = sum(4 * c * h * w for c, h, w in student.backbone.shapes)
     monkeypatch.setattr(refit_module, "AT_ONCE", 4)
     for most, pictures in ((512, len(task.train)), (10, 10)):
-        monkeypatch.setattr(refit_module, "PICTURES", most)
-        cut_and_refit(student, student.paths, task, Run())
-        assert sum(seen[-1]) == pictures
+        monkeypatch.setattr(refit_module, "MEASURED_BEHIND", most)
+        assert sum(map(len, pictures_to_measure_behind(student, task, Run()))) == pictures
+        assert count_to_measure_behind(student, task) == pictures
     monkeypatch.setattr(refit_module, "HELD", 2 * 7 * held)
-    cut_and_refit(student, student.paths, task, Run())
-    assert seen[-1] == [4, 3]
+    assert [len(x) for x in pictures_to_measure_behind(student, task, Run())] == [4, 3]
+    assert count_to_measure_behind(student, task) == 7

@@ -11,7 +11,8 @@ from blocks import Backbone, Plan, TailoredNet
 from nettailor.data.task import Task
 from nettailor.errors import FileError
 from nettailor.pruning.graph import BlockGraph
-from nettailor.pruning.rounds import RECOVERABLE, Rounds, Trial, snapshot
+from nettailor.pruning.rounds import RECOVERABLE, Rounds, Trial
+from nettailor.pruning.states import snapshot
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
