@@ -20,7 +20,7 @@ from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.graph import BlockGraph, GraphError
-from nettailor.pruning.importance import Refits, Tried, measured, some_pictures
+from nettailor.pruning.importance import Refits, losses_in_place_of_blocks, some_pictures
 from nettailor.pruning.job import Job
 from nettailor.pruning.prune import Pruned
 from nettailor.pruning.refit import count_to_fit_on, cut_blocks_and_refit
@@ -100,27 +100,18 @@ def _search(job: Job, begun: Begun, state: Rounds, before: float) -> None:
 
 
 def _losses(job: Job, state: Rounds, graph: BlockGraph) -> list[Option]:
-    """What each layer loses with its thinned block in the place of its block, all others being blocks.
-
-    The student is left with its blocks alone.
-    """
-    student, task = job.student, job.task
-    blocks = [path for path in graph.paths if path.is_universal]
-    tried: list[Tried] = []
-    for path in thinned_paths(student):
-        kept = {other for other in blocks if other.target != path.target} | {path}
-        tried.append((path.target, frozenset([path]), graph.without(set(graph.paths) - kept)))
-    student.keep(blocks)
+    """What each layer loses with its thinned block in the place of its block, all others being blocks."""
+    student, task, thin = job.student, job.task, thinned_paths(job.student)
     pictures = min(job.config.pictures_to_measure_on(job.keeps_features), len(task.val))
     size = pictures_at_once(student.backbone.shapes, pictures)
     refits = Refits.of(student, task, job.run, job.teacher)
     seen = some_pictures(student, task, pictures, size, refits)  # held to what the teacher answers; nothing is fitted
     with job.run.display.turns(
-        "prune      measuring thinned blocks", len(tried) * math.ceil(pictures / size)
+        "prune      measuring thinned blocks", len(thin) * math.ceil(pictures / size)
     ) as advance:
-        found = measured(student, tried, seen, advance)
-    state.importance_passes += len(tried) * pictures / len(task.train)
-    return [*(Option(path.target, frozenset([path]), 0.0) for path in blocks), *found]
+        found = losses_in_place_of_blocks(student, thin, seen, advance)
+    state.importance_passes += len(thin) * pictures / len(task.train)
+    return [*(Option(path.target, frozenset([path]), 0.0) for path in graph.paths if path.is_universal), *found]
 
 
 def _try(job: Job, state: Rounds, whole: BlockGraph, left: BlockGraph, before: float) -> None:

@@ -16,7 +16,7 @@ for every set that is tried, and the loss is the cross entropy against what the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -194,6 +194,29 @@ def measured(
         Option(layer, kept, 0.0 if left is None else (loss - base) / seen)
         for (layer, kept, left), loss in zip(tried, losses, strict=True)
     ]
+
+
+def losses_in_place_of_blocks(
+    student: TailoredNet, proxies: Sequence[Path], batches: Iterable[Pictures], advance: Callable[[], None]
+) -> list[Option]:
+    """What each of some proxies, alone in its layer, adds to the loss on these pictures, all other layers being blocks alone.
+
+    They are what they are: nothing is fitted. The student is left as it was.
+
+    Args:
+        proxies: each reads what the block reads in whose place it is, so that nothing else goes with that.
+    """
+    before = student.gates.fade.clone()
+    student.keep(student.paths)
+    graph, blocks = BlockGraph.of(student), [path for path in student.paths if path.is_universal]
+    tried: list[Tried] = []
+    for proxy in proxies:
+        kept = {proxy, *(block for block in blocks if block.target != proxy.target)}
+        tried.append((proxy.target, frozenset([proxy]), graph.without(set(graph.paths) - kept)))
+    student.keep(blocks)
+    found = measured(student, tried, batches, advance)
+    student.gates.fade.copy_(before)
+    return found
 
 
 @torch.no_grad()

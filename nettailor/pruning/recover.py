@@ -271,14 +271,14 @@ class _Job:
         restore(student.task_tensors(), candidate.tensors, "student")
         macs = BlockGraph.of(student).macs()
         fitted = recover(student, self.teacher, self.task, self.config, self.settings, self.run, candidate.stage)
-        after, tensors = fitted.metrics["val_accuracy"], snapshot(student)
+        after, tensors, trained = fitted.metrics["val_accuracy"], snapshot(student), fitted.epochs
         if after < before and not self._is_nearer(tensors, candidate.tensors):
             said = f"recover    no gain on the validation split ({before:.3f} before); left as it was"
             self.run.display.say(said)
-            after, tensors = before, candidate.tensors
+            after, tensors, trained = before, candidate.tensors, 0
             restore(student.task_tensors(), tensors, "student")
         right = answered_right(student, self.task.val)
-        drop, folds = self._drop(candidate, right, fitted.epochs)
+        drop, folds = self._drop(candidate, right, trained)
         accepted = drop.is_within(self.drop)
         self.run.display.say(
             f"recover    {macs / 1e6:.2f} M MACs in paths: {drop.points:+.2f} points below the teacher, standard error "
@@ -303,7 +303,11 @@ class _Job:
         return nearer
 
     def _drop(self, candidate: _Candidate, right: Tensor, recovery: int) -> tuple[Drop, int]:
-        """What the network that is now in the student loses, and over how many folds that was judged; 0: on validation."""
+        """What the network that is now in the student loses, and over how many folds that was judged; 0: on validation.
+
+        Args:
+            recovery: passes that it was trained after it was cut.
+        """
         on_validation = Drop.between(self._right, right)
         if self.judge is None or candidate.stage == WHOLE or on_validation.is_surely_beyond(self.drop):
             return on_validation, 0

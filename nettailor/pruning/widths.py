@@ -1,6 +1,6 @@
 """How many channels thinned blocks have inside, chosen for each before a student trains (docs/how_it_works.md).
 
-    student as it begins -> each width of each thinned block, alone in its layer, fitted -> what it costs, what it loses
+    student as it begins -> each width of each thinned block, fitted, in its place -> what it costs, what it loses
                          -> one rate of exchange for all layers, by which a network is as lean as it is wanted
                          -> the width that is best by it, layer by layer
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from blocks import Path, TailoredNet
+from blocks import TailoredNet
 from blocks.memory import pictures_at_once
 from blocks.paths import UNIVERSAL
 from blocks.proxies import AUTO
@@ -25,9 +25,7 @@ from blocks.warm_start import ThinnedChannels, fit_proxies, thinned_paths
 from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import ROUNDING
-from nettailor.pruning.graph import BlockGraph
-from nettailor.pruning.importance import Refits, Tried, measured, some_pictures
-from nettailor.pruning.refit import count_to_measure_behind
+from nettailor.pruning.importance import Refits, losses_in_place_of_blocks, some_pictures
 from nettailor.training.config import StudentConfig
 from nettailor.training.rates import students_teacher_keeps_features
 from nettailor.training.run import Run
@@ -157,7 +155,7 @@ class _Trial:
             chosen = best_widths(ways, lambda price, loss: price <= limit)
         else:
             chosen = best_widths(ways, lambda price, loss: loss >= LOSS * prune.drop)
-        fitted = (len(PARTS) + 2) * self._count + len(PARTS) * count_to_measure_behind(self._student, task)
+        fitted = (len(PARTS) + 2) * self._count
         passes = (fitted + len(PARTS) * len(thin) * pictures) / len(task.train)
         return {key: chosen[layer] for layer, key in thin.items()}, passes
 
@@ -173,15 +171,7 @@ class _Trial:
             for form in PARTS:
                 self.take(dict.fromkeys(thin.values(), form))
                 seen = some_pictures(student, self._task, pictures, size, refits)
-                graph = BlockGraph.of(student)
-                paths = thinned_paths(student)
-                tried: list[Tried] = [(path.target, frozenset([path]), _alone(graph, path)) for path in paths]
-                for option in measured(student, tried, seen, advance, refits):
+                for option in losses_in_place_of_blocks(student, thinned_paths(student), seen, advance):
                     (path,) = option.kept
                     ways[option.layer][form] = Way(student.cost_model.paths[path], max(0.0, option.loss))
         return ways
-
-
-def _alone(graph: BlockGraph, path: Path) -> BlockGraph:
-    """The graph with a path as the only one into its layer."""
-    return graph.without(other for other in graph.paths if other.target == path.target and other != path)

@@ -226,9 +226,9 @@ def test_it_is_not_kept_where_no_block_can_be_thinned(backbone: Backbone, task: 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("from_blocks", [True, False])
+@pytest.mark.parametrize(("from_blocks", "passes"), [(True, 1), (False, 1), (True, 0)])
 def test_networks_of_folds_are_cut_as_the_runs_was(
-    inverted: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, from_blocks: bool
+    inverted: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, from_blocks: bool, passes: int
 ) -> None:
     cut: list[str] = []
     for name in ("cut_and_refit", "cut_blocks_and_refit"):
@@ -240,5 +240,8 @@ def test_networks_of_folds_are_cut_as_the_runs_was(
     assert judge is not None
     student, _ = begun(inverted, task, run)
     right = torch.ones(len(task.val), dtype=torch.bool)
-    judge.drop((right, right), universal(student), "recover-1", 1, 0.5, from_blocks)
+    judge.drop((right, right), universal(student), "recover-1", 0, 0.5, from_blocks)
+    by_teacher = judge.passes
+    judge.drop((right, right), universal(student), "recover-2", passes, 0.5, from_blocks)
     assert set(cut) == {"cut_blocks_and_refit" if from_blocks else "cut_and_refit"}
+    assert bool(judge.passes - by_teacher) is bool(passes)

@@ -286,12 +286,24 @@ def test_a_network_that_recovery_does_not_help_stays_as_it_was(
 def test_a_picture_or_two_less_is_no_loss_where_answers_are_nearer_to_the_teachers(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch, after: float, nearer: bool, stands: bool
 ) -> None:
-    """Of 1,000 pictures 2 fewer are right, or 120, which is no chance any more; 0.92 before."""
+    """Of 1,000 pictures 2 fewer are right, or 120, which is no chance any more; 0.92 before.
+
+    Folds train their networks no longer than the one that they judge.
+    """
+    trained: list[object] = []
+
+    class Judge:
+        def drop(self, answered: object, paths: object, stage: str, passes: int, *rest: object) -> tuple[Drop, int]:
+            trained.append(passes)
+            return Drop(0.0, 0.1, 999), 4
+
     script = Scripted(backbone, (0.1, 0.1, 0.1), monkeypatch)
     script.after, script.at_first, script.nearer = {"recover": after}, 0.92, nearer
-    result = script.recover()
+    result = script.recover(judge=Judge())
     assert result.val_accuracy == (after if stands else 0.92)
     assert torch.equal(script.student.gates.logits, script._fresh) != stands
+    assert trained == [4 if stands else 0]
+    assert result.epochs == 4, "it took them"
 
 
 def test_without_epochs_the_choice_stands(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ def test_every_width_is_measured_alone_in_its_layer_and_fitted(
         assert (is_enough(limit, 0.0), is_enough(limit + 1, 0.0), is_enough(limit + 1, 1e9)) == (True, False, False)
     else:
         assert (is_enough(1e9, 0.2 * prune.drop), is_enough(0.0, 0.2 * prune.drop - 1e-6)) == (True, False)
-    looked_at = (len(PARTS) + 2) * 32 + len(PARTS) * 48 + len(PARTS) * 2 * 12
+    looked_at = (len(PARTS) + 2) * 32 + len(PARTS) * 2 * 12
     assert passes == pytest.approx(looked_at / len(task.train))
     for layer, ways in given.items():
         assert list(ways) == [UNIVERSAL, *PARTS]
