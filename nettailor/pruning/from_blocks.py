@@ -96,7 +96,8 @@ def _search(job: Job, begun: Begun, state: Rounds, before: float) -> None:
             begun.put_into(student)
             _try(job, state, graph, left, before)
     state.over = True
-    state.save(student, job.run, len(state.trials))
+    if state.trials:
+        state.save(student, job.run, len(state.trials))
 
 
 def _losses(job: Job, state: Rounds, graph: BlockGraph) -> list[Option]:

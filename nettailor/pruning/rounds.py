@@ -15,7 +15,7 @@ from blocks import TailoredNet
 from nettailor.data.task import Task
 from nettailor.errors import FileError
 from nettailor.pruning.graph import BlockGraph
-from nettailor.pruning.states import Begun, snapshot
+from nettailor.pruning.states import snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
@@ -65,15 +65,9 @@ class Whole:
     val_accuracy: float
 
     @classmethod
-    def of(cls, student: TailoredNet, task: Task, begun: Begun | None = None) -> Whole:
-        """Of an unpruned student, which is left as it is.
-
-        Args:
-            begun: what the task owned before it was trained, where the blocks are to be those; left out, as they are.
-        """
+    def of(cls, student: TailoredNet, task: Task) -> Whole:
+        """Of an unpruned student, which is left as it is."""
         before = snapshot(student)
-        if begun is not None:
-            begun.put_into(student)
         student.keep(path for path in student.paths if path.is_universal)
         found = cls(snapshot(student), accuracy(student, task.val))
         restore(student.task_tensors(), before, "student")

@@ -137,6 +137,17 @@ def test_they_end_where_they_fall_too_far(
     assert not is_open
 
 
+def test_where_none_is_of_the_first_size_all_blocks_are_the_choice(
+    inverted: Backbone, task: Task, tmp_path: FilePath
+) -> None:
+    run = Run(checkpoints=Checkpoints(tmp_path))
+    given = taught(inverted, task, run)
+    result, is_open = pruned(given, task, run, replace(CONFIG, shrink=0.01))
+    assert is_open
+    assert not result.trials
+    assert given[0].live_paths() == universal(given[0])
+
+
 @pytest.mark.parametrize(
     "settings", [{"how": "budget", "budget": 0.6}, {"epochs": 1}, {"cut": "fade"}, {"how": "paper", "remove": (1,)}]
 )
