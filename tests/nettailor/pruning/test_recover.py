@@ -127,7 +127,7 @@ def test_a_judge_decides_and_knows_how_long_a_network_was_trained(
             asked.append((len(paths), *given))
             return Drop(points, 0.1, 999), 4
 
-    pruned = Pruned(graph, 0.0, 1.0, trials, steps=[snapshot(student)])
+    pruned = Pruned(graph, 0.0, 0.0, trials, steps=[snapshot(student)])  # so that recovery helps
     after = RecoverConfig(epochs=2)
     result = recover_leanest(student, teacher, task, pruned, after, 0.5, STUDENT, run, Judge())  # type: ignore[arg-type]
     by_teacher, by_student = (answered_right(net, task.val) for net in (teacher, student))
