@@ -25,6 +25,8 @@ from nettailor.training.losses import softened_divergence
 
 ROUNDING = 1e-9  # accuracies are quotients; a difference of just the allowed drop must not fail by its last bit
 NORMAL_95 = 1.959964
+NEAR = 0.04
+"""Nats from its teacher's answers for each point that a network may lose, where pictures can't tell a loss of that size."""
 MARGIN = 0.5
 """Standard errors that are added. The best of two or three equal networks looks 0.56 to 0.85 of the standard error of their
 difference too good; networks of one run answer much alike, so that this is smaller than the error against the teacher."""
@@ -81,6 +83,11 @@ class Drop:
     def is_within(self, allowed: float) -> bool:
         """Whether a network that loses this much is accepted where `allowed` points may be lost."""
         return self.points + min(MARGIN * self.error, allowed) <= allowed + ROUNDING
+
+
+def are_too_few(pictures: int, allowed: float) -> bool:
+    """Whether one of so many pictures is more than the points that may be lost."""
+    return 0 < allowed < 100 / pictures
 
 
 def answered_right(net: Teacher | TailoredNet, split: Split) -> Tensor:

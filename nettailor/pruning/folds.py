@@ -25,7 +25,7 @@ from nettailor.data.folds import Folds
 from nettailor.data.task import Task
 from nettailor.progress import PartDisplay
 from nettailor.pruning.config import PruneConfig
-from nettailor.pruning.criterion import Drop, answered_right
+from nettailor.pruning.criterion import Drop, answered_right, are_too_few
 from nettailor.pruning.refit import cut_and_refit, cut_blocks_and_refit
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig, TeacherConfig
@@ -47,7 +47,7 @@ def wanted_folds(config: PruneConfig, task: Task) -> int:
         return 0
     if config.folds is not None:
         return config.folds
-    return usual_folds(len(task.train), len(task.val)) if 0 < config.drop < 100 / len(task.val) else 0
+    return usual_folds(len(task.train), len(task.val)) if are_too_few(len(task.val), config.drop) else 0
 
 
 def usual_folds(train: int, val: int) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 from blocks import TailoredNet
 from blocks.teachers import Teacher
 from nettailor.data.task import Task
-from nettailor.pruning.criterion import Drop, answered_right, divergence
+from nettailor.pruning.criterion import NEAR, Drop, answered_right, are_too_few, divergence
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import Pruned
@@ -41,6 +41,9 @@ class Attempt:
         accepted: whether it is within what is allowed.
         epochs: passes over the training pictures.
         folds: over how many folds of training and validation pictures it was judged; 0: on the validation split.
+        nats: how far its answers to the validation pictures are from the teacher's (KL), where these pictures are too few to
+            tell a loss of the size that is allowed; None elsewhere.
+        is_near: whether that is near enough to be taken all the same (`criterion.NEAR`).
     """
 
     macs: int
@@ -52,6 +55,8 @@ class Attempt:
     accepted: bool
     epochs: int
     folds: int = 0
+    nats: float | None = None
+    is_near: bool = True
 
     @property
     def judged(self) -> Drop:
@@ -140,7 +145,8 @@ def recover_leanest(
     if within := [place for place, accepted in _accepted(ended).items() if accepted]:
         taken = ended[min(within)]
     else:
-        taken = _most_accurate((pruned.whole is not None and _seem_within(ended, drop)) or ended)
+        near = {place: each for place, each in ended.items() if each.attempt.is_near or place == last}
+        taken = _most_accurate((_seem_within(ended, drop) or near) if pruned.whole is not None else ended)
         if pruned.whole is not None and taken is ended.get(last):
             job.run.display.say("recover    nothing leaner is within the drop: all blocks stay, without a proxy")
     result.taken = taken.attempt
@@ -155,7 +161,8 @@ def _accepted(ended: dict[int, Ended]) -> dict[int, bool]:
 
 def _seem_within(ended: dict[int, Ended], drop: float) -> dict[int, Ended]:
     """Those that lose no more than is allowed on the pictures that judged them."""
-    return {place: each for place, each in ended.items() if each.attempt.judged.seems_within(drop)}
+    near = {place: each for place, each in ended.items() if each.attempt.is_near}
+    return {place: each for place, each in near.items() if each.attempt.judged.seems_within(drop)}
 
 
 def _most_accurate(ended: dict[int, Ended]) -> Ended:
@@ -277,14 +284,18 @@ class _Job:
             self.run.display.say(said)
             after, tensors, trained = before, candidate.tensors, 0
             restore(student.task_tensors(), tensors, "student")
-        right = answered_right(student, self.task.val)
-        drop, folds = self._drop(candidate, right, trained)
-        accepted = drop.is_within(self.drop)
+        right, nats = answered_right(student, self.task.val), self._nats()
+        is_near = nats is None or nats <= NEAR * self.drop
+        drop, folds = self._drop(candidate, right, trained, is_near)
+        accepted = is_near and drop.is_within(self.drop)
+        far = "" if is_near else f"; answers {nats:.3f} nats from the teacher's are too far where so few pictures judge"
         self.run.display.say(
             f"recover    {macs / 1e6:.2f} M MACs in paths: {drop.points:+.2f} points below the teacher, standard error "
-            f"{drop.error:.2f}: {'accepted' if accepted else 'not accepted'}"
+            f"{drop.error:.2f}: {'accepted' if accepted else 'not accepted'}{far}"
         )
-        attempt = Attempt(macs, before, after, drop.points, drop.error, drop.pictures, accepted, fitted.epochs, folds)
+        attempt = Attempt(
+            macs, before, after, drop.points, drop.error, drop.pictures, accepted, fitted.epochs, folds, nats, is_near
+        )
         ended = self.result.ended[candidate.stage] = Ended(attempt, tensors)
         return ended
 
@@ -302,14 +313,20 @@ class _Job:
         restore(student.task_tensors(), recovered, "student")
         return nearer
 
-    def _drop(self, candidate: _Candidate, right: Tensor, recovery: int) -> tuple[Drop, int]:
+    def _nats(self) -> float | None:
+        """How far the answers of the network in the student are from the teacher's, where validation pictures are too few."""
+        val = self.task.val
+        return divergence(self.student, self.teacher, val) if are_too_few(len(val), self.drop) else None
+
+    def _drop(self, candidate: _Candidate, right: Tensor, recovery: int, is_near: bool) -> tuple[Drop, int]:
         """What the network that is now in the student loses, and over how many folds that was judged; 0: on validation.
 
         Args:
             recovery: passes that it was trained after it was cut.
+            is_near: whether its answers are near enough to the teacher's; else folds are not asked.
         """
         on_validation = Drop.between(self._right, right)
-        if self.judge is None or candidate.stage == WHOLE or on_validation.is_surely_beyond(self.drop):
+        if self.judge is None or candidate.stage == WHOLE or not is_near or on_validation.is_surely_beyond(self.drop):
             return on_validation, 0
         run = self.run
         before = run.passes("student") if "student" in run.fitted and not candidate.from_blocks else 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from blocks import Backbone, Plan, TailoredNet
-from nettailor.pruning.criterion import Drop
+from nettailor.pruning.criterion import NEAR, Drop
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import Pruned
 from nettailor.pruning.recover import Recovered, recover_leanest
@@ -261,9 +261,35 @@ def test_what_fell_too_far_is_not_tried(backbone: Backbone, monkeypatch: pytest.
 def test_few_pictures_may_show_a_network_lower_than_it_is(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     for pictures, stages in ((140, ["recover-2", "recover-1"]), (1000, ["recover"])):
         script = Scripted(backbone, (0.9 - RECOVERABLE - 0.001, 0.83, 0.2), monkeypatch)
-        script.after = {"recover-2": 0.88, "recover-1": 0.95, "recover": 0.95}
+        script.after, script.nearer = {"recover-2": 0.88, "recover-1": 0.95, "recover": 0.95}, True
         script.recover(pictures=pictures)
         assert script.stages == stages
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_where_pictures_are_too_few_answers_have_to_be_near_the_teachers(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, judged: bool
+) -> None:
+    """A network that gets as many right is refused, and folds are not asked; of 1,000 pictures no one looks."""
+    asked: list[str] = []
+
+    class Judge:
+        def drop(self, answered: object, paths: object, stage: str, *rest: object) -> tuple[Drop, int]:
+            asked.append(stage)
+            return Drop(0.0, 0.1, 999), 2
+
+    for pictures, far, accepted in ((140, NEAR * 0.5 + 1e-6, False), (140, NEAR * 0.5, True), (1000, 9.0, True)):
+        script = Scripted(backbone, (0.1, 0.1, 0.1), monkeypatch, whole=0.9)
+        script.after = {"recover": 0.95, "recover-whole": 0.95}
+        monkeypatch.setattr("nettailor.pruning.recover.divergence", lambda *_, far=far: far)
+        asked.clear()
+        result = script.recover(judge=Judge() if judged else None, pictures=pictures)
+        first = result.attempts[0]
+        assert (first.accepted, first.is_near) == (accepted, accepted)
+        assert first.nats == (far if pictures == 140 else None)
+        assert asked == (["recover"] if judged and accepted else [])
+        assert script.stages == (["recover"] if accepted else ["recover", "recover-whole"])
+        assert result.taken is result.attempts[-1], "all blocks stay where it is too far"
 
 
 def test_a_network_that_recovery_does_not_help_stays_as_it_was(
