@@ -119,7 +119,8 @@ def recover_leanest(
     there is none such, all blocks without a proxy are recovered and taken: more than is allowed is not lost for a smaller
     network. A leaner one that is as accurate on validation is taken in place of that, as where blocks are frozen as they
     are; and the most accurate of what was pruned to a cost, or as in the paper, which keeps to it. A network that recovery
-    does not help (less accurate, and its answers no nearer to the teacher's) stays as it was.
+    does not help (less accurate, and its answers no nearer to the teacher's) stays as it was. Where a validation picture is
+    more than the drop, none is taken in place of all blocks whose answers are farther from the teacher's than `NEAR`.
 
     Args:
         drop: in points.
