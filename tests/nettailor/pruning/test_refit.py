@@ -31,6 +31,7 @@ from nettailor.pruning.refit import (
     count_to_fit_on,
     count_to_measure_behind,
     cut_and_refit,
+    cut_blocks_and_refit,
     pictures_to_measure_behind,
 )
 from nettailor.pruning.solver import Option
@@ -327,6 +328,20 @@ def test_where_pictures_are_few_varied_ones_come_behind_them(
         assert 0 < distance < 0.9 * (seen[count:] - plain.roll(1, 0)).abs().mean(), "the same pictures, varied"
         again = torch.cat(_fitted_on(student, task, run, monkeypatch))
         assert torch.equal(again, seen)
+
+
+def test_layers_are_held_to_their_blocks_where_networks_are_cut_out_of_these(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(refit_module, "refit", lambda *given: seen.append(given))
+    student, run = tailor(backbone, task, STUDENT, Run()), Run()
+    kept = student.paths[1:]
+    cut_blocks_and_refit(student, kept, task, run)
+    ((given, left, pictures, whole, held),) = seen
+    assert (given, left, held) == (student, kept, refit_module.HELD)
+    assert whole == [path for path in student.paths if path.is_universal]
+    assert sum(map(len, pictures)) == count_to_fit_on(student, task, run)
 
 
 def test_a_wide_fit_takes_more_pictures(backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,11 +34,12 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Seen:
-    """What a search calls: the settings of its rounds, the networks that it recovered, and how many tries before."""
+    """What a search calls: rounds, with the student that they begin with, recoveries, with the student that they are given."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, accepts: Any) -> None:
         self.below: list[float] = []
         self.began: list[dict[str, torch.Tensor]] = []
+        self.given: list[dict[str, torch.Tensor]] = []
         self.recovered: list[str] = []
         self.calls: list[tuple[Pruned, Recovered | None, Recovered]] = []
         recover, accepted = recovery.recover, Drop.is_within
@@ -53,6 +54,7 @@ class Seen:
             return recover(*given)
 
         def leanest(*given: Any) -> Recovered:
+            self.given.append(snapshot(given[0]))
             result = recover_leanest(*given)
             self.calls.append((given[3], given[-1], result))
             return result
@@ -89,6 +91,8 @@ def test_rounds_go_on_below_the_leanest_of_them_where_it_is_within_the_drop(
     assert all(torch.equal(tensor, trained[name]) for name, tensor in seen.began[0].items()), "of the trained student"
     assert len(pruned.steps) == len(pruned.trials)
     assert len(seen.recovered) == len(set(seen.recovered)) == len(recovered.attempts), "none is recovered twice"
+    once_given, again_given = seen.given
+    assert all(torch.equal(tensor, again_given[name]) for name, tensor in once_given.items()), "the same choice"
     (_, none, once), (_, before, twice) = seen.calls
     assert none is None
     assert before is once
