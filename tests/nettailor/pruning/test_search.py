@@ -34,7 +34,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Seen:
-    """What a search calls: rounds, with the student that they begin with, recoveries, with the student that they are given."""
+    """What a search calls: rounds, with the student they begin with, and recoveries, with the student they are given."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, accepts: Any) -> None:
         self.below: list[float] = []
