@@ -11,7 +11,6 @@ comes within the drop is left to recovery: at a low rate a training between remo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from blocks import Path, TailoredNet
 from blocks.memory import pictures_at_once
@@ -27,7 +26,7 @@ from nettailor.pruning.prune import Pruned
 from nettailor.pruning.refit import count_to_fit_on, cut_blocks_and_refit
 from nettailor.pruning.rounds import Rounds, Trial, Whole, recoverable
 from nettailor.pruning.solver import Option, within_budget
-from nettailor.pruning.states import Begun, snapshot
+from nettailor.pruning.states import Begun
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
 from nettailor.training.loop import accuracy
@@ -45,40 +44,36 @@ def prune_blocks(
     settings: StudentConfig,
     run: Run,
 ) -> tuple[Pruned, bool] | None:
-    """Try networks in which thinned blocks replace some blocks: the one of a given cost, or all sizes from the largest down.
+    """Try networks in which thinned blocks replace some blocks, from the largest down.
 
-    These end where more of them in a row than `patience` are below what recovery can bring back.
+    They end where more of them in a row than `patience` are below what recovery can bring back.
 
     Args:
         student: has the choice afterwards.
         begun: what the task owned of it before it was trained.
 
     Returns:
-        None where nothing is tried: it is for cuts that are fitted anew and blocks that can be thinned, and for a cost that
-        such a network meets. Else what was found, and whether they ended because none is cheaper: then there may be a leaner
-        one in the trained student. The student is left as it was where it is None.
+        None where nothing is tried: it is for pruning to a drop, with cuts that are fitted anew, and for blocks that can be
+        thinned. Else what was found, and whether they ended because no such network is cheaper: then there may be a leaner
+        one in the trained student.
     """
     job = Job(student, teacher, task, config, settings, run, accuracy(teacher, task.val))
-    if begun is None or config.epochs is not None or not job.fits_anew or not thinned_paths(student):
+    is_free = config.how == "tolerance" and config.epochs is None and job.fits_anew
+    if begun is None or not is_free or not thinned_paths(student):
         return None
-    trained = snapshot(student)
     begun.put_into(student)
     whole = Whole.of(student, task)
     state, _ = Rounds.resume(student, task, run, whole, PREFIX)
     if not state.over:
         _search(job, begun, state, whole.val_accuracy)
-    if job.goal is not None and not state.trials:
-        restore(student.task_tensors(), trained, "student")
-        return None
     restore(student.task_tensors(), state.best, "student")
     graph, looked_at = BlockGraph.of(student), state.importance_passes
-    may_stay = whole if job.goal is None else None
-    found = Pruned(graph, job.least, state.best_value, state.trials, 0, looked_at, state.steps, may_stay)
-    return found, job.goal is None and state.misses <= config.patience
+    found = Pruned(graph, job.least, state.best_value, state.trials, 0, looked_at, state.steps, whole)
+    return found, state.misses <= config.patience
 
 
 def _search(job: Job, begun: Begun, state: Rounds, before: float) -> None:
-    """The network of the given cost, or those of all sizes, one after the other.
+    """The networks of all sizes, one after the other.
 
     Args:
         before: accuracy of the blocks alone on the validation split.
@@ -87,10 +82,9 @@ def _search(job: Job, begun: Begun, state: Rounds, before: float) -> None:
     begun.put_into(student)
     graph = BlockGraph.of(student)
     options = _losses(job, state, graph)
-    tried = [trial.paths for trial in state.trials]
-    for price in _prices(job):
-        if state.misses > job.config.patience:
-            break
+    price, tried = student.cost_model.blocks, [trial.paths for trial in state.trials]
+    while state.misses <= job.config.patience:
+        price *= math.sqrt(job.config.shrink)
         try:
             left = within_budget(graph, options, price)
         except GraphError:
@@ -103,17 +97,6 @@ def _search(job: Job, begun: Begun, state: Rounds, before: float) -> None:
     state.over = True
     if state.trials:
         state.save(student, job.run, len(state.trials))
-
-
-def _prices(job: Job) -> Iterator[float]:
-    """What networks may cost: as much as is given, or ever less."""
-    if job.goal is not None:
-        yield job.goal
-        return
-    price = job.student.cost_model.blocks
-    while True:
-        price *= math.sqrt(job.config.shrink)
-        yield price
 
 
 def _losses(job: Job, state: Rounds, graph: BlockGraph) -> list[Option]:
@@ -147,8 +130,6 @@ def _try(job: Job, state: Rounds, whole: BlockGraph, left: BlockGraph, before: f
     keys = [path.key for path in left.paths]
     trial = Trial(keys, left.macs(), left.price(), after, removed, 0, before, after, from_blocks=True)
     allowed = job.config.drop / 100 + ROUNDING
-    state.record(
-        student, trial, job.least if job.goal is None else -math.inf, allowed, recoverable(after, len(task.val))
-    )
+    state.record(student, trial, job.least, allowed, recoverable(after, len(task.val)))
     state.save(student, job.run, len(state.trials))
     job.say("the blocks", trial)

@@ -52,12 +52,6 @@ class Job:
         return self.floor - self.config.drop / 100 - ROUNDING
 
     @property
-    def goal(self) -> float | None:
-        """The price that a network is to cost at most, where it is pruned to a cost."""
-        config, model = self.config, self.student.cost_model
-        return model.limit(config.budget) if config.how == "budget" and config.budget is not None else None
-
-    @property
     def rate(self) -> float:
         """Peak learning rate of every training between removals."""
         return student_rate(self.config.lr, self.run)

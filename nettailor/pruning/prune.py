@@ -168,7 +168,8 @@ def _rounds(job: Job) -> Pruned:
     don't show to be too lean may be, and then there is something between it and all blocks. They end where `patience` is at
     an end, where the budget is met, or, for a front, where accuracy is far below.
     """
-    student, config, goal = job.student, job.config, job.goal
+    student, config = job.student, job.config
+    goal = student.cost_model.limit(config.budget) if config.how == "budget" and config.budget is not None else None
     allowed = config.drop / 100 + ROUNDING
     whole = Whole.of(student, job.task)
     state, start = Rounds.resume(student, job.task, job.run, whole)

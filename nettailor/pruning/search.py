@@ -2,7 +2,6 @@
 
 blocks as they began -> networks of thinned blocks -> recover -> the leanest of all these is within the drop, or a front
                                                                  is wanted: rounds below them -> recover
-                     -> the one of a given cost    -> recover
 elsewhere            -> rounds -> recover
 """
 
@@ -57,7 +56,7 @@ def prune_and_recover(
         return pruned, recovered(pruned)
     found, is_open = first
     choice, ended = snapshot(student), recovered(found)
-    if config.how == "budget" or not (config.front or (is_open and ended.took_leanest_of(found))):
+    if not config.front and not (is_open and ended.took_leanest_of(found)):
         return found, ended
     restore(student.task_tensors(), trained, "student")
     with run.timed("prune"):

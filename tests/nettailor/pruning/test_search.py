@@ -151,17 +151,3 @@ def test_elsewhere_there_are_rounds_alone(inverted: Backbone, task: Task, monkey
     assert pruned.trials
     assert not any(trial.from_blocks for trial in pruned.trials)
     assert recovered.attempts
-
-
-@pytest.mark.parametrize("front", [False, True])
-def test_a_network_of_a_given_cost_is_recovered_and_no_other(
-    inverted: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, front: bool
-) -> None:
-    run = Run()
-    seen = Seen(monkeypatch, lambda stage: False)
-    config = replace(CONFIG, how="budget", budget=0.8, front=front)
-    pruned, recovered = search(taught(inverted, task, run), task, run, config)
-    assert not seen.below
-    assert [trial.from_blocks for trial in pruned.trials] == [True]
-    assert seen.recovered == ["recover"]
-    assert recovered.graph.price() == pruned.trials[0].price
