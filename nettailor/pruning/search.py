@@ -49,7 +49,8 @@ def prune_and_recover(
 
     trained = snapshot(student)
     with run.timed("prune"):
-        first = prune_blocks(student, begun, teacher, task, config, settings, run)
+        asks = recovery.epochs != 0  # of a network of blocks recovery says whether it is within the drop
+        first = prune_blocks(student, begun, teacher, task, config, settings, run) if asks else None
     if first is None:
         with run.timed("prune"):
             pruned = prune(student, teacher, task, config, settings, run)

@@ -151,3 +151,13 @@ def test_elsewhere_there_are_rounds_alone(inverted: Backbone, task: Task, monkey
     assert pruned.trials
     assert not any(trial.from_blocks for trial in pruned.trials)
     assert recovered.attempts
+
+
+def test_nor_are_networks_cut_out_of_the_blocks_where_nothing_is_recovered(inverted: Backbone, task: Task) -> None:
+    run = Run()
+    student, teacher, start = taught(inverted, task, run)
+    none = RecoverConfig(epochs=0)
+    pruned, recovered = prune_and_recover(student, start, teacher, task, CONFIG, none, SETTINGS, run)
+    assert pruned.trials
+    assert not any(trial.from_blocks for trial in pruned.trials)
+    assert not recovered.attempts
