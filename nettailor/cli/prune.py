@@ -13,8 +13,8 @@ from nettailor.cli.options import option, position
 class PruneOptions:
     """Choose another size for the student of a finished run; neither teacher nor student is trained again.
 
-    The new size gets a run folder of its own, with its delta and report. prune.* and recover.* can be set as
-    section.key=value.
+    A student that the run itself didn't need is trained by the first size that does. The new size gets a run folder of its
+    own, with its delta and report. prune.* and recover.* can be set as section.key=value.
     """
 
     run: Path = position("the folder of a finished nettailor adapt", "RUN")

@@ -3,12 +3,15 @@
     RUN/nets (teacher, student) -> prune to a budget or a drop -> recover -> RUN/prune/macs-0.5/   a run folder of its own
     RUN/nets -> prune, and go on as far as it holds together -> RUN/prune/front/                   the whole curve
 
-Neither teacher nor student is trained again; what is trained is what the pruning fades and recovers.
+Neither teacher nor student is trained again; what is trained is what the pruning fades and recovers. Where the run needed
+no trained student, the first of these that does trains it, from how it began, and leaves it in RUN/nets for the next.
 """
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,11 @@ from nettailor.artifacts.report import Report
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.config.loading import differences, merge
 from nettailor.errors import FileError, UsageError
+from nettailor.files import write_atomic
 from nettailor.jobs.adapt import adapt
 from nettailor.jobs.recipe import Recipe, parse_recipe
 from nettailor.progress import Display
+from nettailor.training.stages import BEGUN
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,15 @@ def finished_run(run: Path) -> tuple[Recipe, RunFolder]:
     folder = RunFolder(run)
     if not folder.recipe.is_file():
         raise FileError(run, "holds no run; give the folder of a finished nettailor adapt")
-    missing = [stage for stage in ("teacher", "student") if not (folder.nets / f"{stage}.safetensors").is_file()]
-    if not folder.report.is_file() or missing:
+    teacher, student, begun = (net_file(folder, stage).is_file() for stage in ("teacher", "student", BEGUN))
+    if not (folder.report.is_file() and teacher and (student or begun)):
         raise FileError(run, "has no finished teacher and student (nets/); run nettailor adapt on it first")
     return Recipe.read(folder.recipe), folder
+
+
+def net_file(folder: RunFolder, stage: str) -> Path:
+    """Where the net of a finished stage is."""
+    return folder.nets / f"{stage}.safetensors"
 
 
 def reprune(
@@ -106,4 +116,8 @@ def reprune(
     if wanted.cost == "latency" and wanted.cost_table is None and folder.costs.is_file():
         wanted = replace(wanted, cost_table=str(folder.costs.resolve()))
     out = out or folder.root / "prune" / target.name()
-    return adapt(wanted, out, display, begin_with=folder.nets), out
+    report = adapt(wanted, out, display, begin_with=folder.nets)
+    trained, student = net_file(RunFolder(out), "student"), net_file(folder, "student")
+    if trained.is_file() and not student.is_file():
+        write_atomic(student, partial(shutil.copyfile, trained))
+    return report, out

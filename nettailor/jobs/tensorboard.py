@@ -42,7 +42,7 @@ def write_tensorboard(run: Path, delta: Delta, out: Path) -> None:
     report = Report.read(folder.report)
     ms = _milliseconds(recipe, folder)
     graphs, candidates = {}, None
-    if report.student is not None and (student := _student(delta, recipe)) is not None:
+    if report.prune is not None and (student := _student(delta, recipe)) is not None:
         candidates = student.costs
         graphs["before-training"] = Blocks.of_student(student, ms)
         if (trained := Checkpoints(folder.nets).load("student")) is not None:

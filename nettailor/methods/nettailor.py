@@ -35,7 +35,7 @@ from nettailor.pruning.folds import FoldJudge, Teach, wanted_folds
 from nettailor.pruning.prune import Pruned, check_budget
 from nettailor.pruning.recover import Recovered
 from nettailor.pruning.search import prune_and_recover
-from nettailor.pruning.states import BEGUN, Begun, snapshot
+from nettailor.pruning.states import Begun, snapshot
 from nettailor.pruning.widths import STAGE as WIDTHS
 from nettailor.pruning.widths import choose_widths, kept_widths
 from nettailor.training import passes
@@ -48,6 +48,7 @@ from nettailor.training.passes import UsualPasses
 from nettailor.training.proxy_forms import find_form
 from nettailor.training.run import Run
 from nettailor.training.stages import (
+    BEGUN,
     begin,
     check_prefix,
     matching_weight,
@@ -153,15 +154,12 @@ class NetTailor(Plain):
             widths = choose_widths(student, teacher, task, recipe.prune, trained.student, trained.run)
             begun = Begun.of(student, run)
             run.recorder.graph("before-training", student)
-            train(student, teacher, task, trained.student, trained.run)
-            run.recorder.graph("after-training", student)
-            unpruned = snapshot(student)
-            expected = float(expected_complexity(student, student.gates().detach(), recipe.student.complexity))
+        training = _Training(context, student, teacher, trained)
         after = self.prune_stage(context, trained)
         with run.timed("recover"):
             judge = _judge(context, after, frozen_with_probe if _is_probe(recipe, student, teacher) else None)
         pruned, recovered = prune_and_recover(
-            student, begun, teacher, task, after.prune, recipe.recover, after.student, after.run, judge
+            student, begun, training, teacher, task, after.prune, recipe.recover, after.student, after.run, judge
         )
         run.recorder.graph("after-pruning", student)
         run.recorder.text("graph", _as_markdown(recovered))
@@ -170,7 +168,7 @@ class NetTailor(Plain):
             teacher=replace(taught, gives=taken_by(trained.student)),
             epochs=_epochs(run, widths, pruned, recovered, judge),
             prune=_prune_figures(recipe, student, teacher, task, pruned, recovered),
-            student=lambda: _student_figures(context, student, unpruned, expected),
+            student=training.figures if training.ended is not None else None,
             front=(lambda: _measure_front(student, pruned, task)) if recipe.prune.front else None,
             keep=("teacher", "teacher-rate", "student", "student-rate", WIDTHS, BEGUN),
         )
@@ -186,6 +184,41 @@ class NetTailor(Plain):
         recipe = context.recipe
         config = replace(recipe.student, matching_weight=trained.student.matching_weight)
         return StageSettings(context.run, config, recipe.prune)
+
+
+class _Training:
+    """Of a student that has begun, in place, when pruning calls for it: some networks are cut out of an untrained one.
+
+    Attributes:
+        ended: what the task owned of it afterwards; None where it was not called for.
+    """
+
+    def __init__(self, context: Context, student: TailoredNet, teacher: Teacher, how: StageSettings) -> None:
+        self._context, self._student, self._teacher, self._how = context, student, teacher, how
+        self.ended: dict[str, torch.Tensor] | None = None
+
+    def __call__(self) -> None:
+        run, student, how = self._context.run, self._student, self._how
+        with run.timed("student"):
+            train(student, self._teacher, self._context.task, how.student, how.run)
+            run.recorder.graph("after-training", student)
+            self.ended = snapshot(student)
+
+    def figures(self) -> StudentFigures:
+        """Read the test split for the student as it was when it had been trained; it is left so."""
+        if self.ended is None:
+            raise RuntimeError("figures of a student that was not trained")
+        context, student, config = self._context, self._student, self._context.recipe.student
+        restore(student.task_tensors(), self.ended, "student")
+        return StudentFigures(
+            accuracy(student, context.task.test),
+            context.run.fitted["student"].metrics["val_accuracy"],
+            float(expected_complexity(student, student.gates().detach(), config.complexity)),
+            is_approximate(config.complexity, config.skips),
+            _macs(context.backbone, student),
+            params_of(part for name, part in student.named_children() if name != "gates"),
+            count_params(without_gates(student.task_tensors()).values()),
+        )
 
 
 def _is_probe(recipe: Sections, student: TailoredNet, teacher: Teacher) -> bool:
@@ -231,7 +264,7 @@ def _epochs(run: Run, widths: float, pruned: Pruned, recovered: Recovered, judge
     passes = {
         "teacher": run.passes("teacher"),
         **({"start": run.passes("start")} if "start" in run.fitted else {}),
-        "student": run.passes("student"),
+        **({"student": run.passes("student")} if "student" in run.fitted else {}),
         "prune": pruned.epochs,
         "importance": widths + pruned.importance_passes,
         "recover": recovered.epochs,
@@ -271,23 +304,6 @@ def _is_within(student: TailoredNet, task: Task, pruned: Pruned, recovered: Reco
     if recovered.attempts:
         return any(attempt.accepted for attempt in recovered.attempts)
     return accuracy(student, task.val) >= pruned.least
-
-
-def _student_figures(
-    context: Context, student: TailoredNet, unpruned: dict[str, torch.Tensor], expected: float
-) -> StudentFigures:
-    """Read the test split for the student as it was before pruning; it is left so."""
-    config = context.recipe.student
-    restore(student.task_tensors(), unpruned, "student")
-    return StudentFigures(
-        accuracy(student, context.task.test),
-        context.run.fitted["student"].metrics["val_accuracy"],
-        expected,
-        is_approximate(config.complexity, config.skips),
-        _macs(context.backbone, student),
-        params_of(part for name, part in student.named_children() if name != "gates"),
-        count_params(without_gates(student.task_tensors()).values()),
-    )
 
 
 def _macs(backbone: Backbone, student: TailoredNet) -> int:

@@ -1,11 +1,15 @@
 """From a trained student to the leanest network within the drop: what is tried, and what of it is recovered.
 
 blocks as they began -> networks of thinned blocks -> recover -> the leanest of all these is within the drop, or a front
-                                                                 is wanted: rounds below them -> recover
-elsewhere            -> rounds -> recover
+                                                                 is wanted: train, rounds below them -> recover
+elsewhere            -> train -> rounds -> recover
+
+The student itself is trained only where something is cut out of it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from blocks import TailoredNet
 from blocks.teachers import Teacher
@@ -24,6 +28,7 @@ from nettailor.training.run import Run
 def prune_and_recover(
     student: TailoredNet,
     begun: Begun | None,
+    train: Callable[[], None],
     teacher: Teacher,
     task: Task,
     config: PruneConfig,
@@ -32,11 +37,13 @@ def prune_and_recover(
     run: Run,
     judge: FoldJudge | None = None,
 ) -> tuple[Pruned, Recovered]:
-    """Prune a trained student and recover what is left, in place. The time counts as the stages `prune` and `recover`.
+    """Prune a student and recover what is left, in place. The time counts as the stages `prune` and `recover`.
 
     Args:
-        begun: what the task owned of the student before it was trained, where that is known.
-        settings: how the student was trained.
+        student: as it began, or as it was trained by another run.
+        begun: what the task owned of it before it was trained, where that is known.
+        train: trains it as it is then; called at most once, and not at all where no rounds are needed.
+        settings: how it is trained.
         judge: of the drop, as for `recover_leanest`.
 
     Raises:
@@ -47,11 +54,11 @@ def prune_and_recover(
         with run.timed("recover"):
             return recover_leanest(student, teacher, task, pruned, recovery, config.drop, settings, run, judge, before)
 
-    trained = snapshot(student)
     with run.timed("prune"):
         asks = recovery.epochs != 0  # of a network of blocks recovery says whether it is within the drop
         first = prune_blocks(student, begun, teacher, task, config, settings, run) if asks else None
-    if first is None:
+    if first is None or begun is None:
+        train()
         with run.timed("prune"):
             pruned = prune(student, teacher, task, config, settings, run)
         return pruned, recovered(pruned)
@@ -59,7 +66,8 @@ def prune_and_recover(
     choice, ended = snapshot(student), recovered(found)
     if not config.front and not (is_open and ended.took_leanest_of(found)):
         return found, ended
-    restore(student.task_tensors(), trained, "student")
+    begun.put_into(student)
+    train()
     with run.timed("prune"):
         below = min((trial.price for trial in found.trials), default=student.cost_model.blocks)
         more = prune(student, teacher, task, config, settings, run, below)

@@ -11,8 +11,8 @@ from blocks import TailoredNet
 from blocks.warm_start import thinned_paths
 from nettailor.training.checkpoint import restore
 from nettailor.training.run import Run
+from nettailor.training.stages import BEGUN
 
-BEGUN = "student-begun"
 OWN = "net."  # so the tensors of a stage are named that are handed over to another run
 
 
@@ -29,7 +29,7 @@ class Begun:
 
     @classmethod
     def of(cls, student: TailoredNet, run: Run) -> Begun | None:
-        """Of a student that has begun, kept for a run that goes on, or for another that takes the student over.
+        """Of a student that has begun: kept for a run that goes on, or for another that takes it over, and put into it there.
 
         None where no block can be thinned, so that it isn't needed, or where it is trained already and nothing was kept, by
         an earlier version.
@@ -39,7 +39,9 @@ class Begun:
         kept = run.checkpoints.load(BEGUN)
         if kept is not None:
             device = student.gates.fade.device
-            return cls({name.removeprefix(OWN): tensor.to(device) for name, tensor in kept[0].items()})
+            begun = cls({name.removeprefix(OWN): tensor.to(device) for name, tensor in kept[0].items()})
+            begun.put_into(student)
+            return begun
         if run.checkpoints.has("student"):
             return None
         found = cls(snapshot(student))

@@ -29,7 +29,7 @@ from nettailor.pruning.importance import Refits, losses_in_place_of_blocks, some
 from nettailor.training.config import StudentConfig
 from nettailor.training.rates import students_teacher_keeps_features
 from nettailor.training.run import Run
-from nettailor.training.stages import student_rate, warm_pictures
+from nettailor.training.stages import has_begun, student_rate, warm_pictures
 
 STAGE = "student-widths"
 LOSS = 0.2
@@ -61,7 +61,7 @@ def choose_widths(
         What was looked at, in passes over the training pictures, forward alone.
     """
     kept = run.checkpoints.load(STAGE)
-    if run.checkpoints.has("student"):  # it goes on from there, and has them already (`kept_widths`)
+    if has_begun(run):  # it goes on from there, and has them already (`kept_widths`)
         return 0.0 if kept is None else float(kept[1]["passes"])
     if not _are_free(student, prune, settings, run):
         return 0.0
@@ -76,11 +76,11 @@ def choose_widths(
 
 
 def kept_widths(run: Run) -> dict[str, str]:
-    """The forms that were chosen for a student's thinned blocks before it was trained, by the keys of their paths.
+    """The forms that were chosen for the thinned blocks of a student that has begun, by the keys of their paths.
 
     None where nothing was chosen: earlier versions trained students with quarters alone.
     """
-    kept = run.checkpoints.load(STAGE) if run.checkpoints.has("student") else None
+    kept = run.checkpoints.load(STAGE) if has_begun(run) else None
     return {} if kept is None else dict(kept[1]["forms"])
 
 

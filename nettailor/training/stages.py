@@ -35,6 +35,8 @@ from nettailor.training.rates import STUDENT_FACTOR, students_teacher_keeps_feat
 from nettailor.training.run import BeforeStep, Fitted, Run
 from nettailor.training.targets import TeacherTargets
 
+BEGUN = "student-begun"
+"""Name of the checkpoint of what a student begins with, where something is cut out of that."""
 WARM_BATCH = 64
 USUAL_MATCHING = 10.0
 """Weight of the matching of activations, as the paper's."""
@@ -63,8 +65,8 @@ def start_for(
     the passes of the teacher: stage `start`.
     """
     shared = settings.shared_prefix
-    begun = run.checkpoints.has("student") and not run.checkpoints.has("start")  # by another run, which handed it over
-    if begun or not starts_behind_prefix(settings):
+    handed_over = has_begun(run) and not run.checkpoints.has("start")  # by another run
+    if handed_over or not starts_behind_prefix(settings):
         return teacher
     torch.manual_seed(run.seed)
     net = student.backbone.teacher(len(task.classes), shared + 1).to(run.device)
@@ -122,7 +124,7 @@ def begin(student: TailoredNet, task: Task, config: StudentConfig, run: Run, tea
     """
     if student.keeps_much():
         map_large_tensors()
-    if run.checkpoints.has("student"):
+    if has_begun(run):
         return  # it goes on from there
     answers = teacher if config.start == "teacher" else None
     if answers is not None and inherit(student, answers):
@@ -134,6 +136,11 @@ def begin(student: TailoredNet, task: Task, config: StudentConfig, run: Run, tea
         warm_start(student, batches, unchanged=probe and config.batch_norm == "affine")
         if answers is not None:
             fit_classifier(student, answers, batches())
+
+
+def has_begun(run: Run) -> bool:
+    """Whether a student of the run has begun already, so that what it began with, or what it was trained to, is kept."""
+    return run.checkpoints.has("student") or run.checkpoints.has(BEGUN)
 
 
 def warm_pictures(student: TailoredNet, task: Task, config: StudentConfig, run: Run) -> tuple[Batches, int]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nettailor.errors import FileError
 from nettailor.jobs import reprune as module
 from nettailor.jobs.recipe import Recipe, parse_recipe, with_costs_of
 from nettailor.jobs.reprune import TargetSize, reprune
@@ -61,3 +62,35 @@ def test_a_recipe_of_a_run_repeats_it_with_the_milliseconds_measured_there(tmp_p
     assert with_costs_of(recipe, run / "recipe.yaml", tmp_path / "other").cost_table == str(run / "costs.json")
     assert with_costs_of(recipe, run / "recipe.yaml", run) == recipe, "the run itself goes on as it is"
     assert with_costs_of(recipe, tmp_path / "mine.yaml", tmp_path / "other") == recipe
+
+
+@pytest.mark.parametrize("stages", [("teacher",), ("student", "student-begun")])
+def test_a_run_without_a_teacher_or_a_student_is_refused(
+    tmp_path: Path, asked: list[Recipe], stages: list[str]
+) -> None:
+    run = finished(tmp_path, {})
+    for file in (run / "nets").iterdir():
+        file.unlink()
+    for stage in stages:
+        (run / f"nets/{stage}.safetensors").write_text("{}")
+    with pytest.raises(FileError, match="no finished teacher and student"):
+        reprune(run, TargetSize(macs=0.5))
+    assert not asked
+
+
+@pytest.mark.parametrize("is_trained", [False, True])
+def test_a_student_that_is_trained_for_another_size_stays_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_trained: bool
+) -> None:
+    run = finished(tmp_path, {})
+    student = run / "nets/student.safetensors"
+    if not is_trained:
+        student.rename(run / "nets/student-begun.safetensors")
+
+    def adapt(recipe: Recipe, out: Path, *_: Any, **__: Any) -> None:
+        (out / "nets").mkdir(parents=True)
+        (out / "nets/student.safetensors").write_text("trained here")
+
+    monkeypatch.setattr(module, "adapt", adapt)
+    reprune(run, TargetSize(macs=0.5))
+    assert student.read_text() == ("{}" if is_trained else "trained here"), "what is there is left as it is"

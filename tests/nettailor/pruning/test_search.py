@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from blocks import Backbone
+from blocks import Backbone, TailoredNet
 from nettailor.data.task import Task
 from nettailor.pruning import recover as recovery
 from nettailor.pruning import search as module
@@ -17,8 +17,9 @@ from nettailor.pruning.criterion import Drop
 from nettailor.pruning.prune import Pruned, prune
 from nettailor.pruning.recover import Recovered, recover_leanest
 from nettailor.pruning.search import prune_and_recover
-from nettailor.pruning.states import snapshot
+from nettailor.pruning.states import Begun, snapshot
 from nettailor.training import passes
+from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig
 from nettailor.training.run import Run
 from tests.nettailor.pruning.test_from_blocks import CONFIG, Taught, taught
@@ -68,9 +69,29 @@ class Seen:
         monkeypatch.setattr(Drop, "is_within", is_within)
 
 
+class Training:
+    """Of a student that is trained already: it is put back to how it began, and this brings back what training made of it."""
+
+    def __init__(self, student: TailoredNet, start: Begun) -> None:
+        self._student, self._start, self._trained = student, start, snapshot(student)
+        self.times = 0
+        start.put_into(student)
+
+    def __call__(self) -> None:
+        self.times += 1
+        own = self._student.task_tensors()
+        assert all(torch.equal(tensor, own[name]) for name, tensor in self._start.tensors.items()), "as it began"
+        restore(own, self._trained, "student")
+
+
 def search(given: Taught, task: Task, run: Run, config: PruneConfig = CONFIG) -> tuple[Pruned, Recovered]:
     student, teacher, start = given
-    return prune_and_recover(student, start, teacher, task, config, AFTER, SETTINGS, run)
+    train = Training(student, start)
+    found = prune_and_recover(student, start, train, teacher, task, config, AFTER, SETTINGS, run)
+    assert train.times == any(not trial.from_blocks for trial in found[0].trials), (
+        "once where something is cut out of it"
+    )
+    return found
 
 
 def test_rounds_go_on_below_the_leanest_of_them_where_it_is_within_the_drop(
@@ -157,7 +178,9 @@ def test_nor_are_networks_cut_out_of_the_blocks_where_nothing_is_recovered(inver
     run = Run()
     student, teacher, start = taught(inverted, task, run)
     none = RecoverConfig(epochs=0)
-    pruned, recovered = prune_and_recover(student, start, teacher, task, CONFIG, none, SETTINGS, run)
+    train = Training(student, start)
+    pruned, recovered = prune_and_recover(student, start, train, teacher, task, CONFIG, none, SETTINGS, run)
+    assert train.times == 1
     assert pruned.trials
     assert not any(trial.from_blocks for trial in pruned.trials)
     assert not recovered.attempts
