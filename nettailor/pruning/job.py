@@ -15,7 +15,7 @@ from nettailor.pruning.fade import Fade
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.importance import Refits, loss_left_with
 from nettailor.pruning.refit import count_to_fit_on, cut_and_refit
-from nettailor.pruning.rounds import RECOVERABLE, Trial
+from nettailor.pruning.rounds import Trial
 from nettailor.pruning.states import snapshot
 from nettailor.training import passes
 from nettailor.training.checkpoint import restore
@@ -25,7 +25,7 @@ from nettailor.training.rates import students_teacher_keeps_features
 from nettailor.training.run import Run
 from nettailor.training.stages import fit_student, student_rate
 
-UNTRAINED = RECOVERABLE / 2  # below the drop: where a round's network is no lower, fitted anew, none is trained
+UNTRAINED = 0.03  # below the drop: where a round's network is no lower, fitted anew, none is trained
 
 
 @dataclass(frozen=True)

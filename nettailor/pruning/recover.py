@@ -8,13 +8,14 @@ Pruned.trials, steps -> the chosen network, and the leaner ones that are a littl
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor
 
 from blocks import TailoredNet
 from blocks.teachers import Teacher
 from nettailor.data.task import Task
-from nettailor.pruning.criterion import NEAR, Drop, answered_right, are_too_few, divergence
+from nettailor.pruning.criterion import NEAR, NEARER, Drop, answered_right, are_too_few, divergence
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import Pruned
@@ -22,8 +23,10 @@ from nettailor.pruning.rounds import recoverable
 from nettailor.pruning.states import snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig
+from nettailor.training.loop import answers
+from nettailor.training.rates import students_teacher_keeps_features
 from nettailor.training.run import Run
-from nettailor.training.stages import recover
+from nettailor.training.stages import recover, student_rate
 
 WHOLE = "recover-whole"
 """Stage of the recovery of all blocks without a proxy."""
@@ -111,16 +114,19 @@ def recover_leanest(
 ) -> Recovered:
     """Recover a pruned student in place: the leanest that is within the drop afterwards.
 
-    Of what pruning passed, the networks that recovery may bring within the drop are searched by halves: the middle one of
-    those below the choice; where it is accepted, the leaner half next; else the choice itself, and where that is accepted,
-    those between. At most `config.leaner` below the choice are tried. Where the choice is refused, the middle one of those
-    between it and the network of all blocks without a proxy is tried. Where that is refused, too, the most accurate of
-    those that lose no more than is allowed on the pictures that judge is taken, though these are too few to be sure. Where
-    there is none such, all blocks without a proxy are recovered and taken: more than is allowed is not lost for a smaller
-    network. A leaner one that is as accurate on validation is taken in place of that, as where blocks are frozen as they
-    are; and the most accurate of what was pruned to a cost, or as in the paper, which keeps to it. A network that recovery
-    does not help (less accurate, and its answers no nearer to the teacher's) stays as it was. Where a validation picture is
-    more than the drop, none is taken in place of all blocks whose answers are farther from the teacher's than `NEAR`.
+    Of what pruning passed, the networks that recovery may bring within the drop are tried in an order that goes by the rate.
+    At a high one the leanest comes first; where it is refused, the middle one between it and the choice, and so on, at last
+    the choice; the first that is accepted is taken. At a low one, where what recovery brings is harder to foresee, they are
+    searched by halves: the middle one of those below the choice; where it is accepted, the leaner half next; else the choice
+    itself, and where that is accepted, those between. At most `config.leaner` below the choice are tried. Where the choice is
+    refused, the middle one of those between it and the network of all blocks without a proxy is tried. Where that is refused,
+    too, the most accurate of those that lose no more than is allowed on the pictures that judge is taken, though these are
+    too few to be sure. Where there is none such, all blocks without a proxy are recovered and taken: more than is allowed is
+    not lost for a smaller network. A leaner one that is as accurate on validation is taken in place of that, as where blocks
+    are frozen as they are; and the most accurate of what was pruned to a cost, or as in the paper, which keeps to it. A
+    network that recovery does not help (less accurate, and its answers no nearer to the teacher's) stays as it was. Where a
+    validation picture is more than the drop, none is taken in place of all blocks whose answers are farther from the
+    teacher's than `NEAR`, and those that are much farther before recovery (`NEARER`) are passed over.
 
     Args:
         drop: in points.
@@ -137,17 +143,23 @@ def recover_leanest(
     leaner, costlier = _leaner(pruned), _costlier(pruned, student)
     candidates = [*leaner, _choice(pruned, student), *costlier]
     ended = {n: result.ended[each.stage] for n, each in enumerate(candidates) if each.stage in result.ended}
-    may = [each.val_accuracy + recoverable(each.val_accuracy, len(task.val)) >= pruned.least for each in candidates]
     last = len(candidates) - 1
-    while (place := _next_place(may, _accepted(ended), len(leaner), config.leaner)) is not None:
+    may = [each.val_accuracy + recoverable(each.val_accuracy, len(task.val)) >= pruned.least for each in candidates]
+    choice = len(leaner)
+    if pruned.whole is not None and are_too_few(len(task.val), drop):
+        near = [job.may_come_near(each) for each in candidates]
+        may = [all(both) for both in zip(may, near, strict=True)]
+        choice = next((place for place in range(choice, last) if near[place]), last)
+    upwards = not job.keeps_features
+    while (place := _next_place(may, _accepted(ended), choice, config.leaner, upwards)) is not None:
         if place == last and pruned.whole is not None and _seem_within(ended, drop):
             break
         ended[place] = job.attempt(candidates[place])
     if within := [place for place, accepted in _accepted(ended).items() if accepted]:
         taken = ended[min(within)]
     else:
-        near = {place: each for place, each in ended.items() if each.attempt.is_near or place == last}
-        taken = _most_accurate((_seem_within(ended, drop) or near) if pruned.whole is not None else ended)
+        kept = {place: each for place, each in ended.items() if each.attempt.is_near or place == last}
+        taken = _most_accurate((_seem_within(ended, drop) or kept) if pruned.whole is not None else ended)
         if pruned.whole is not None and taken is ended.get(last):
             job.run.display.say("recover    nothing leaner is within the drop: all blocks stay, without a proxy")
     result.taken = taken.attempt
@@ -179,7 +191,7 @@ def _without_recovery(student: TailoredNet, pruned: Pruned, result: Recovered) -
         result.graph, result.val_accuracy = BlockGraph.of(student), whole.val_accuracy
 
 
-def _next_place(may: list[bool], accepted: dict[int, bool], choice: int, most: int) -> int | None:
+def _next_place(may: list[bool], accepted: dict[int, bool], choice: int, most: int, upwards: bool) -> int | None:
     """Which candidate to recover next, by halves; None at the end. The leanest stands first.
 
     Args:
@@ -187,17 +199,19 @@ def _next_place(may: list[bool], accepted: dict[int, bool], choice: int, most: i
         accepted: of those that are recovered, whether each was.
         choice: where the network stands that pruning chose: after the first that is refused, unless it is the last one.
         most: of those below the choice that are recovered; of those between it and the last one it is one, or none.
+        upwards: begin with the leanest that may come within the drop, go on with the middle one of those above it while they
+            are refused, and end with the first that is not.
     """
     refused = [place for place, well in accepted.items() if not well]
     within = [place for place, well in accepted.items() if well]
-    if refused and not within and choice not in accepted and choice < len(may) - 1:
+    if refused and not within and choice not in accepted and choice < len(may) - 1 and not upwards:
         return choice
     above = choice in refused and choice < len(may) - 1
     last = len(may) - 1 if above else choice
     left = [place for place in range(max(refused, default=-1) + 1, min(within, default=last)) if may[place]]
     so_far = sum((place > choice) == above for place in accepted if place != choice)
-    if left and so_far < (min(most, 1) if above else most):
-        return left[(len(left) - 1) // 2]
+    if left and so_far < (min(most, 1) if above else most) and not (upwards and within):
+        return left[0 if upwards and not accepted else (len(left) - (above or upwards)) // 2]
     return None if within or last in accepted else last
 
 
@@ -270,6 +284,16 @@ class _Job:
     result: Recovered
     judge: FoldJudge | None
 
+    def may_come_near(self, candidate: _Candidate) -> bool:
+        """Whether recovery may bring a network's answers near enough to the teacher's, where pictures are too few."""
+        restore(self.student.task_tensors(), candidate.tensors, "student")
+        return self._divergence() <= NEARER * NEAR * self.drop
+
+    @property
+    def keeps_features(self) -> bool:
+        """Whether recovery is at a rate that keeps pretrained features."""
+        return students_teacher_keeps_features(student_rate(self.config.lr, self.run), self.run.training)
+
     def __post_init__(self) -> None:
         self._right = answered_right(self.teacher, self.task.val)
 
@@ -307,17 +331,23 @@ class _Job:
         that fewer are right. The student is left as it was recovered.
         """
         student, val = self.student, self.task.val
-        right, far = answered_right(student, val), divergence(student, self.teacher, val)
+        right, far = answered_right(student, val), self._divergence()
         restore(student.task_tensors(), before, "student")
         lost = Drop.between(answered_right(student, val), right)
-        nearer = far < divergence(student, self.teacher, val) and not lost.is_surely_beyond(0)
+        nearer = far < self._divergence() and not lost.is_surely_beyond(0)
         restore(student.task_tensors(), recovered, "student")
         return nearer
 
     def _nats(self) -> float | None:
         """How far the answers of the network in the student are from the teacher's, where validation pictures are too few."""
-        val = self.task.val
-        return divergence(self.student, self.teacher, val) if are_too_few(len(val), self.drop) else None
+        return self._divergence() if are_too_few(len(self.task.val), self.drop) else None
+
+    def _divergence(self) -> float:
+        return divergence(self.student, self._taught, self.task.val)
+
+    @cached_property
+    def _taught(self) -> Tensor:
+        return answers(self.teacher, self.task.val)
 
     def _drop(self, candidate: _Candidate, right: Tensor, recovery: int, is_near: bool) -> tuple[Drop, int]:
         """What the network that is now in the student loses, and over how many folds that was judged; 0: on validation.

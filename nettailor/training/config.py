@@ -141,7 +141,7 @@ class StudentConfig:
     epochs: Annotated[
         Count | None,
         Field(
-            description="passes; left out, 6, or more where few pictures make few steps or the teacher is often wrong"
+            description="passes; left out, 3, or more where few pictures make few steps or the teacher is often wrong"
         ),
     ] = None
     lr: PeakRate = None
@@ -184,7 +184,8 @@ class RecoverConfig:
         int | None,
         Field(
             ge=0,
-            description="passes; left out, 12, or more where few pictures make few steps or the teacher is often wrong",
+            description="passes; left out, 36, or 12 at a rate that keeps features (24 where the teacher is often wrong), or "
+            "more where few pictures make few steps",
         ),
     ] = None
     lr: PeakRate = None
@@ -192,7 +193,7 @@ class RecoverConfig:
         int,
         Field(
             ge=0,
-            description="so many networks below the choice are recovered, by halves: the leanest within the drop is taken; "
+            description="at most so many networks below the choice are recovered: the leanest within the drop is taken; "
             "where none is, nor the choice, one above it, and at last all blocks",
         ),
     ] = 3

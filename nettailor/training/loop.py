@@ -316,10 +316,16 @@ def predictions(net: Backbone | TailoredNet | CompactNet | ShallowNet, split: Sp
 
     It is computed where the net is; its mode is put back.
     """
+    return answers(net, split).argmax(1)
+
+
+@torch.no_grad()
+def answers(net: Backbone | TailoredNet | CompactNet | ShallowNet, split: Split) -> Tensor:
+    """The logits (N, classes) of a net in eval mode, as `predictions`."""
     device = next(net.parameters()).device
     training = net.training
     net.eval()
-    found = [net(x).argmax(1) for x, _ in evaluation_batches(split, net.spec, device)]
+    found = [net(x) for x, _ in evaluation_batches(split, net.spec, device)]
     net.train(training)
     return torch.cat(found).cpu()
 

@@ -45,8 +45,17 @@ def of_round(keeps_features: bool) -> UsualPasses:
     return SLOW_ROUND if keeps_features else ROUND
 
 
-STUDENT = UsualPasses(6, 96)
+def of_recovery(keeps_features: bool) -> UsualPasses:
+    """Of a recovery, by whether it is trained at a rate that keeps pretrained features."""
+    return SLOW_RECOVERY if keeps_features else RECOVERY
+
+
+STUDENT = UsualPasses(3, 96)
 ROUND = UsualPasses(2, 32)
 SLOW_ROUND = UsualPasses(2, 96)
 """Of a network that is trained at a low rate: a step brings back less of what a removal took."""
-RECOVERY = UsualPasses(12, 192)
+RECOVERY = UsualPasses(36, 576)
+"""Of one network or two: a lean one goes on learning what its teacher answers long after it is a good one, and its passes are
+cheap."""
+SLOW_RECOVERY = UsualPasses(12, 192)
+"""Of networks that are trained at a low rate: more passes were not shown to help them."""

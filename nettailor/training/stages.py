@@ -5,6 +5,7 @@ backbone -> finetune -> teacher (`finetuning`)          backbone -> tailor -> st
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -211,10 +212,14 @@ def recover(
     settings = replace(settings or StudentConfig(), complexity_weight=0.0)
     if not run.checkpoints.has(stage):
         recalibrate(student, task, run)
-    taught = accuracy(teacher, task.val) if config.epochs is None else 1.0
-    together = run.training.accumulate
-    epochs = passes.RECOVERY.over(len(task.train), settings.batch, config.epochs, taught, together)
-    return fit_student(stage, student, teacher, task, settings, epochs, student_rate(config.lr, run), run)
+    rate = student_rate(config.lr, run)
+    keeps = students_teacher_keeps_features(rate, run.training)
+    taught = (
+        accuracy(teacher, task.val) if keeps and config.epochs is None else math.inf
+    )  # long enough for a hard task, too
+    usual, together = passes.of_recovery(keeps), run.training.accumulate
+    epochs = usual.over(len(task.train), settings.batch, config.epochs, taught, together)
+    return fit_student(stage, student, teacher, task, settings, epochs, rate, run)
 
 
 def recalibrate(student: TailoredNet, task: Task, run: Run) -> None:

@@ -11,6 +11,7 @@ from blocks import Backbone, Plan, TailoredNet
 from nettailor.data.batches import evaluation_batches
 from nettailor.data.task import Task
 from nettailor.pruning.criterion import Drop, divergence
+from nettailor.training.loop import answers
 
 
 def hits(right: int, wrong: int) -> torch.Tensor:
@@ -61,6 +62,6 @@ def test_the_divergence_is_the_mean_over_pictures_whatever_their_batches(
     wanted = float((theirs * (theirs / ours).log()).sum(1).mean())
     net.train()
     monkeypatch.setattr("nettailor.data.batches.EVALUATION_BATCH", 7)
-    assert divergence(net, teacher, task.val) == pytest.approx(wanted, rel=1e-4)
+    assert divergence(net, answers(teacher, task.val), task.val) == pytest.approx(wanted, rel=1e-4)
     assert wanted > 1e-3
     assert net.training

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from blocks import Backbone, Plan, TailoredNet
-from nettailor.pruning.criterion import NEAR, Drop
+from nettailor.pruning.criterion import NEAR, NEARER, Drop
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import Pruned
-from nettailor.pruning.recover import Recovered, recover_leanest
+from nettailor.pruning.recover import Recovered, _next_place, recover_leanest
 from nettailor.pruning.rounds import RECOVERABLE, Trial, Whole
 from nettailor.pruning.states import snapshot
 from nettailor.training.checkpoint import restore
@@ -62,6 +62,7 @@ class Scripted:
         monkeypatch.setattr("nettailor.pruning.recover.recover", self._train)
         monkeypatch.setattr("nettailor.pruning.recover.answered_right", self._answered)
         monkeypatch.setattr("nettailor.pruning.recover.divergence", self._divergence)
+        monkeypatch.setattr("nettailor.pruning.recover.answers", lambda *_: None)
         self._fresh = self.student.gates.logits.detach().clone()
         self.nearer = False
         self.at_first: float | None = None
@@ -84,8 +85,11 @@ class Scripted:
         """Recovery takes the student away from its teacher, or brings it `nearer`."""
         return float(torch.equal(net.gates.logits, self._fresh) == self.nearer)
 
-    def recover(self, leaner: int = 3, epochs: int = 4, judge: Any = None, pictures: int = 1000) -> Recovered:
-        config = RecoverConfig(epochs=epochs, leaner=leaner)
+    def recover(
+        self, leaner: int = 3, epochs: int = 4, judge: Any = None, pictures: int = 1000, lr: float = 1e-4
+    ) -> Recovered:
+        """At a rate that keeps pretrained features, unless another is given."""
+        config = RecoverConfig(epochs=epochs, leaner=leaner, lr=lr)
         return recover_leanest(self.student, None, Pictures(pictures), self.pruned, config, 0.5, judge=judge)  # type: ignore[arg-type]
 
 
@@ -137,25 +141,25 @@ def test_halves_are_searched_for_the_leanest_within_the_drop(
             "G1 G2 G3 G4 G5 G6",
         ),
         (
-            1,
-            {"recover-3": 0.89, "recover": 0.91, "recover-2": 0.91},
+            0,
+            {"recover-2": 0.89, "recover": 0.91, "recover-1": 0.91},
             3,
-            ["recover-3", "recover", "recover-2"],
-            "G1 G4 G5 G6",
-        ),
-        (
-            1,
-            {"recover-3": 0.89, "recover": 0.91, "recover-2": 0.89},
-            3,
-            ["recover-3", "recover", "recover-2"],
+            ["recover-2", "recover", "recover-1"],
             "G1 G3 G4 G5 G6",
         ),
-        (1, {"recover-3": 0.89, "recover": 0.91}, 1, ["recover-3", "recover"], "G1 G3 G4 G5 G6"),
+        (
+            0,
+            {"recover-2": 0.89, "recover": 0.91, "recover-1": 0.89},
+            3,
+            ["recover-2", "recover", "recover-1"],
+            "G1 G2 G3 G4 G5 G6",
+        ),
+        (1, {"recover-2": 0.89, "recover": 0.91}, 1, ["recover-2", "recover"], "G1 G3 G4 G5 G6"),
         (
             1,
-            {"recover-3": 0.89, "recover": 0.89, "recover-whole": 0.91},
+            {"recover-2": 0.89, "recover": 0.89, "recover-whole": 0.91},
             3,
-            ["recover-3", "recover", "recover-whole"],
+            ["recover-2", "recover", "recover-whole"],
             "G1 G2 G3 G4 G5 G6",
         ),
     ],
@@ -216,6 +220,45 @@ def test_all_blocks_do_not_stay_where_a_leaner_network_is_as_accurate(
     assert result.val_accuracy == (whole if all_stay else 0.885)
 
 
+@pytest.mark.parametrize(
+    ("after", "leaner", "stages", "number"),
+    [
+        ({"recover-3": 0.91}, 3, ["recover-3"], 3),
+        ({"recover-3": 0.89, "recover-2": 0.91}, 3, ["recover-3", "recover-2"], 2),
+        ({"recover-3": 0.89, "recover-2": 0.89, "recover": 0.95}, 2, ["recover-3", "recover-2", "recover"], 0),
+        ({"recover-3": 0.89, "recover-2": 0.89, "recover-1": 0.91}, 3, ["recover-3", "recover-2", "recover-1"], 1),
+        ({"recover-3": 0.89, "recover": 0.91}, 1, ["recover-3", "recover"], 0),
+        ({"recover": 0.91}, 0, ["recover"], 0),
+        (
+            {"recover-3": 0.89, "recover-2": 0.89, "recover": 0.89, "recover-whole": 0.91},
+            2,
+            ["recover-3", "recover-2", "recover", "recover-whole"],
+            None,
+        ),
+    ],
+)
+def test_at_a_high_rate_the_leanest_comes_first_and_then_those_above_it(
+    backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+    after: dict[str, float],
+    leaner: int,
+    stages: list[str],
+    number: int | None,
+) -> None:
+    script = Scripted(backbone, (0.88, 0.87, 0.86), monkeypatch, whole=0.87)
+    script.after = after
+    result = script.recover(leaner, lr=4e-3)
+    assert script.stages == stages
+    if number is not None:
+        assert result.graph.paths == script.graphs[number].paths
+
+
+def test_at_a_high_rate_the_first_that_is_accepted_is_taken() -> None:
+    tried = {0: False, 3: True}
+    assert _next_place([True] * 6, tried, 5, 3, upwards=True) is None
+    assert _next_place([True] * 6, tried, 5, 3, upwards=False) == 2
+
+
 def test_one_network_above_the_choice_is_tried(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     script = Scripted(backbone, (0.91, 0.92, 0.93), monkeypatch, choice=3, whole=0.87)
     script.after = {"recover": 0.89, "recover-2": 0.89, "recover-whole": 0.91}
@@ -248,19 +291,20 @@ def test_all_blocks_that_were_chosen_are_recovered_once(
 
 
 def test_what_fell_too_far_is_not_tried(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = Scripted(backbone, (0.83, 0.9 - RECOVERABLE - 0.001, 0.2), monkeypatch)
+    low = 0.9 - RECOVERABLE - 0.001
+    script = Scripted(backbone, (low, low, 0.2), monkeypatch)
     script.after = {"recover": 0.92}
     script.recover()
     assert script.stages == ["recover"]
-    script = Scripted(backbone, (0.9 - RECOVERABLE + 0.001, 0.83, 0.2), monkeypatch)
+    script = Scripted(backbone, (0.9 - RECOVERABLE + 0.001, low, 0.2), monkeypatch)
     script.after = {"recover-1": 0.95}
     assert script.recover().graph.paths == script.graphs[1].paths
     assert script.stages == ["recover-1"]
 
 
 def test_few_pictures_may_show_a_network_lower_than_it_is(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    for pictures, stages in ((140, ["recover-2", "recover-1"]), (1000, ["recover"])):
-        script = Scripted(backbone, (0.9 - RECOVERABLE - 0.001, 0.83, 0.2), monkeypatch)
+    for pictures, stages in ((140, ["recover-1", "recover-2"]), (1000, ["recover"])):
+        script = Scripted(backbone, (0.9 - RECOVERABLE - 0.001, 0.9 - RECOVERABLE - 0.001, 0.2), monkeypatch)
         script.after, script.nearer = {"recover-2": 0.88, "recover-1": 0.95, "recover": 0.95}, True
         script.recover(pictures=pictures)
         assert script.stages == stages
@@ -290,6 +334,39 @@ def test_where_pictures_are_too_few_answers_have_to_be_near_the_teachers(
         assert asked == (["recover"] if judged and accepted else [])
         assert script.stages == (["recover"] if accepted else ["recover", "recover-whole"])
         assert result.taken is result.attempts[-1], "all blocks stay where it is too far"
+
+
+@pytest.mark.parametrize("pictures", [140, 1000])
+@pytest.mark.parametrize(
+    ("far", "stages"),
+    [
+        ({}, ["recover-2", "recover"]),
+        ({2: 1.0}, ["recover-1", "recover"]),
+        ({1: 1.0, 2: 1.0}, ["recover-3", "recover"]),
+        ({1: 1.0, 2: 1.0, 3: 1.0}, ["recover"]),
+        ({0: 1.0}, ["recover-2", "recover-whole"]),
+        ({0: 1.0, 1: 1.0, 2: 1.0, 3: 1.0}, ["recover-whole"]),
+    ],
+)
+def test_what_is_far_from_the_teacher_before_recovery_is_passed_over_where_pictures_are_too_few(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, pictures: int, far: dict[int, float], stages: list[str]
+) -> None:
+    """Networks are named by the round that passed them, the choice 0; recovery brings none within the drop but the last."""
+    script = Scripted(backbone, (0.9, 0.9, 0.9), monkeypatch, whole=0.9)
+    script.after = {"recover-1": 0.8, "recover-2": 0.8, "recover-3": 0.8, "recover": 0.8, "recover-whole": 0.95}
+    script.after[stages[-1]] = 0.95
+    places = {graph.price(): place for place, graph in enumerate(script.graphs)}
+
+    def divergence(net: TailoredNet, *_: object) -> float:
+        is_cut = torch.equal(net.gates.logits, script._fresh)
+        return far.get(places.get(BlockGraph.of(net).price(), 9), NEARER * NEAR * 0.5) if is_cut else NEAR * 0.5
+
+    monkeypatch.setattr("nettailor.pruning.recover.divergence", divergence)
+    script.recover(leaner=1, pictures=pictures)
+    if pictures == 140:
+        assert script.stages == stages
+    else:
+        assert script.stages[:2] == ["recover-2", "recover"], "the count of right answers alone decides"
 
 
 def test_a_network_that_recovery_does_not_help_stays_as_it_was(

@@ -83,7 +83,24 @@ def test_student_and_recovery_are_as_long_as_that(
     monkeypatch.setattr(passes, "HARD", 1.01)
     assert train(student, teacher, task, StudentConfig(batch=16), Run()).epochs == 2 * usual.epochs
     hard = recover(student, teacher, task, RecoverConfig(), StudentConfig(batch=16), Run(), "hard")
-    assert hard.epochs == 2 * longer.epochs
+    assert hard.epochs == longer.epochs, "it is long as it is"
+
+
+def test_a_recovery_at_a_low_rate_is_shorter_and_on_a_hard_task_twice_as_long(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passes, "RECOVERY", UsualPasses(5, 1))
+    monkeypatch.setattr(passes, "SLOW_RECOVERY", UsualPasses(2, 1))
+    teacher = finetune(backbone, task, TEACHER, Run())
+    student = tailor(backbone, task, StudentConfig(batch=16), Run(), teacher)
+
+    def passes_at(lr: float) -> int:
+        return recover(student, teacher, task, RecoverConfig(lr=lr), StudentConfig(batch=16), Run(), f"at {lr}").epochs
+
+    monkeypatch.setattr(passes, "HARD", 0.0)
+    assert (passes_at(4e-3), passes_at(2e-4)) == (5, 2)
+    monkeypatch.setattr(passes, "HARD", 1.01)
+    assert (passes_at(4e-3), passes_at(2e-4)) == (5, 4)
 
 
 def test_left_out_is_the_default() -> None:
