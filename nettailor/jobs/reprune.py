@@ -78,10 +78,14 @@ def finished_run(run: Path) -> tuple[Recipe, RunFolder]:
     folder = RunFolder(run)
     if not folder.recipe.is_file():
         raise FileError(run, "holds no run; give the folder of a finished nettailor adapt")
-    teacher, student, begun = (net_file(folder, stage).is_file() for stage in ("teacher", "student", BEGUN))
-    if not (folder.report.is_file() and teacher and (student or begun)):
+    if not (folder.report.is_file() and net_file(folder, "teacher").is_file() and keeps_student(folder)):
         raise FileError(run, "has no finished teacher and student (nets/); run nettailor adapt on it first")
     return Recipe.read(folder.recipe), folder
+
+
+def keeps_student(folder: RunFolder) -> bool:
+    """Whether a run has a student from which another size can be made, trained or as it began."""
+    return any(net_file(folder, stage).is_file() for stage in ("student", BEGUN))
 
 
 def net_file(folder: RunFolder, stage: str) -> Path:

@@ -21,6 +21,7 @@ from nettailor.artifacts.run_folder import RunFolder
 from nettailor.errors import FileError, UsageError
 from nettailor.jobs.mistakes import wrong_pictures
 from nettailor.jobs.recipe import own_recipe
+from nettailor.jobs.reprune import keeps_student
 from nettailor.pruning.graph import BlockGraph
 from nettailor.views.html.data import ConfusionData, FiguresData, PageData, TaskData
 from nettailor.views.html.figures import confusion_data, figures_data, front_data
@@ -109,7 +110,7 @@ def _task(folder: Path, delta: Delta, report: Report | None, say: Callable[[str]
     front = Front.read(run.front) if run.front.is_file() else None
     curve = front_data(report, run.report, front, delta.net.cost().macs - graph.macs())
     confusion = _confusion(run.confusion, delta.classes) if run.confusion.is_file() else None
-    again = f"nettailor prune {folder}" if (run.nets / "student.safetensors").is_file() else None
+    again = f"nettailor prune {folder}" if keeps_student(run) else None
     mistakes, why_none = wrong_pictures(own_recipe(folder), run, delta.classes, say)
     return replace(
         task,

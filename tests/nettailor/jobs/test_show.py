@@ -56,10 +56,13 @@ def test_a_matrix_of_other_classes_is_refused(
         gathered([folder], tiny_net)
 
 
-def test_a_size_can_be_asked_for_where_the_student_is_kept(kept_run: Path, tiny_net: Backbone, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", ["student", "student-begun"])
+def test_a_size_can_be_asked_for_where_the_student_is_kept(
+    kept_run: Path, tiny_net: Backbone, tmp_path: Path, stage: str
+) -> None:
     folder = shutil.copytree(kept_run, tmp_path / "digits")
     (folder / "nets").mkdir()
-    (folder / "nets" / "student.safetensors").write_bytes(b"")
+    (folder / "nets" / f"{stage}.safetensors").write_bytes(b"")
     fabricated.front().write(folder / "front.json")
     (task,) = gathered([folder], tiny_net).tasks
     assert task.prune_command == f"nettailor prune {folder}"
