@@ -20,7 +20,7 @@ from nettailor.training.checkpoint import restore
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
 
-RECOVERABLE = 0.1  # of accuracy: what recovery is expected to bring; 0.08 to 0.13 on traffic signs
+RECOVERABLE = 0.1  # of accuracy: what recovery is expected to bring; 0.04 to 0.13 on traffic signs
 UNCERTAIN = 3  # standard errors of an accuracy: where few pictures judge, a network may have fallen less than it seems
 
 

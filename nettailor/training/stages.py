@@ -214,9 +214,9 @@ def recover(
         recalibrate(student, task, run)
     rate = student_rate(config.lr, run)
     keeps = students_teacher_keeps_features(rate, run.training)
-    taught = (
-        accuracy(teacher, task.val) if keeps and config.epochs is None else math.inf
-    )  # long enough for a hard task, too
+    taught = math.inf  # at a high rate it is long enough for a hard task, too
+    if keeps and config.epochs is None:
+        taught = accuracy(teacher, task.val)
     usual, together = passes.of_recovery(keeps), run.training.accumulate
     epochs = usual.over(len(task.train), settings.batch, config.epochs, taught, together)
     return fit_student(stage, student, teacher, task, settings, epochs, rate, run)

@@ -224,6 +224,10 @@ def test_how_a_student_began_is_kept_for_a_run_that_goes_on(inverted: Backbone, 
     handed = Begun.of(student, other)
     assert handed is not None
     assert all(torch.equal(tensor, start.tensors[name]) for name, tensor in handed.tensors.items())
+    own = student.task_tensors()
+    assert all(torch.equal(tensor, own[name]) for name, tensor in start.tensors.items()), (
+        "it was trained; it is put back"
+    )
     run.checkpoints.drop(BEGUN)
     assert Begun.of(student, run) is None, "it is trained, and an earlier version kept nothing"
     del teacher
