@@ -20,7 +20,9 @@ from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.folds import FoldJudge
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.refit import cut_and_refit
+from nettailor.pruning.states import Begun
 from nettailor.pruning.widths import STAGE, Way, best_widths, choose_widths, kept_widths
+from nettailor.training import stages
 from nettailor.training.checkpoint import Checkpoints, restore
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.run import Run
@@ -215,6 +217,26 @@ def test_a_run_that_goes_on_has_the_widths_that_it_had(
     assert choose_widths(earlier, teacher, task, WIDE, SETTINGS, trained) == 0
     assert kept_widths(trained) == {}
     assert set(forms_of(earlier).values()) == {"thinned"}, "as before there were widths"
+
+
+def test_a_student_that_has_begun_and_was_not_trained_goes_on_with_its_widths_and_tensors(
+    inverted: Backbone, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a run that counts in milliseconds, which chooses no widths."""
+    first = Run(checkpoints=Checkpoints(tmp_path))
+    student, teacher = begun(inverted, task, first)
+    choose_widths(student, teacher, task, WIDE, SETTINGS, first)
+    assert Begun.of(student, first) is not None
+    later = Run(checkpoints=Checkpoints(tmp_path))
+    monkeypatch.setattr(stages, "warm_start", lambda *_, **__: pytest.fail("it has begun"))
+    again, _ = begun(inverted, task, later)
+    again.reform(kept_widths(later))
+    assert forms_of(again) == forms_of(student)
+    monkeypatch.setattr(module, "_Trial", lambda *_: pytest.fail("they were fitted"))
+    choose_widths(again, teacher, task, WIDE, SETTINGS, later)
+    Begun.of(again, later)
+    own = again.task_tensors()
+    assert all(torch.equal(tensor, own[name]) for name, tensor in student.task_tensors().items())
 
 
 def test_networks_of_folds_have_the_widths_that_are_judged(
