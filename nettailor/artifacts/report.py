@@ -159,7 +159,7 @@ class PruneFigures:
 
 @dataclass(config=RECORD)
 class Report(Record):
-    """What `report.json` holds. A method that needs no teacher, has or trains no student, or prunes nothing has no figures of them.
+    """What `report.json` holds. A run that needs no teacher, trains no student or prunes nothing has no figures of them.
 
     `seconds` and `epochs` (passes over the training pictures) are by stage. Seconds add up to the run's own time: `prepare`
     is what came before the first stage, `measure` what came after the last. `importance` counts pictures that were only run
