@@ -214,9 +214,9 @@ def test_a_round_is_judged_by_the_teacher_or_by_the_best_so_far(backbone: Backbo
     student = TailoredNet(backbone, 4, Plan())
     start = snapshot(student)
     for least, values, best, misses in (
-        (0.90, (0.95, 0.91, 0.89, 0.90, 0.80), 0.90, 1),  # within the drop of the teacher, however good others were
+        (0.90, (0.95, 0.91, 0.89, 0.90, 0.79), 0.90, 1),  # within the drop of the teacher, however good others were
         (0.99, (0.90, 0.85, 0.81, 0.79), 0.81, 0),  # none is: within 0.1 of the most accurate
-        (0.99, (0.70, 0.90, 0.78, 0.73, 0.72), 0.90, 2),  # 0.06 below that recovery may bring back
+        (0.99, (0.70, 0.90, 0.78, 0.71, 0.69, 0.68), 0.90, 2),  # 0.1 below that recovery may bring back
         (0.99, (0.30,), 0.60, 1),  # no round's
     ):
         state = Rounds(start, best_value=0.6, peak=0.6)
