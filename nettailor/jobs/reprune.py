@@ -9,9 +9,7 @@ no trained student, the first of these that does trains it, from how it began, a
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,10 @@ from nettailor.artifacts.report import Report
 from nettailor.artifacts.run_folder import RunFolder
 from nettailor.config.loading import differences, merge
 from nettailor.errors import FileError, UsageError
-from nettailor.files import write_atomic
 from nettailor.jobs.adapt import adapt
 from nettailor.jobs.recipe import Recipe, parse_recipe
 from nettailor.progress import Display
+from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.stages import BEGUN
 
 
@@ -78,19 +76,14 @@ def finished_run(run: Path) -> tuple[Recipe, RunFolder]:
     folder = RunFolder(run)
     if not folder.recipe.is_file():
         raise FileError(run, "holds no run; give the folder of a finished nettailor adapt")
-    if not (folder.report.is_file() and net_file(folder, "teacher").is_file() and keeps_student(folder)):
+    if not (folder.report.is_file() and Checkpoints(folder.nets).has("teacher") and keeps_student(folder)):
         raise FileError(run, "has no finished teacher and student (nets/); run nettailor adapt on it first")
     return Recipe.read(folder.recipe), folder
 
 
 def keeps_student(folder: RunFolder) -> bool:
     """Whether a run has a student from which another size can be made, trained or as it began."""
-    return any(net_file(folder, stage).is_file() for stage in ("student", BEGUN))
-
-
-def net_file(folder: RunFolder, stage: str) -> Path:
-    """Where the net of a finished stage is."""
-    return folder.nets / f"{stage}.safetensors"
+    return any(Checkpoints(folder.nets).has(stage) for stage in ("student", BEGUN))
 
 
 def reprune(
@@ -121,7 +114,5 @@ def reprune(
         wanted = replace(wanted, cost_table=str(folder.costs.resolve()))
     out = out or folder.root / "prune" / target.name()
     report = adapt(wanted, out, display, begin_with=folder.nets)
-    trained, student = net_file(RunFolder(out), "student"), net_file(folder, "student")
-    if trained.is_file() and not student.is_file():
-        write_atomic(student, partial(shutil.copyfile, trained))
+    Checkpoints(folder.nets).take_over(RunFolder(out).nets)  # a student that was trained for this size alone
     return report, out

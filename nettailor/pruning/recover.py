@@ -211,7 +211,10 @@ def _next_place(may: list[bool], accepted: dict[int, bool], choice: int, most: i
     left = [place for place in range(max(refused, default=-1) + 1, min(within, default=last)) if may[place]]
     so_far = sum((place > choice) == above for place in accepted if place != choice)
     if left and so_far < (min(most, 1) if above else most) and not (upwards and within):
-        return left[0 if upwards and not accepted else (len(left) - (above or upwards)) // 2]
+        if upwards and not accepted:
+            return left[0]
+        leaner_middle = above or upwards  # of an even number; else the costlier, which is likelier to be accepted
+        return left[(len(left) - 1) // 2 if leaner_middle else len(left) // 2]
     return None if within or last in accepted else last
 
 

@@ -1,9 +1,10 @@
 """How many passes a training of ours takes where the recipe leaves it out.
 
 A pass over few pictures is of few steps, and what a network learns goes by its steps: passes are added until there are
-enough. The numbers of steps are those of the usual passes over a thousand pictures in batches of 64. On a hard task, where
-even the teacher is often wrong, a student learns to answer as its teacher more slowly: it is trained twice as long. A
-round of removals, where it is trained, takes three times the steps at a rate that keeps pretrained features.
+enough. The numbers of steps are those of the usual passes over a thousand pictures in batches of 64, a student's of twice as
+many. On a hard task, where even the teacher is often wrong, a student learns to answer as its teacher more slowly: it is
+trained twice as long. A round of removals, where it is trained, takes three times the steps at a rate that keeps pretrained
+features, a recovery a third.
 """
 
 from __future__ import annotations

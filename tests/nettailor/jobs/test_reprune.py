@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from nettailor.errors import FileError
 from nettailor.jobs import reprune as module
 from nettailor.jobs.recipe import Recipe, parse_recipe, with_costs_of
 from nettailor.jobs.reprune import TargetSize, reprune
+from nettailor.training.checkpoint import Checkpoints
 
 
 @pytest.fixture
@@ -83,14 +85,14 @@ def test_a_student_that_is_trained_for_another_size_stays_for_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_trained: bool
 ) -> None:
     run = finished(tmp_path, {})
-    student = run / "nets/student.safetensors"
+    student, there = run / "nets/student.safetensors", b"{}"
     if not is_trained:
         student.rename(run / "nets/student-begun.safetensors")
 
     def adapt(recipe: Recipe, out: Path, *_: Any, **__: Any) -> None:
-        (out / "nets").mkdir(parents=True)
-        (out / "nets/student.safetensors").write_text("trained here")
+        Checkpoints(out / "nets").save("student", {"net.weight": torch.ones(2)}, {"seconds": 1.0})
 
     monkeypatch.setattr(module, "adapt", adapt)
-    reprune(run, TargetSize(macs=0.5))
-    assert student.read_text() == ("{}" if is_trained else "trained here"), "what is there is left as it is"
+    _, out = reprune(run, TargetSize(macs=0.5))
+    here = (out / "nets/student.safetensors").read_bytes()
+    assert student.read_bytes() == (there if is_trained else here), "what is there is left as it is"
