@@ -53,12 +53,13 @@ class PruneConfig:
         Field(gt=0, le=0.95, description="part of the paths' cost that a round leaves, about"),
     ] = 0.82
     largest_loss: Annotated[
-        NotNegative,
+        NotNegative | None,
         Field(
-            description="a round takes up to four steps of shrink at once, where that adds no more loss untrained (where "
-            "cuts are refitted: where accuracy stays near the drop, and never with 0); one where folds judge"
+            description="a round takes up to four steps of shrink at once, where that adds no more loss untrained; left out, "
+            "what guessing loses, ln(classes) (where cuts are refitted: where accuracy stays near the drop, and never with "
+            "0); one where folds judge"
         ),
-    ] = 2.5
+    ] = None
     front: Annotated[
         bool, Field(description="go on below the choice, for the whole curve of accuracy against cost")
     ] = False

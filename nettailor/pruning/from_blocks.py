@@ -130,6 +130,6 @@ def _try(job: Job, state: Rounds, whole: BlockGraph, left: BlockGraph, before: f
     keys = [path.key for path in left.paths]
     trial = Trial(keys, left.macs(), left.price(), after, removed, 0, before, after, from_blocks=True)
     allowed = job.config.drop / 100 + ROUNDING
-    state.record(student, trial, job.least, allowed, recoverable(after, len(task.val)))
+    state.record(student, trial, job.least, allowed, recoverable(after, len(task.val), job.keeps_features))
     state.save(student, job.run, len(state.trials))
     job.say("the blocks", trial)

@@ -88,12 +88,18 @@ class Job:
     def may_go_at_once(self, left: BlockGraph, pictures: int) -> bool:
         """Whether so little is lost, nothing trained, that a round may be of several steps."""
         if not self.fits_anew:
-            return loss_left_with(self.student, left, self.task, pictures) <= self.config.largest_loss
+            return loss_left_with(self.student, left, self.task, pictures) <= self._largest_loss
         before = snapshot(self.student)
         cut_and_refit(self.student, left.paths, self.task, self.run)
         value = accuracy(self.student, self.task.val)
         restore(self.student.task_tensors(), before, "student")
         return self.needs_no_training(value)
+
+    @property
+    def _largest_loss(self) -> float:
+        """That a cut of several steps at once may add, nothing trained: left out, what a guess among all classes loses."""
+        configured = self.config.largest_loss
+        return math.log(len(self.task.classes)) if configured is None else configured
 
     def to_look_ahead(self, pictures: int) -> int:
         """How many pictures that takes: with all paths and with those that would be left, or to fit these and judge."""

@@ -187,7 +187,7 @@ def _rounds(job: Job) -> Pruned:
         gone = [path for path in graph.paths if path not in set(left.paths)]
         number, began = len(state.trials) + 1, state.at
         trial = job.without(f"prune-{number}", left, gone)
-        reach = recoverable(trial.val_accuracy, len(job.task.val))
+        reach = recoverable(trial.val_accuracy, len(job.task.val), job.keeps_features)
         state.record(student, trial, job.least if goal is None else -math.inf, allowed, reach)
         undone = state.misses > 0 and not state.careful and left.price() < config.shrink * SMALLEST_STEP * graph.price()
         if undone:

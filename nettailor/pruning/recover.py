@@ -144,7 +144,7 @@ def recover_leanest(
     candidates = [*leaner, _choice(pruned, student), *costlier]
     ended = {n: result.ended[each.stage] for n, each in enumerate(candidates) if each.stage in result.ended}
     last = len(candidates) - 1
-    may = [each.val_accuracy + recoverable(each.val_accuracy, len(task.val)) >= pruned.least for each in candidates]
+    may = [job.may_come_within(each, pruned.least) for each in candidates]
     choice = len(leaner)
     if pruned.whole is not None and are_too_few(len(task.val), drop):
         near = [job.may_come_near(each) for each in candidates]
@@ -286,6 +286,11 @@ class _Job:
     run: Run
     result: Recovered
     judge: FoldJudge | None
+
+    def may_come_within(self, candidate: _Candidate, least: float) -> bool:
+        """Whether recovery may bring a network up to an accuracy on the validation split."""
+        value = candidate.val_accuracy
+        return value + recoverable(value, len(self.task.val), self.keeps_features) >= least
 
     def may_come_near(self, candidate: _Candidate) -> bool:
         """Whether recovery may bring a network's answers near enough to the teacher's, where pictures are too few."""

@@ -20,13 +20,19 @@ from nettailor.training.checkpoint import restore
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
 
-RECOVERABLE = 0.1  # of accuracy: what recovery is expected to bring; 0.04 to 0.13 on traffic signs
+RECOVERABLE = 0.15  # of accuracy: what recovery is expected to bring; 0.10 to 0.16 on traffic signs
+RECOVERABLE_AT_LOW_RATES = 0.1  # at rates that keep pretrained features: less
 UNCERTAIN = 3  # standard errors of an accuracy: where few pictures judge, a network may have fallen less than it seems
 
 
-def recoverable(value: float, pictures: int) -> float:
-    """How far below the drop a network may be, by its accuracy on so many pictures, and still be worth recovering."""
-    return max(RECOVERABLE, UNCERTAIN * math.sqrt(value * (1 - value) / pictures))
+def recoverable(value: float, pictures: int, keeps_features: bool) -> float:
+    """How far below the drop a network may be, by its accuracy on so many pictures, and still be worth recovering.
+
+    Args:
+        keeps_features: whether that is at a rate that keeps pretrained features.
+    """
+    usual = RECOVERABLE_AT_LOW_RATES if keeps_features else RECOVERABLE
+    return max(usual, UNCERTAIN * math.sqrt(value * (1 - value) / pictures))
 
 
 @dataclass

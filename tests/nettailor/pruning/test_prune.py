@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,6 +141,19 @@ def test_where_folds_will_judge_each_round_is_of_one_step(
     assert (first.price > 0.8 * whole) == one_step
 
 
+@pytest.mark.parametrize(("more_than_guessing", "at_once"), [(-0.01, True), (0.01, False)])
+def test_a_round_is_of_several_steps_where_less_is_lost_than_by_guessing(
+    backbone: Backbone, task: Task, more_than_guessing: float, at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = math.log(len(task.classes)) + more_than_guessing
+    monkeypatch.setattr("nettailor.pruning.job.loss_left_with", lambda *_: lost)
+    choice = PruneConfig(drop=1.0, epochs=1, patience=0, shrink=0.9, fade_epochs=0, importance="taylor", folds=0)
+    student = tailor(backbone, task, STUDENT, Run())
+    whole = BlockGraph.of(student).price()
+    first, *_ = prune(student, finetune(backbone, task, TEACHER, Run()), task, choice, STUDENT, Run()).trials
+    assert (first.price < 0.8 * whole) == at_once
+
+
 def test_a_long_round_that_falls_too_far_is_undone_and_short_ones_follow(
     backbone: Backbone, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,7 +235,7 @@ def test_a_round_is_judged_by_the_teacher_or_by_the_best_so_far(backbone: Backbo
     ):
         state = Rounds(start, best_value=0.6, peak=0.6)
         for value in values:
-            state.record(student, Trial([], 0, 0.0, value, []), least, 0.1 + ROUNDING)
+            state.record(student, Trial([], 0, 0.0, value, []), least, 0.1 + ROUNDING, 0.1)
         assert state.best_value == best
         assert state.misses == misses
 

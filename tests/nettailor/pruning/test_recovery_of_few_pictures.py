@@ -8,13 +8,15 @@ import torch
 from blocks import Backbone, TailoredNet
 from nettailor.pruning.criterion import NEAR, NEARER, Drop
 from nettailor.pruning.graph import BlockGraph
-from nettailor.pruning.rounds import RECOVERABLE
+from nettailor.pruning.rounds import RECOVERABLE_AT_LOW_RATES
 from tests.nettailor.pruning.test_recovery_order import Scripted
 
 
 def test_few_pictures_may_show_a_network_lower_than_it_is(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     for pictures, stages in ((140, ["recover-1", "recover-2"]), (1000, ["recover"])):
-        script = Scripted(backbone, (0.9 - RECOVERABLE - 0.001, 0.9 - RECOVERABLE - 0.001, 0.2), monkeypatch)
+        script = Scripted(
+            backbone, (0.9 - RECOVERABLE_AT_LOW_RATES - 0.001, 0.9 - RECOVERABLE_AT_LOW_RATES - 0.001, 0.2), monkeypatch
+        )
         script.after, script.nearer = {"recover-2": 0.88, "recover-1": 0.95, "recover": 0.95}, True
         script.recover(pictures=pictures)
         assert script.stages == stages

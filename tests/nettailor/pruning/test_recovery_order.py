@@ -12,7 +12,7 @@ from nettailor.pruning.criterion import Drop
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import Pruned
 from nettailor.pruning.recover import Recovered, _next_place, recover_leanest
-from nettailor.pruning.rounds import RECOVERABLE, Trial, Whole
+from nettailor.pruning.rounds import RECOVERABLE, RECOVERABLE_AT_LOW_RATES, Trial, Whole
 from nettailor.pruning.states import snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig
@@ -290,15 +290,18 @@ def test_all_blocks_that_were_chosen_are_recovered_once(
     assert result.taken is result.attempts[-1]
 
 
-def test_what_fell_too_far_is_not_tried(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    low = 0.9 - RECOVERABLE - 0.001
+@pytest.mark.parametrize(("lr", "reach"), [(1e-4, RECOVERABLE_AT_LOW_RATES), (4e-3, RECOVERABLE)])
+def test_what_fell_too_far_is_not_tried(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, lr: float, reach: float
+) -> None:
+    low = 0.9 - reach - 0.001
     script = Scripted(backbone, (low, low, 0.2), monkeypatch)
     script.after = {"recover": 0.92}
-    script.recover()
+    script.recover(lr=lr)
     assert script.stages == ["recover"]
-    script = Scripted(backbone, (0.9 - RECOVERABLE + 0.001, low, 0.2), monkeypatch)
+    script = Scripted(backbone, (0.9 - reach + 0.001, low, 0.2), monkeypatch)
     script.after = {"recover-1": 0.95}
-    assert script.recover().graph.paths == script.graphs[1].paths
+    assert script.recover(lr=lr).graph.paths == script.graphs[1].paths
     assert script.stages == ["recover-1"]
 
 
