@@ -30,10 +30,16 @@ from nettailor.pruning.refit import cut_and_refit, cut_blocks_and_refit
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.finetuning import finetune
-from nettailor.training.rates import students_teacher_keeps_features
 from nettailor.training.recorder import NoRecorder
 from nettailor.training.run import Run
-from nettailor.training.stages import begin, fit_student, new_student, start_for, student_rate
+from nettailor.training.stages import (
+    begin,
+    fit_student,
+    new_student,
+    start_for,
+    student_rate,
+    students_rate_keeps_features,
+)
 
 LEAST_TRAINED = Fraction(2, 3)
 """Of as many pictures as the run trains on: with so many every other network of a judgement is trained, at least."""
@@ -166,7 +172,7 @@ class FoldJudge:
         net.reform({path.key: path.form for path in paths if path not in net.paths})
         begin(net, task, self._settings, run, start_for(net, teacher, task, self._teacher, self._settings, run))
         rate = student_rate(self._settings.lr, run)
-        refits = self._config.refits(students_teacher_keeps_features(rate, run.training))
+        refits = self._config.refits(students_rate_keeps_features(self._settings.lr, run))
         if refits and not run.checkpoints.has("student"):
             (cut_blocks_and_refit if from_blocks else cut_and_refit)(net, paths, task, run)
         net.keep(paths)

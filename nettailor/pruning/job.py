@@ -21,9 +21,8 @@ from nettailor.training import passes
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import StudentConfig
 from nettailor.training.loop import accuracy
-from nettailor.training.rates import students_teacher_keeps_features
 from nettailor.training.run import Run
-from nettailor.training.stages import fit_student, student_rate
+from nettailor.training.stages import fit_student, student_rate, students_rate_keeps_features
 
 UNTRAINED = 0.03  # below the drop: where a round's network is no lower, fitted anew, none is trained
 
@@ -59,7 +58,7 @@ class Job:
     @property
     def keeps_features(self) -> bool:
         """Whether that is one that keeps pretrained features."""
-        return students_teacher_keeps_features(self.rate, self.run.training)
+        return students_rate_keeps_features(self.config.lr, self.run)
 
     @property
     def fits_anew(self) -> bool:

@@ -24,9 +24,8 @@ from nettailor.pruning.states import snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig
 from nettailor.training.loop import answers
-from nettailor.training.rates import students_teacher_keeps_features
 from nettailor.training.run import Run
-from nettailor.training.stages import recover, student_rate
+from nettailor.training.stages import recover, students_rate_keeps_features
 
 WHOLE = "recover-whole"
 """Stage of the recovery of all blocks without a proxy."""
@@ -300,7 +299,7 @@ class _Job:
     @property
     def keeps_features(self) -> bool:
         """Whether recovery is at a rate that keeps pretrained features."""
-        return students_teacher_keeps_features(student_rate(self.config.lr, self.run), self.run.training)
+        return students_rate_keeps_features(self.config.lr, self.run)
 
     def __post_init__(self) -> None:
         self._right = answered_right(self.teacher, self.task.val)

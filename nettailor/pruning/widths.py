@@ -27,9 +27,8 @@ from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.importance import Refits, losses_in_place_of_blocks, some_pictures
 from nettailor.training.config import StudentConfig
-from nettailor.training.rates import students_teacher_keeps_features
 from nettailor.training.run import Run
-from nettailor.training.stages import has_begun, student_rate, warm_pictures
+from nettailor.training.stages import has_begun, students_rate_keeps_features, warm_pictures
 
 STAGE = "student-widths"
 LOSS = 0.2
@@ -119,8 +118,8 @@ def _rates(ways: Ways) -> list[float]:
 
 def _are_free(student: TailoredNet, prune: PruneConfig, settings: StudentConfig, run: Run) -> bool:
     """Whether a run leaves the widths of its thinned blocks open, and has some."""
-    keeps_features = students_teacher_keeps_features(student_rate(prune.lr, run), run.training)
-    is_open = settings.proxies == AUTO and settings.warm_start > 0 and prune.refits(keeps_features)
+    refits = prune.refits(students_rate_keeps_features(prune.lr, run))
+    is_open = settings.proxies == AUTO and settings.warm_start > 0 and refits
     return is_open and student.cost_model.unit != "latency" and len(thinned_paths(student)) > 0
 
 

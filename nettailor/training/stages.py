@@ -182,13 +182,18 @@ def student_rate(configured: float | None, run: Run) -> float:
     return configured if configured is not None else STUDENT_FACTOR * teacher_rate(run)
 
 
+def students_rate_keeps_features(configured: float | None, run: Run) -> bool:
+    """Whether a training of a student, at the configured rate or as its teacher's says, keeps pretrained features."""
+    return students_teacher_keeps_features(student_rate(configured, run), run.training)
+
+
 def matching_weight(config: StudentConfig, teacher: Teacher, task: Task, run: Run) -> float:
     """g2, the configured one; or `USUAL_MATCHING` where a low rate keeps pretrained features, so that activations are worth
     keeping too, and the teacher is wrong often enough for its answers not to say all.
     """
     if config.matching_weight is not None:
         return config.matching_weight
-    keeps = students_teacher_keeps_features(student_rate(config.lr, run), run.training)
+    keeps = students_rate_keeps_features(config.lr, run)
     if not keeps or not gives_activations(teacher) or accuracy(teacher, task.val) >= RIGHT:
         return 0.0
     return USUAL_MATCHING
@@ -212,8 +217,7 @@ def recover(
     settings = replace(settings or StudentConfig(), complexity_weight=0.0)
     if not run.checkpoints.has(stage):
         recalibrate(student, task, run)
-    rate = student_rate(config.lr, run)
-    keeps = students_teacher_keeps_features(rate, run.training)
+    rate, keeps = student_rate(config.lr, run), students_rate_keeps_features(config.lr, run)
     taught = math.inf  # at a high rate it is long enough for a hard task, too
     if keeps and config.epochs is None:
         taught = accuracy(teacher, task.val)
