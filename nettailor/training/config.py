@@ -184,8 +184,8 @@ class RecoverConfig:
         int | None,
         Field(
             ge=0,
-            description="passes; left out, 36, or 12 at a rate that keeps features (24 where the teacher is often wrong), or "
-            "more where few pictures make few steps",
+            description="passes; left out, 36, fewer of a network of over half of the MACs, or 12 at a rate that keeps "
+            "features (24 where the teacher is often wrong); more where few pictures make few steps",
         ),
     ] = None
     lr: PeakRate = None

@@ -4,7 +4,7 @@ A pass over few pictures is of few steps, and what a network learns goes by its 
 enough. The numbers of steps are those of the usual passes over a thousand pictures in batches of 64, a student's of twice as
 many. On a hard task, where even the teacher is often wrong, a student learns to answer as its teacher more slowly: it is
 trained twice as long. A round of removals, where it is trained, takes three times the steps at a rate that keeps pretrained
-features, a recovery a third.
+features, a recovery a third. At a high one recoveries are long, but those of large networks, which take their time anyway.
 """
 
 from __future__ import annotations
@@ -39,6 +39,19 @@ class UsualPasses:
 
 HARD = 0.8
 """A teacher's accuracy on the validation split, below which a task is hard."""
+
+
+LEAN = 0.5
+"""Of the backbone's MACs: a network of more is recovered for fewer passes, as they are dear and it has less to learn."""
+
+
+def in_the_time_of_a_lean_one(usual: int, share: float) -> int:
+    """Of a recovery at a high rate: as many passes as take no longer than the usual ones of a network of `LEAN`.
+
+    Args:
+        share: the network's MACs, as a part of the backbone's.
+    """
+    return usual if share <= LEAN else max(1, round(usual * LEAN / share))
 
 
 def of_round(keeps_features: bool) -> UsualPasses:

@@ -223,6 +223,8 @@ def recover(
         taught = accuracy(teacher, task.val)
     usual, together = passes.of_recovery(keeps), run.training.accumulate
     epochs = usual.over(len(task.train), settings.batch, config.epochs, taught, together)
+    if not keeps and config.epochs is None:
+        epochs = passes.in_the_time_of_a_lean_one(epochs, student.cost().macs / student.backbone.cost.macs)
     return fit_student(stage, student, teacher, task, settings, epochs, rate, run)
 
 

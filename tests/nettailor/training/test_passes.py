@@ -55,6 +55,7 @@ def test_student_rounds_recovery_and_trials_count_optimiser_steps(
     monkeypatch.setattr(passes, "STUDENT", UsualPasses(1, 2))
     monkeypatch.setattr(passes, "ROUND", UsualPasses(1, 2))
     monkeypatch.setattr(passes, "RECOVERY", UsualPasses(1, 2))
+    monkeypatch.setattr(passes, "LEAN", 9.0)
     monkeypatch.setattr(passes, "HARD", 0.0)
     run = Run(training=TrainingConfig(accumulate=100), checkpoints=Checkpoints(tmp_path))  # a step a pass
     teacher = finetune(backbone, task, replace(TEACHER, epochs=1, lr=None, start="fresh"), run)
@@ -72,6 +73,7 @@ def test_student_and_recovery_are_as_long_as_that(
 ) -> None:
     monkeypatch.setattr(passes, "STUDENT", UsualPasses(2, 9))
     monkeypatch.setattr(passes, "RECOVERY", UsualPasses(1, 15))
+    monkeypatch.setattr(passes, "LEAN", 9.0)
     run, teacher = Run(), finetune(backbone, task, TEACHER, Run())
     student = tailor(backbone, task, StudentConfig(batch=16), run, teacher)
     monkeypatch.setattr(passes, "HARD", 0.0)
@@ -89,6 +91,7 @@ def test_student_and_recovery_are_as_long_as_that(
 def test_a_recovery_at_a_low_rate_is_shorter_and_on_a_hard_task_twice_as_long(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(passes, "LEAN", 9.0)
     monkeypatch.setattr(passes, "RECOVERY", UsualPasses(5, 1))
     monkeypatch.setattr(passes, "SLOW_RECOVERY", UsualPasses(2, 1))
     teacher = finetune(backbone, task, TEACHER, Run())
@@ -101,6 +104,33 @@ def test_a_recovery_at_a_low_rate_is_shorter_and_on_a_hard_task_twice_as_long(
     assert (passes_at(4e-3), passes_at(2e-4)) == (5, 2)
     monkeypatch.setattr(passes, "HARD", 1.01)
     assert (passes_at(4e-3), passes_at(2e-4)) == (5, 4)
+
+
+@pytest.mark.parametrize(("share", "wanted"), [(0.02, 36), (0.5, 36), (0.6, 30), (1.0, 18), (100.0, 1)])
+def test_a_recovery_of_a_large_network_takes_no_longer_than_of_one_of_half_the_size(share: float, wanted: int) -> None:
+    assert passes.in_the_time_of_a_lean_one(36, share) == wanted
+
+
+def test_how_long_a_recovery_at_a_high_rate_is_goes_by_what_is_left(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passes, "HARD", 0.0)
+    monkeypatch.setattr(passes, "RECOVERY", UsualPasses(6, 1))
+    monkeypatch.setattr(passes, "SLOW_RECOVERY", UsualPasses(6, 1))
+    teacher = finetune(backbone, task, TEACHER, Run())
+    student = tailor(backbone, task, StudentConfig(batch=16), Run(), teacher)
+    student.keep(path for path in student.paths if path.is_universal)
+
+    def passes_of(stage: str, lr: float = 4e-3, epochs: int | None = None) -> int:
+        config = RecoverConfig(lr=lr, epochs=epochs)
+        return recover(student, teacher, task, config, StudentConfig(batch=16), Run(), stage).epochs
+
+    assert passes_of("all blocks") == 3, "half of the time for each"
+    assert passes_of("as asked for", epochs=5) == 5
+    assert passes_of("at a low rate", lr=2e-4) == 6
+    student.keep(path for path in student.paths if not path.is_universal)
+    assert student.cost().macs < passes.LEAN * backbone.cost.macs
+    assert passes_of("proxies alone") == 6
 
 
 def test_left_out_is_the_default() -> None:
