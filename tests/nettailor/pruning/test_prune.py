@@ -101,6 +101,24 @@ def test_where_no_round_is_within_the_drop_all_blocks_are_kept_and_no_proxy(back
     assert state.best_value == accuracy(student, task.val)
 
 
+@pytest.mark.parametrize(("lr", "low"), [(1e-6, True), (4e-3, False)])
+def test_what_recovery_may_bring_back_after_a_round_goes_by_the_rate(
+    backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, lr: float, low: bool
+) -> None:
+    asked: list[bool] = []
+
+    def nothing(value: float, pictures: int, keeps_features: bool) -> float:
+        asked.append(keeps_features)
+        return -1.0
+
+    monkeypatch.setattr("nettailor.pruning.prune.recoverable", nothing)
+    student = tailor(backbone, task, STUDENT, Run())
+    teacher = finetune(backbone, task, replace(TEACHER, epochs=1), Run())
+    choice = PruneConfig(epochs=1, patience=0, shrink=0.9, lr=lr, cut="fade", largest_loss=0, folds=0)
+    prune(student, teacher, task, choice, STUDENT, Run())
+    assert set(asked) == {low}
+
+
 @pytest.mark.slow
 def test_rounds_go_on_below_the_drop_as_long_as_there_is_patience(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
