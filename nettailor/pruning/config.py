@@ -56,8 +56,8 @@ class PruneConfig:
         NotNegative | None,
         Field(
             description="a round takes up to four steps of shrink at once, where that adds no more loss untrained; left out, "
-            "what guessing loses, ln(classes) (where cuts are refitted: where accuracy stays near the drop, and never with "
-            "0); one where folds judge"
+            "2.5, or ln(classes), what guessing loses, if that is more (where cuts are refitted: where accuracy stays near "
+            "the drop, and never with 0); one where folds judge"
         ),
     ] = None
     front: Annotated[

@@ -24,6 +24,7 @@ from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
 from nettailor.training.stages import fit_student, student_rate, students_rate_keeps_features
 
+OF_FEW_CLASSES = 2.5  # nats, as of twelve: an untrained cut may well be worse than a guess, and training still mends it
 UNTRAINED = 0.03  # below the drop: where a round's network is no lower, fitted anew, none is trained
 
 
@@ -96,9 +97,9 @@ class Job:
 
     @property
     def _largest_loss(self) -> float:
-        """That a cut of several steps at once may add, nothing trained: left out, what a guess among all classes loses."""
+        """That a cut of several steps at once may add, nothing trained: left out, what guessing among many classes loses."""
         configured = self.config.largest_loss
-        return math.log(len(self.task.classes)) if configured is None else configured
+        return max(OF_FEW_CLASSES, math.log(len(self.task.classes))) if configured is None else configured
 
     def to_look_ahead(self, pictures: int) -> int:
         """How many pictures that takes: with all paths and with those that would be left, or to fit these and judge."""
