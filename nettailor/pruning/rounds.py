@@ -20,7 +20,7 @@ from nettailor.training.checkpoint import restore
 from nettailor.training.loop import accuracy
 from nettailor.training.run import Run
 
-RECOVERABLE = 0.15  # of accuracy: what recovery is expected to bring; 0.10 to 0.16 on traffic signs
+RECOVERABLE = 0.15  # of accuracy: what recovery is expected to bring; 0.06 to 0.19 in docs/bench/training_time
 RECOVERABLE_AT_LOW_RATES = 0.1  # at rates that keep pretrained features: less
 UNCERTAIN = 3  # standard errors of an accuracy: where few pictures judge, a network may have fallen less than it seems
 
