@@ -130,7 +130,12 @@ def test_they_end_where_they_fall_too_far(
     inverted: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch, patience: int, count: int
 ) -> None:
     """What recovery can bring back is less than nothing here."""
-    monkeypatch.setattr(module, "recoverable", lambda *_: -1.0)
+
+    def nothing(value: float, pictures: int, keeps_features: bool) -> float:
+        assert keeps_features
+        return -1.0
+
+    monkeypatch.setattr(module, "recoverable", nothing)
     run = Run()
     result, is_open = pruned(taught(inverted, task, run), task, run, replace(CONFIG, patience=patience))
     assert len(result.trials) == count

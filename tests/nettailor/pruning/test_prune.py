@@ -159,11 +159,14 @@ def test_where_folds_will_judge_each_round_is_of_one_step(
     assert (first.price > 0.8 * whole) == one_step
 
 
-@pytest.mark.parametrize(("classes", "least"), [(4, 2.5), (200, math.log(200))])
+@pytest.mark.parametrize(
+    ("configured", "classes", "least"), [(None, 4, 2.5), (None, 200, math.log(200)), (1.0, 200, 1.0)]
+)
 @pytest.mark.parametrize(("more", "at_once"), [(-0.01, True), (0.01, False)])
 def test_a_round_is_of_several_steps_where_no_more_is_lost_than_by_guessing_among_many(
     backbone: Backbone,
     task: Task,
+    configured: float | None,
     classes: int,
     least: float,
     more: float,
@@ -172,7 +175,8 @@ def test_a_round_is_of_several_steps_where_no_more_is_lost_than_by_guessing_amon
 ) -> None:
     task, lost = replace(task, classes=[str(number) for number in range(classes)]), least + more
     monkeypatch.setattr("nettailor.pruning.job.loss_left_with", lambda *_: lost)
-    choice = PruneConfig(drop=1.0, epochs=1, patience=0, shrink=0.9, fade_epochs=0, importance="taylor", folds=0)
+    settings = {"shrink": 0.9, "fade_epochs": 0, "importance": "taylor", "largest_loss": configured}
+    choice = PruneConfig(drop=1.0, epochs=1, patience=0, folds=0, **settings)  # type: ignore[arg-type]
     student = tailor(backbone, task, STUDENT, Run())
     whole = BlockGraph.of(student).price()
     first, *_ = prune(student, finetune(backbone, task, TEACHER, Run()), task, choice, STUDENT, Run()).trials
