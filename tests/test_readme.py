@@ -31,7 +31,7 @@ from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.criterion import Drop
 from nettailor.training import stages as training
 from nettailor.training.config import RecoverConfig, StudentConfig, TeacherConfig
-from recipes.benchmarks import peak_memory
+from recipes.benchmarks import loader, peak_memory
 from tests import fabricated
 from tests.conftest import CommandLine
 from tests.tiny import QUICK
@@ -201,6 +201,24 @@ def test_raw_files_of_benchmarks_hold_medians_and_say_what_made_them() -> None:
                 statistics.median(row["ms"][name]) / statistics.median(row["ms"]["plain"])
             )
             assert ratio["interval"][1] - ratio["interval"][0] <= 0.05 * ratio["value"]
+
+
+def test_what_reading_costs_is_what_the_raw_file_says() -> None:
+    speed, memory = (bench("loader")[part] for part in ("speed", "memory"))
+    seconds = speed["seconds"]
+    said = []
+    for name in ("photo", "photo from files"):
+        ratio = statistics.median(seconds[name]) / statistics.median(seconds["in memory"])
+        assert ratio == pytest.approx(speed["ratios"][name])
+        assert ratio <= loader.SLOWEST
+        rounds = [one / memorised for one, memorised in zip(seconds[name], seconds["in memory"], strict=True)]
+        said.append((ratio, f"{min(rounds):.2f} to {max(rounds):.2f}"))
+    (held, of_held), (streamed, of_streamed) = said
+    text = " ".join((DOCS / "how_it_works.md").read_text(encoding="utf-8").split())
+    assert f"takes {held:.2f} of one over unvaried pictures in memory (medians; {of_held} round by round)" in text
+    assert f"one from files {streamed:.2f} ({of_streamed}); 10,000 pictures" in text
+    assert f"take {memory['ratio']:.3f} times the memory of 1,000" in text
+    assert memory["ratio"] <= loader.LARGEST
 
 
 def test_what_photographs_cost_is_what_the_reports_say() -> None:
