@@ -218,13 +218,15 @@ def recover(
     if not run.checkpoints.has(stage):
         recalibrate(student, task, run)
     rate, keeps = student_rate(config.lr, run), students_rate_keeps_features(config.lr, run)
-    taught = math.inf  # at a high rate it is long enough for a hard task, too
-    if keeps and config.epochs is None:
-        taught = accuracy(teacher, task.val)
-    usual, together = passes.of_recovery(keeps), run.training.accumulate
-    epochs = usual.over(len(task.train), settings.batch, config.epochs, taught, together)
-    if not keeps and config.epochs is None:
-        epochs = passes.in_the_time_of_a_lean_one(epochs, student.cost().macs / student.backbone.cost.macs)
+    epochs = config.epochs
+    if epochs is None:
+        taught = (
+            accuracy(teacher, task.val) if keeps else math.inf
+        )  # at a high rate it is long enough for a hard task, too
+        usual, together = passes.of_recovery(keeps), run.training.accumulate
+        epochs = usual.over(len(task.train), settings.batch, taught=taught, accumulate=together)
+        if not keeps:
+            epochs = passes.in_the_time_of_a_lean_one(epochs, student.cost().macs / student.backbone.cost.macs)
     return fit_student(stage, student, teacher, task, settings, epochs, rate, run)
 
 
