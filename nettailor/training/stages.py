@@ -220,9 +220,8 @@ def recover(
     rate, keeps = student_rate(config.lr, run), students_rate_keeps_features(config.lr, run)
     epochs = config.epochs
     if epochs is None:
-        taught = (
-            accuracy(teacher, task.val) if keeps else math.inf
-        )  # at a high rate it is long enough for a hard task, too
+        # At a high rate it is long enough for a hard task, too.
+        taught = accuracy(teacher, task.val) if keeps else math.inf
         usual, together = passes.of_recovery(keeps), run.training.accumulate
         epochs = usual.over(len(task.train), settings.batch, taught=taught, accumulate=together)
         if not keeps:
