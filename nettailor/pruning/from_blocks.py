@@ -24,7 +24,7 @@ from nettailor.pruning.importance import Refits, losses_in_place_of_blocks, some
 from nettailor.pruning.job import Job
 from nettailor.pruning.prune import Pruned
 from nettailor.pruning.refit import count_to_fit_on, cut_blocks_and_refit
-from nettailor.pruning.rounds import Rounds, Trial, Whole, recoverable
+from nettailor.pruning.rounds import Rounds, Trial, Whole
 from nettailor.pruning.solver import Option, within_budget
 from nettailor.pruning.states import Begun
 from nettailor.training.checkpoint import restore
@@ -130,6 +130,6 @@ def _try(job: Job, state: Rounds, whole: BlockGraph, left: BlockGraph, before: f
     keys = [path.key for path in left.paths]
     trial = Trial(keys, left.macs(), left.price(), after, removed, 0, before, after, from_blocks=True)
     allowed = job.config.drop / 100 + ROUNDING
-    state.record(student, trial, job.least, allowed, recoverable(after, len(task.val), job.keeps_features))
+    state.record(student, trial, job.least, allowed, job.reach(after))
     state.save(student, job.run, len(state.trials))
     job.say("the blocks", trial)

@@ -15,7 +15,7 @@ from nettailor.pruning.fade import Fade
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.importance import Refits, loss_left_with
 from nettailor.pruning.refit import count_to_fit_on, cut_and_refit
-from nettailor.pruning.rounds import Trial
+from nettailor.pruning.rounds import Trial, recoverable
 from nettailor.pruning.states import snapshot
 from nettailor.training import passes
 from nettailor.training.checkpoint import restore
@@ -60,6 +60,10 @@ class Job:
     def keeps_features(self) -> bool:
         """Whether that is one that keeps pretrained features."""
         return students_rate_keeps_features(self.config.lr, self.run)
+
+    def reach(self, value: float) -> float:
+        """How far below the drop a network of this accuracy on validation may be, and still be worth recovering."""
+        return recoverable(value, len(self.task.val), self.keeps_features, self.floor)
 
     @property
     def fits_anew(self) -> bool:

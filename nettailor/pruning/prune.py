@@ -29,7 +29,7 @@ from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.importance import kind_for, option_losses, pictures_run
 from nettailor.pruning.job import Job
 from nettailor.pruning.refit import count_to_measure_behind
-from nettailor.pruning.rounds import Rounds, Trial, Whole, recoverable
+from nettailor.pruning.rounds import Rounds, Trial, Whole
 from nettailor.pruning.solver import Option, cheapest, smaller, within_budget
 from nettailor.pruning.states import snapshot
 from nettailor.pruning.ways import WAYS, way
@@ -187,7 +187,7 @@ def _rounds(job: Job) -> Pruned:
         gone = [path for path in graph.paths if path not in set(left.paths)]
         number, began = len(state.trials) + 1, state.at
         trial = job.without(f"prune-{number}", left, gone)
-        reach = recoverable(trial.val_accuracy, len(job.task.val), job.keeps_features)
+        reach = job.reach(trial.val_accuracy)
         state.record(student, trial, job.least if goal is None else -math.inf, allowed, reach)
         undone = state.misses > 0 and not state.careful and left.price() < config.shrink * SMALLEST_STEP * graph.price()
         if undone:

@@ -289,7 +289,8 @@ class _Job:
     def may_come_within(self, candidate: _Candidate, least: float) -> bool:
         """Whether recovery may bring a network up to an accuracy on the validation split."""
         value = candidate.val_accuracy
-        return value + recoverable(value, len(self.task.val), self.keeps_features) >= least
+        taught = float(self._right.double().mean())
+        return value + recoverable(value, len(self.task.val), self.keeps_features, taught) >= least
 
     def may_come_near(self, candidate: _Candidate) -> bool:
         """Whether recovery may bring a network's answers near enough to the teacher's, where pictures are too few."""

@@ -18,20 +18,22 @@ from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.states import snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.loop import accuracy
+from nettailor.training.passes import is_hard
 from nettailor.training.run import Run
 
 RECOVERABLE = 0.15  # of accuracy: what recovery is expected to bring; 0.06 to 0.19 in docs/bench/training_time
-RECOVERABLE_AT_LOW_RATES = 0.1  # at rates that keep pretrained features: less
+LESS_RECOVERABLE = 0.1  # at rates that keep pretrained features, and on hard tasks: less
 UNCERTAIN = 3  # standard errors of an accuracy: where few pictures judge, a network may have fallen less than it seems
 
 
-def recoverable(value: float, pictures: int, keeps_features: bool) -> float:
+def recoverable(value: float, pictures: int, keeps_features: bool, taught: float) -> float:
     """How far below the drop a network may be, by its accuracy on so many pictures, and still be worth recovering.
 
     Args:
         keeps_features: whether that is at a rate that keeps pretrained features.
+        taught: the teacher's accuracy on these pictures.
     """
-    usual = RECOVERABLE_AT_LOW_RATES if keeps_features else RECOVERABLE
+    usual = LESS_RECOVERABLE if keeps_features or is_hard(taught) else RECOVERABLE
     return max(usual, UNCERTAIN * math.sqrt(value * (1 - value) / pictures))
 
 

@@ -167,12 +167,13 @@ class StudentConfig:
         NotNegative, Field(description="weight of the softened KL divergence to the teacher's answers")
     ] = 1.0
     views: Annotated[
-        int,
+        int | None,
         Field(
             ge=0,
-            description="fixed augmented views of each picture, answered by the teacher once; 0: new ones every pass",
+            description="fixed augmented views of each picture, answered by the teacher once; 0: new ones every pass; left "
+            "out, 8, but new ones for recovery where the teacher is often wrong",
         ),
-    ] = 8
+    ] = None
     temperature: Annotated[Positive, Field(description="of that softening")] = 4.0
 
 

@@ -34,11 +34,16 @@ class UsualPasses:
         if configured is not None:
             return configured
         usual = max(self.passes, math.ceil(self.least_steps / Schedule(1, batch).steps_of(pictures, accumulate)))
-        return 2 * usual if taught < HARD else usual
+        return 2 * usual if is_hard(taught) else usual
 
 
 HARD = 0.8
 """A teacher's accuracy on the validation split, below which a task is hard."""
+
+
+def is_hard(taught: float) -> bool:
+    """Whether a task is hard, by its teacher's accuracy on the validation split."""
+    return taught < HARD
 
 
 LEAN = 0.5

@@ -218,10 +218,12 @@ def recover(
     if not run.checkpoints.has(stage):
         recalibrate(student, task, run)
     rate, keeps = student_rate(config.lr, run), students_rate_keeps_features(config.lr, run)
+    taught = accuracy(teacher, task.val)
+    if settings.views is None and not keeps and passes.is_hard(taught):
+        settings = replace(settings, views=0)  # a long training learns a few views by heart
     epochs = config.epochs
     if epochs is None:
-        # At a high rate it is long enough for a hard task, too.
-        taught = accuracy(teacher, task.val) if keeps else math.inf
+        taught = taught if keeps else math.inf  # at a high rate it is long enough for a hard task, too
         usual, together = passes.of_recovery(keeps), run.training.accumulate
         epochs = usual.over(len(task.train), settings.batch, taught=taught, accumulate=together)
         if not keeps:

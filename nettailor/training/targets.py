@@ -31,6 +31,8 @@ from nettailor.training.config import StudentConfig
 from nettailor.training.mixing import mixes
 from nettailor.training.run import Run
 
+USUAL_VIEWS = 8
+
 
 def reads_answers(config: StudentConfig) -> bool:
     """Whether any term of a student's loss reads what its teacher says."""
@@ -40,6 +42,11 @@ def reads_answers(config: StudentConfig) -> bool:
 def matches(config: StudentConfig) -> bool:
     """Whether a student's activations are matched to its teacher's."""
     return bool(config.matching_weight)
+
+
+def _kind(config: StudentConfig) -> tuple[bool, bool, int]:
+    """Whether activations are matched, whether the teacher is asked at all, and about how many views."""
+    return matches(config), reads_answers(config), USUAL_VIEWS if config.views is None else config.views
 
 
 class TeacherTargets:
@@ -55,11 +62,12 @@ class TeacherTargets:
     def __init__(self, teacher: Teacher, split: Split, config: StudentConfig, run: Run) -> None:
         self.teacher = teacher.frozen_copy()
         self._of, self._split, self._run = teacher, split, run
-        self._matched, self._asked = matches(config), reads_answers(config)
+        self._kind = _kind(config)
+        self._matched, self._asked, count = self._kind
         self._views: list[Tensor] = []
         self._known: list[Tensor] = []
         varied = augments(run.augmentation)
-        count = config.views if varied else 1
+        count = count if varied else 1
         if count and not mixes(run.training) and self._bytes(count, varied) <= run.augmentation.memory_gib * 2**30:
             self._answer([self._view(number) for number in range(count)] if varied else [])
 
@@ -67,12 +75,7 @@ class TeacherTargets:
     def of(cls, teacher: Teacher, split: Split, config: StudentConfig, run: Run) -> TeacherTargets:
         """Those that the run has already, where they are of this teacher, split and kind; else new ones, which it keeps."""
         kept = run.targets
-        if (
-            kept is None
-            or kept._of is not teacher
-            or kept._split is not split
-            or (kept._matched, kept._asked) != (matches(config), reads_answers(config))
-        ):
+        if kept is None or kept._of is not teacher or kept._split is not split or kept._kind != _kind(config):
             kept = run.targets = cls(teacher, split, config, run)
         return kept
 

@@ -11,10 +11,11 @@ from blocks import Backbone, Plan, TailoredNet
 from nettailor.data.task import Task
 from nettailor.errors import FileError
 from nettailor.pruning.graph import BlockGraph
-from nettailor.pruning.rounds import RECOVERABLE, RECOVERABLE_AT_LOW_RATES, Rounds, Trial, recoverable
+from nettailor.pruning.rounds import LESS_RECOVERABLE, RECOVERABLE, Rounds, Trial, recoverable
 from nettailor.pruning.states import snapshot
 from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.loop import accuracy
+from nettailor.training.passes import HARD
 from nettailor.training.run import Run
 
 
@@ -113,7 +114,12 @@ def test_a_killed_pruning_goes_on_with_the_same_state(
 
 
 def test_recovery_is_expected_to_bring_less_at_a_low_rate_and_few_pictures_may_show_too_little() -> None:
-    assert recoverable(0.8, 10_000, keeps_features=True) == RECOVERABLE_AT_LOW_RATES
-    assert recoverable(0.8, 10_000, keeps_features=False) == RECOVERABLE > RECOVERABLE_AT_LOW_RATES
-    assert recoverable(0.5, 25, keeps_features=False) == pytest.approx(3 * 0.1)
-    assert recoverable(0.5, 25, keeps_features=True) == pytest.approx(3 * 0.1)
+    assert recoverable(0.8, 10_000, keeps_features=True, taught=0.9) == LESS_RECOVERABLE
+    assert recoverable(0.8, 10_000, keeps_features=False, taught=0.9) == RECOVERABLE > LESS_RECOVERABLE
+    assert recoverable(0.5, 25, keeps_features=False, taught=0.9) == pytest.approx(3 * 0.1)
+    assert recoverable(0.5, 25, keeps_features=True, taught=0.9) == pytest.approx(3 * 0.1)
+
+
+def test_recovery_is_expected_to_bring_less_on_a_hard_task() -> None:
+    assert recoverable(0.6, 10_000, keeps_features=False, taught=HARD - 0.001) == LESS_RECOVERABLE
+    assert recoverable(0.6, 10_000, keeps_features=False, taught=HARD) == RECOVERABLE

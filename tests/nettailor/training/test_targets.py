@@ -14,11 +14,13 @@ from nettailor.data.config import DataConfig
 from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.prune import prune
-from nettailor.training.config import StudentConfig
+from nettailor.training.checkpoint import Checkpoints
+from nettailor.training.config import RecoverConfig, StudentConfig
 from nettailor.training.finetuning import finetune
+from nettailor.training.passes import HARD
 from nettailor.training.run import Run
-from nettailor.training.stages import tailor, train
-from nettailor.training.targets import TeacherTargets
+from nettailor.training.stages import recover, tailor, train
+from nettailor.training.targets import USUAL_VIEWS, TeacherTargets
 from tests.nettailor.conftest import STUDENT, TEACHER
 
 
@@ -113,6 +115,33 @@ def test_a_run_asks_its_teacher_once_for_all_its_stages(
     assert run.targets is TeacherTargets.of(teacher, task.train, config, run)
     matched = replace(config, matching_weight=1.0)
     assert run.targets is not TeacherTargets.of(teacher, task.train, matched, run)
+
+
+def test_a_recovery_on_a_hard_task_shows_new_views_in_every_pass(
+    backbone: Backbone, teacher: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = tailor(backbone, task, STUDENT, Run(), teacher)
+
+    def has_fixed_views(taught: float, views: int | None = None, lr: float = 4e-3) -> bool:
+        monkeypatch.setattr("nettailor.training.stages.accuracy", lambda net, split: taught)
+        run = Run(checkpoints=Checkpoints(None))
+        recover(student, teacher, task, RecoverConfig(epochs=1, lr=lr), replace(STUDENT, views=views), run)
+        assert run.targets is not None
+        return run.targets.has_views
+
+    assert has_fixed_views(HARD)
+    assert not has_fixed_views(HARD - 0.01)
+    assert has_fixed_views(HARD - 0.01, views=2), "they are asked for"
+    assert has_fixed_views(HARD - 0.01, lr=2e-4)
+
+
+def test_a_run_has_as_many_views_as_the_training_at_hand_wants(teacher: Backbone, task: Task) -> None:
+    run = Run()
+    usual = TeacherTargets.of(teacher, task.train, StudentConfig(), run)
+    assert len(usual._views) == USUAL_VIEWS
+    assert TeacherTargets.of(teacher, task.train, StudentConfig(views=USUAL_VIEWS), run) is usual
+    assert not TeacherTargets.of(teacher, task.train, StudentConfig(views=0), run).has_views
+    assert len(TeacherTargets.of(teacher, task.train, StudentConfig(), run)._views) == USUAL_VIEWS
 
 
 def test_a_teacher_whose_answers_nothing_reads_is_not_asked(
