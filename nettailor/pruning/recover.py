@@ -123,8 +123,8 @@ def recover_leanest(
     too few to be sure. Where there is none such, all blocks without a proxy are recovered and taken: more than is allowed is
     not lost for a smaller network. A leaner one that is as accurate on validation is taken in place of that, as where blocks
     are frozen as they are; and the most accurate of what was pruned to a cost, or as in the paper, which keeps to it. A
-    network that recovery does not help (less accurate, and its answers no nearer to the teacher's) stays as it was. Where a
-    validation picture is more than the drop, none is taken in place of all blocks whose answers are farther from the
+    network that recovery does not help (no more accurate, and its answers no nearer to the teacher's) stays as it was. Where
+    a validation picture is more than the drop, none is taken in place of all blocks whose answers are farther from the
     teacher's than `NEAR`, and those that are much farther before recovery (`NEARER`) are passed over.
 
     Args:
@@ -312,7 +312,7 @@ class _Job:
         macs = BlockGraph.of(student).macs()
         fitted = recover(student, self.teacher, self.task, self.config, self.settings, self.run, candidate.stage)
         after, tensors, trained = fitted.metrics["val_accuracy"], snapshot(student), fitted.epochs
-        if after < before and not self._is_nearer(tensors, candidate.tensors):
+        if after <= before and not self._is_nearer(tensors, candidate.tensors):
             said = f"recover    no gain on the validation split ({before:.3f} before); left as it was"
             self.run.display.say(said)
             after, tensors, trained = before, candidate.tensors, 0

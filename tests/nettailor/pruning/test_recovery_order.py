@@ -12,7 +12,7 @@ from nettailor.pruning.criterion import Drop
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.prune import Pruned
 from nettailor.pruning.recover import Recovered, _next_place, recover_leanest
-from nettailor.pruning.rounds import RECOVERABLE, RECOVERABLE_AT_LOW_RATES, Trial, Whole
+from nettailor.pruning.rounds import LESS_RECOVERABLE, RECOVERABLE, Trial, Whole
 from nettailor.pruning.states import snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig
@@ -290,7 +290,7 @@ def test_all_blocks_that_were_chosen_are_recovered_once(
     assert result.taken is result.attempts[-1]
 
 
-@pytest.mark.parametrize(("lr", "reach"), [(1e-4, RECOVERABLE_AT_LOW_RATES), (4e-3, RECOVERABLE)])
+@pytest.mark.parametrize(("lr", "reach"), [(1e-4, LESS_RECOVERABLE), (4e-3, RECOVERABLE)])
 def test_what_fell_too_far_is_not_tried(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch, lr: float, reach: float
 ) -> None:
