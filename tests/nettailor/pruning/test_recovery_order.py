@@ -290,10 +290,14 @@ def test_all_blocks_that_were_chosen_are_recovered_once(
     assert result.taken is result.attempts[-1]
 
 
-@pytest.mark.parametrize(("lr", "reach"), [(1e-4, LESS_RECOVERABLE), (4e-3, RECOVERABLE)])
+@pytest.mark.parametrize(
+    ("lr", "hard", "reach"),
+    [(1e-4, 0.8, LESS_RECOVERABLE), (4e-3, 0.8, RECOVERABLE), (4e-3, 0.91, LESS_RECOVERABLE)],
+)
 def test_what_fell_too_far_is_not_tried(
-    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, lr: float, reach: float
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, lr: float, hard: float, reach: float
 ) -> None:
+    monkeypatch.setattr("nettailor.training.passes.HARD", hard)  # the teacher is right for 0.905
     low = 0.9 - reach - 0.001
     script = Scripted(backbone, (low, low, 0.2), monkeypatch)
     script.after = {"recover": 0.92}
