@@ -17,13 +17,14 @@ from nettailor.pruning.criterion import ROUNDING
 from nettailor.pruning.graph import BlockGraph, GraphError
 from nettailor.pruning.job import Job
 from nettailor.pruning.prune import check_budget, prune, weak_proxies, weakest_blocks
-from nettailor.pruning.rounds import Rounds, Trial
+from nettailor.pruning.rounds import LESS_RECOVERABLE, RECOVERABLE, Rounds, Trial
 from nettailor.pruning.solver import cheapest
 from nettailor.pruning.states import snapshot
 from nettailor.training.checkpoint import Checkpoints, restore
 from nettailor.training.config import StudentConfig, TeacherConfig
 from nettailor.training.finetuning import finetune
 from nettailor.training.loop import accuracy
+from nettailor.training.passes import HARD
 from nettailor.training.run import Run
 from nettailor.training.stages import tailor, train
 from tests import tiny
@@ -330,6 +331,18 @@ def test_every_picture_that_is_run_to_choose_a_round_is_counted(
         assert seen <= state.importance_passes * len(task.train) < 1.5 * seen
     else:
         assert state.importance_passes * len(task.train) == pytest.approx(seen)
+
+
+@pytest.mark.parametrize(
+    ("taught", "lr", "reach"),
+    [(HARD, 4e-3, RECOVERABLE), (HARD - 0.01, 4e-3, LESS_RECOVERABLE), (HARD, 2e-4, LESS_RECOVERABLE)],
+)
+def test_a_round_may_fall_as_far_as_recovery_is_expected_to_bring_back(
+    backbone: Backbone, task: Task, taught: float, lr: float, reach: float
+) -> None:
+    student, teacher = TailoredNet(backbone, len(task.classes), Plan(2)), backbone.teacher(4)
+    job = Job(student, teacher, task, PruneConfig(lr=lr), STUDENT, Run(), taught)
+    assert job.reach(0.0) == reach, "no chance in none right"
 
 
 def test_a_training_of_one_step_still_cuts_what_it_should(
