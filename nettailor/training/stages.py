@@ -220,7 +220,7 @@ def recover(
     rate, keeps = student_rate(config.lr, run), students_rate_keeps_features(config.lr, run)
     taught = accuracy(teacher, task.val)
     if settings.views is None and not keeps and passes.is_hard(taught):
-        settings = replace(settings, views=0)  # a long training learns a few views by heart
+        settings = replace(settings, views=0)  # few views are soon known by heart
     epochs = config.epochs
     if epochs is None:
         taught = taught if keeps else math.inf  # at a high rate it is long enough for a hard task, too
