@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from torch import Tensor
 
@@ -24,9 +25,12 @@ from nettailor.pruning.states import snapshot
 from nettailor.training.checkpoint import restore
 from nettailor.training.config import RecoverConfig, StudentConfig
 from nettailor.training.loop import answers
+from nettailor.training.passes import is_hard
 from nettailor.training.run import Run
 from nettailor.training.stages import recover, students_rate_keeps_features
 
+Order = Literal["up", "halves", "down"]
+"""In which networks are recovered (`_next_place`)."""
 WHOLE = "recover-whole"
 """Stage of the recovery of all blocks without a proxy."""
 
@@ -113,19 +117,21 @@ def recover_leanest(
 ) -> Recovered:
     """Recover a pruned student in place: the leanest that is within the drop afterwards.
 
-    Of what pruning passed, the networks that recovery may bring within the drop are tried in an order that goes by the rate.
-    At a high one the leanest comes first; where it is refused, the middle one between it and the choice, and so on, at last
-    the choice; the first that is accepted is taken. At a low one, where what recovery brings is harder to foresee, they are
-    searched by halves: the middle one of those below the choice; where it is accepted, the leaner half next; else the choice
-    itself, and where that is accepted, those between. At most `config.leaner` below the choice are tried. Where the choice is
-    refused, the middle one of those between it and the network of all blocks without a proxy is tried. Where that is refused,
-    too, the most accurate of those that lose no more than is allowed on the pictures that judge is taken, though these are
-    too few to be sure. Where there is none such, all blocks without a proxy are recovered and taken: more than is allowed is
-    not lost for a smaller network. A leaner one that is as accurate on validation is taken in place of that, as where blocks
-    are frozen as they are; and the most accurate of what was pruned to a cost, or as in the paper, which keeps to it. A
-    network that recovery does not help (no more accurate, and its answers no nearer to the teacher's) stays as it was. Where
-    a validation picture is more than the drop, none is taken in place of all blocks whose answers are farther from the
-    teacher's than `NEAR`, and those that are much farther before recovery (`NEARER`) are passed over.
+    Of what pruning passed, the networks that recovery may bring within the drop are tried in an order that goes by the
+    rate. At a high one the leanest comes first; where it is refused, the middle one between it and the choice, and so on,
+    at last the choice; the first that is accepted is taken. At a low one, where what recovery brings is harder to
+    foresee, they are searched by halves: the middle one of those below the choice; where it is accepted, the leaner half
+    next; else the choice itself, and where that is accepted, those between. On a hard task the choice comes first, or
+    where all blocks are that, the costliest below them; where it is accepted, leaner ones by halves. At most
+    `config.leaner` below the choice are tried. Where the choice is refused, the middle one of those between it and the
+    network of all blocks without a proxy is tried. Where that is refused, too, the most accurate of those that lose no
+    more than is allowed on the pictures that judge is taken, though these are too few to be sure. Where there is none
+    such, all blocks without a proxy are recovered and taken: more than is allowed is not lost for a smaller network. A
+    leaner one that is as accurate on validation is taken in place of that, as where blocks are frozen as they are; and
+    the most accurate of what was pruned to a cost, or as in the paper, which keeps to it. A network that recovery does
+    not help (no more accurate, and its answers no nearer to the teacher's) stays as it was. Where a validation picture is
+    more than the drop, none is taken in place of all blocks whose answers are farther from the teacher's than `NEAR`, and
+    those that are much farther before recovery (`NEARER`) are passed over.
 
     Args:
         drop: in points.
@@ -149,8 +155,7 @@ def recover_leanest(
         near = [job.may_come_near(each) for each in candidates]
         may = [all(both) for both in zip(may, near, strict=True)]
         choice = next((place for place in range(choice, last) if near[place]), last)
-    upwards = not job.keeps_features
-    while (place := _next_place(may, _accepted(ended), choice, config.leaner, upwards)) is not None:
+    while (place := _next_place(may, _accepted(ended), choice, config.leaner, job.order)) is not None:
         if place == last and pruned.whole is not None and _seem_within(ended, drop):
             break
         ended[place] = job.attempt(candidates[place])
@@ -190,29 +195,31 @@ def _without_recovery(student: TailoredNet, pruned: Pruned, result: Recovered) -
         result.graph, result.val_accuracy = BlockGraph.of(student), whole.val_accuracy
 
 
-def _next_place(may: list[bool], accepted: dict[int, bool], choice: int, most: int, upwards: bool) -> int | None:
-    """Which candidate to recover next, by halves; None at the end. The leanest stands first.
+def _next_place(may: list[bool], accepted: dict[int, bool], choice: int, most: int, order: Order) -> int | None:
+    """Which candidate to recover next; None at the end. The leanest stands first.
 
     Args:
         may: which of them recovery may bring within the drop.
         accepted: of those that are recovered, whether each was.
         choice: where the network stands that pruning chose: after the first that is refused, unless it is the last one.
         most: of those below the choice that are recovered; of those between it and the last one it is one, or none.
-        upwards: begin with the leanest that may come within the drop, go on with the middle one of those above it while they
-            are refused, and end with the first that is not.
+        order: halves: the middle one of those below the choice, then the choice, where that one is refused. up: the leanest
+            that may come within the drop, then the middle one of those above it while they are refused; the first that is
+            not is the last. down: the choice, or the costliest below all blocks, then by halves while they are accepted.
     """
     refused = [place for place, well in accepted.items() if not well]
     within = [place for place, well in accepted.items() if well]
-    if refused and not within and choice not in accepted and choice < len(may) - 1 and not upwards:
+    asks_choice = not accepted if order == "down" else order == "halves" and refused and not within
+    if asks_choice and choice not in accepted and choice < len(may) - 1:
         return choice
     above = choice in refused and choice < len(may) - 1
     last = len(may) - 1 if above else choice
     left = [place for place in range(max(refused, default=-1) + 1, min(within, default=last)) if may[place]]
     so_far = sum((place > choice) == above for place in accepted if place != choice)
-    if left and so_far < (min(most, 1) if above else most) and not (upwards and within):
-        if upwards and not accepted:
-            return left[0]
-        leaner_middle = above or upwards  # of an even number; else the costlier, which is likelier to be accepted
+    if left and so_far < (min(most, 1) if above else most) and not (order == "up" and within):
+        if not accepted and order != "halves":
+            return left[0 if order == "up" else -1]
+        leaner_middle = above or order == "up"  # of an even number; else the costlier, which is likelier to be accepted
         return left[(len(left) - 1) // 2 if leaner_middle else len(left) // 2]
     return None if within or last in accepted else last
 
@@ -289,8 +296,7 @@ class _Job:
     def may_come_within(self, candidate: _Candidate, least: float) -> bool:
         """Whether recovery may bring a network up to an accuracy on the validation split."""
         value = candidate.val_accuracy
-        taught = float(self._right.double().mean())
-        return value + recoverable(value, len(self.task.val), self.keeps_features, taught) >= least
+        return value + recoverable(value, len(self.task.val), self.keeps_features, self._taught_accuracy) >= least
 
     def may_come_near(self, candidate: _Candidate) -> bool:
         """Whether recovery may bring a network's answers near enough to the teacher's, where pictures are too few."""
@@ -301,6 +307,17 @@ class _Job:
     def keeps_features(self) -> bool:
         """Whether recovery is at a rate that keeps pretrained features."""
         return students_rate_keeps_features(self.config.lr, self.run)
+
+    @property
+    def order(self) -> Order:
+        """In which networks are recovered: it begins with lean ones where recovery brings much."""
+        if self.keeps_features:
+            return "halves"
+        return "down" if is_hard(self._taught_accuracy) else "up"
+
+    @property
+    def _taught_accuracy(self) -> float:
+        return float(self._right.double().mean())
 
     def __post_init__(self) -> None:
         self._right = answered_right(self.teacher, self.task.val)

@@ -255,8 +255,53 @@ def test_at_a_high_rate_the_leanest_comes_first_and_then_those_above_it(
 
 def test_at_a_high_rate_the_first_that_is_accepted_is_taken() -> None:
     tried = {0: False, 3: True}
-    assert _next_place([True] * 6, tried, 5, 3, upwards=True) is None
-    assert _next_place([True] * 6, tried, 5, 3, upwards=False) == 2
+    assert _next_place([True] * 6, tried, 5, 3, "up") is None
+    assert _next_place([True] * 6, tried, 5, 3, "halves") == 2
+
+
+@pytest.mark.parametrize(
+    ("choice", "after", "stages", "number"),
+    [
+        (1, {"recover": 0.89, "recover-whole": 0.91}, ["recover", "recover-whole"], None),
+        (1, {"recover": 0.91, "recover-2": 0.89}, ["recover", "recover-2"], 1),
+        (1, {"recover": 0.91, "recover-2": 0.91, "recover-3": 0.91}, ["recover", "recover-2", "recover-3"], 3),
+        (2, {"recover": 0.89, "recover-1": 0.91}, ["recover", "recover-1"], 1),
+        (3, {"recover": 0.91}, ["recover"], 3),
+    ],
+)
+def test_on_a_hard_task_the_choice_comes_first_and_leaner_ones_while_they_are_accepted(
+    backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+    choice: int,
+    after: dict[str, float],
+    stages: list[str],
+    number: int | None,
+) -> None:
+    monkeypatch.setattr("nettailor.training.passes.HARD", 0.91)  # the teacher is right for 0.905
+    script = Scripted(backbone, (0.88, 0.87, 0.86), monkeypatch, choice, whole=0.87)
+    script.after = after
+    result = script.recover(lr=4e-3)
+    assert script.stages == stages
+    if number is not None:
+        assert result.graph.paths == script.graphs[number].paths
+
+
+def test_at_a_low_rate_a_hard_task_is_searched_by_halves_too(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nettailor.training.passes.HARD", 0.91)
+    script = Scripted(backbone, (0.88, 0.87, 0.86), monkeypatch, 1, whole=0.87)
+    script.after = {"recover-2": 0.91, "recover-3": 0.91}
+    script.recover(lr=1e-4)
+    assert script.stages == ["recover-2", "recover-3"]
+
+
+def test_on_a_hard_task_the_costliest_comes_first_where_all_blocks_are_the_choice() -> None:
+    assert _next_place([True, True, True, False, True], {}, 4, 3, "down") == 2
+    assert _next_place([True, True, True, False, True], {2: False}, 4, 3, "down") == 4
+    assert _next_place([True, True, True, False, True], {2: True}, 4, 3, "down") == 1
+    assert _next_place([True, True, True, False, True], {2: True, 1: False}, 4, 3, "down") is None
+    assert _next_place([False] * 5, {}, 4, 3, "down") == 4
 
 
 def test_one_network_above_the_choice_is_tried(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
