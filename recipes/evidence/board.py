@@ -29,8 +29,8 @@ committed boards ran with machine.threads=1 and these rows:
 Reports say their commit: gtsrb is of d342dad, omniglot242 of 04fb67b, which differ for tasks of at most twelve classes alone,
 but for `finetune+90`, which takes nothing from ours and is of earlier boards (gtsrb's ran on a GPU, an H200, torch 2.11; it
 says 2c84be2-dirty, and was 4eec9e1). Seed 2 of omniglot242 ran by itself (`compare seed=2 --seeds 1`) beside the others.
-cifar10_jpeg is of b439d99, its seed 2 by itself, too; the digits are of an earlier version, which recovered more networks for 12 passes in
-place of 36.
+cifar10_jpeg is of b439d99, its seed 2 by itself, too; the digits are of an earlier version, which recovered more networks for
+12 passes in place of 36.
 
 On the board of every method five rows were run later and by themselves, on other machines: `adapt --method batch_norm` and
 `adapters` with machine.threads=1, and the three of channel pruning by their recipes there, each with a teacher trained anew.
