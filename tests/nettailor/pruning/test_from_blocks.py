@@ -131,11 +131,11 @@ def test_they_end_where_they_fall_too_far(
 ) -> None:
     """What recovery can bring back is less than nothing here."""
 
-    def nothing(value: float, pictures: int, keeps_features: bool) -> float:
+    def nothing(value: float, pictures: int, keeps_features: bool, taught: float) -> float:
         assert keeps_features
         return -1.0
 
-    monkeypatch.setattr(module, "recoverable", nothing)
+    monkeypatch.setattr("nettailor.pruning.job.recoverable", nothing)
     run = Run()
     result, is_open = pruned(taught(inverted, task, run), task, run, replace(CONFIG, patience=patience))
     assert len(result.trials) == count
