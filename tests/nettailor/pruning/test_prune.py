@@ -108,11 +108,11 @@ def test_what_recovery_may_bring_back_after_a_round_goes_by_the_rate(
 ) -> None:
     asked: list[bool] = []
 
-    def nothing(value: float, pictures: int, keeps_features: bool) -> float:
+    def nothing(value: float, pictures: int, keeps_features: bool, taught: float) -> float:
         asked.append(keeps_features)
         return -1.0
 
-    monkeypatch.setattr("nettailor.pruning.prune.recoverable", nothing)
+    monkeypatch.setattr("nettailor.pruning.job.recoverable", nothing)
     student = tailor(backbone, task, STUDENT, Run())
     teacher = finetune(backbone, task, replace(TEACHER, epochs=1), Run())
     choice = PruneConfig(epochs=1, patience=0, shrink=0.9, lr=lr, cut="fade", largest_loss=0, folds=0)
@@ -124,7 +124,7 @@ def test_what_recovery_may_bring_back_after_a_round_goes_by_the_rate(
 def test_rounds_go_on_below_the_drop_as_long_as_there_is_patience(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nettailor.pruning.prune.recoverable", lambda *_: -1.0)  # every round is a miss
+    monkeypatch.setattr("nettailor.pruning.job.recoverable", lambda *_: -1.0)  # every round is a miss
     parts = pruning._parts
     monkeypatch.setattr(pruning, "_parts", lambda shrink, careful: parts(shrink, True))  # no round is too long
     teacher = finetune(backbone, task, TeacherConfig(epochs=15, batch=16, start="fresh", lr=2e-3), Run())
@@ -188,7 +188,7 @@ def test_a_long_round_that_falls_too_far_is_undone_and_short_ones_follow(
     backbone: Backbone, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where a run is stopped right after the round that was undone."""
-    monkeypatch.setattr("nettailor.pruning.prune.recoverable", lambda *_: -1.0)  # every round falls too far
+    monkeypatch.setattr("nettailor.pruning.job.recoverable", lambda *_: -1.0)  # every round falls too far
     choice = PruneConfig(
         drop=0.0, epochs=1, patience=1, shrink=0.9, lr=1e-6, fade_epochs=0, importance="taylor", largest_loss=99
     )
@@ -244,7 +244,7 @@ def test_what_goes_first_is_measured_where_the_rate_is_low(
 def test_a_long_round_stands_where_a_short_one_leaves_the_same_network(
     backbone: Backbone, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nettailor.pruning.prune.recoverable", lambda *_: -1.0)  # every round falls too far
+    monkeypatch.setattr("nettailor.pruning.job.recoverable", lambda *_: -1.0)  # every round falls too far
     monkeypatch.setattr("nettailor.pruning.prune._parts", lambda shrink, careful: [0.5])  # a short one is as long
     choice = PruneConfig(drop=0.0, epochs=1, patience=1, shrink=0.9, lr=1e-6, fade_epochs=0, largest_loss=0)
     teacher = finetune(backbone, task, TEACHER, Run())
