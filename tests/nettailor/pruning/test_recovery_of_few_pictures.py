@@ -9,7 +9,7 @@ from blocks import Backbone, TailoredNet
 from nettailor.pruning.criterion import NEAR, NEARER, Drop
 from nettailor.pruning.graph import BlockGraph
 from nettailor.pruning.rounds import LESS_RECOVERABLE
-from tests.nettailor.pruning.test_recovery_order import Scripted
+from tests.nettailor.pruning.scripted import Scripted
 
 
 def test_few_pictures_may_show_a_network_lower_than_it_is(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
