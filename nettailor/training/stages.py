@@ -223,9 +223,9 @@ def recover(
         settings = replace(settings, views=0)  # few views are soon known by heart
     epochs = config.epochs
     if epochs is None:
-        taught = taught if keeps else math.inf  # at a high rate it is long enough for a hard task, too
         usual, together = passes.of_recovery(keeps), run.training.accumulate
-        epochs = usual.over(len(task.train), settings.batch, taught=taught, accumulate=together)
+        by = taught if keeps else math.inf  # at a high rate it is long enough for a hard task, too
+        epochs = usual.over(len(task.train), settings.batch, taught=by, accumulate=together)
         if not keeps:
             epochs = passes.in_the_time_of_a_lean_one(epochs, student.cost().macs / student.backbone.cost.macs)
     return fit_student(stage, student, teacher, task, settings, epochs, rate, run)

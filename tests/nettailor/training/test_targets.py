@@ -14,7 +14,6 @@ from nettailor.data.config import DataConfig
 from nettailor.data.task import Task
 from nettailor.pruning.config import PruneConfig
 from nettailor.pruning.prune import prune
-from nettailor.training.checkpoint import Checkpoints
 from nettailor.training.config import RecoverConfig, StudentConfig
 from nettailor.training.finetuning import finetune
 from nettailor.training.passes import HARD
@@ -124,7 +123,7 @@ def test_a_recovery_on_a_hard_task_shows_new_views_in_every_pass(
 
     def has_fixed_views(taught: float, views: int | None = None, lr: float = 4e-3) -> bool:
         monkeypatch.setattr("nettailor.training.stages.accuracy", lambda net, split: taught)
-        run = Run(checkpoints=Checkpoints(None))
+        run = Run()
         recover(student, teacher, task, RecoverConfig(epochs=1, lr=lr), replace(STUDENT, views=views), run)
         assert run.targets is not None
         return run.targets.has_views
